@@ -1,0 +1,159 @@
+"""What a backend is: one device with one model, that answers batches.
+
+A backend is a class found through the entry-point group `mlbench.backends`. It is constructed in
+its own worker process with a `WorkerSpec`, loads its model there, and then serves `predict` calls.
+Its module must be cheap to import: the runtime itself is imported when the class is constructed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlbench.contracts.errors import RequestError
+
+Feed = Mapping[str, NDArray[Any]]
+"""The inputs of one batch: input name -> array of shape (batch, ...)."""
+
+Predictions = NDArray[np.int64]
+"""Class numbers of one batch, shape (batch,)."""
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input of a model: its name, NumPy dtype name, and shape; None marks a free dimension."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+
+    def __str__(self) -> str:
+        dims = ", ".join("?" if d is None else str(d) for d in self.shape)
+        return f"{self.name}: {self.dtype}({dims})"
+
+
+@dataclass(frozen=True)
+class WorkerSpec:
+    """Everything one worker process needs; sent to it as JSON.
+
+    `feeds` maps each model input to the cache file (.npy, first axis is the sample) that it is
+    drawn from. `cores` are the CPU cores to pin to, or None. `label_offset` is subtracted from
+    predictions (1 for models with a background class).
+    """
+
+    index: int
+    endpoint: str
+    backend: str
+    options: dict[str, str] = field(default_factory=dict)
+    model: str | None = None
+    outputs: tuple[str, ...] = ()
+    feeds: dict[str, str] = field(default_factory=dict)
+    device: str = "cpu"
+    cores: tuple[int, ...] | None = None
+    threads: int = 1
+    batch_size: int = 1
+    batch_timeout_ns: int = 0
+    sample_count: int = 1
+    label_offset: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain lists, dicts and numbers, as `from_dict` takes them."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "WorkerSpec":
+        """Rebuild a spec from `to_dict`'s result after a trip through JSON."""
+        tuples = {
+            "outputs": tuple(values["outputs"]),
+            "cores": None if values["cores"] is None else tuple(values["cores"]),
+        }
+        return cls(**{**values, **tuples})
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a model takes and gives; dimension 0 of every input is the batch."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain lists, dicts and numbers, as `from_dict` takes them."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Signature":
+        """Rebuild a signature from `to_dict`'s result after a trip through JSON."""
+        inputs = tuple(
+            TensorSpec(i["name"], i["dtype"], tuple(i["shape"])) for i in values["inputs"]
+        )
+        return cls(inputs, tuple(values["outputs"]))
+
+
+class Backend(Protocol):
+    """One loaded model on one device.
+
+    OPTIONS: the `--backend-option` keys with their defaults; a value's type is its default's.
+    RUNTIME: the module that must be importable and the extra that installs it, or None.
+    NEEDS_MODEL: whether a model file is required.
+    """
+
+    OPTIONS: ClassVar[Mapping[str, Any]]
+    RUNTIME: ClassVar[tuple[str, str] | None]
+    NEEDS_MODEL: ClassVar[bool]
+
+    def __init__(self, spec: WorkerSpec) -> None:
+        """Load the model; raises RequestError when it or the device cannot be had."""
+
+    @classmethod
+    def inspect(cls, model: str) -> Signature:
+        """Read a model's signature; raises RequestError when it cannot be read."""
+
+    def predict(self, feed: Feed) -> Predictions | None:
+        """Answer one batch; None when the model's output is not a class for each sample.
+
+        Blocks until the answer is in host memory. Any exception makes the batch's queries failed.
+        """
+
+    def describe(self) -> dict[str, Any]:
+        """Return the runtime's name and version and the provider or device really in use."""
+
+
+def parse_options(
+    options: Mapping[str, str], known: Mapping[str, Any], backend: str
+) -> dict[str, Any]:
+    """Turn `KEY=VALUE` strings into the types of `known`'s defaults.
+
+    Raises RequestError for an unknown key (naming the nearest) or a value that does not parse.
+    """
+    values = dict(known)
+    for key, text in options.items():
+        if key not in known:
+            raise RequestError(
+                f"backend '{backend}' has no option '{key}'{nearest(key, known)}; "
+                f"it has: {', '.join(known) or 'none'}"
+            )
+        values[key] = _parse_value(key, text, known[key])
+    return values
+
+
+def _parse_value(key: str, text: str, default: Any) -> Any:
+    try:
+        if isinstance(default, bool):
+            return {"1": True, "true": True, "0": False, "false": False}[text.lower()]
+        if isinstance(default, tuple):
+            return tuple(type(default[0])(part) for part in text.split(","))
+        return type(default)(text)
+    except (ValueError, KeyError):
+        kind = type(default[0] if isinstance(default, tuple) else default).__name__
+        raise RequestError(f"backend option {key}={text}: '{text}' is not a {kind}") from None
+
+
+def nearest(word: str, known: Mapping[str, Any] | list[str]) -> str:
+    """Return `; did you mean 'X'?` for the known word closest to `word`, or an empty string."""
+    import difflib  # only needed to word an error
+
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""

@@ -1,0 +1,19 @@
+"""Errors that are meant for people, and the exit status that each ends with."""
+
+
+class MlbenchError(Exception):
+    """Its message is one line: what is wrong, where, and how to mend it."""
+
+    exit_status = 3
+
+
+class RequestError(MlbenchError):
+    """What was asked for cannot be done; found before anything is measured."""
+
+    exit_status = 2
+
+
+class RunError(MlbenchError):
+    """Something broke while running."""
+
+    exit_status = 3

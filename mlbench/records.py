@@ -1,0 +1,149 @@
+"""The facts that trials are made of, as columns. Raw data only: `search` derives the rest."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlbench.contracts import wire
+
+ArrivalKind = Literal["linear", "exponential"]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When each query of one trial is due.
+
+    `due_ns`: int64 (n,), sorted, nanoseconds from the trial's start. `seed` made the arrivals.
+    Query i serves sample i modulo the number of samples.
+    """
+
+    kind: ArrivalKind
+    target_qps: float
+    seed: int
+    due_ns: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        if len(self.due_ns) == 0:
+            raise ValueError("a schedule needs at least one query")
+        if self.due_ns.dtype != np.int64:
+            raise ValueError("due_ns must be int64 nanoseconds")
+
+    @property
+    def offered_qps(self) -> float:
+        """(n-1) / (last due - first due); the target rate when there is one query."""
+        span_ns = int(self.due_ns[-1] - self.due_ns[0])
+        return (len(self.due_ns) - 1) / (span_ns * 1e-9) if span_ns else self.target_qps
+
+
+@dataclass(frozen=True)
+class WorkerAccount:
+    """What one worker did in a trial; `busy_fraction` is service time over the trial's length."""
+
+    device: str
+    queries: int
+    busy_fraction: float
+
+
+@dataclass(frozen=True)
+class HostAccount:
+    """What else the host did during a trial, each as a fraction of all its cores' time.
+
+    `notes` are findings in words that make the trial untrustworthy, such as GPU throttling.
+    """
+
+    steal_fraction: float = 0.0
+    other_cpu_fraction: float = 0.0
+    major_faults: int = 0
+    throttled: int = 0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Completions:
+    """What happened to each query of one trial. Columns of shape (n,), indexed by query id.
+
+    Times are int64 nanoseconds of the monotonic clock. `sent_ns` is when the coordinator handed the
+    query to its socket, `start_ns` and `done_ns` when its batch started and ended on the device.
+    Where `status` is LOST the times after `sent_ns` are 0; a query never sent is LOST with
+    `sent_ns` 0. `prediction` is None unless predictions were asked for.
+    """
+
+    schedule: Schedule
+    start_of_trial_ns: int
+    sent_ns: NDArray[np.int64]
+    start_ns: NDArray[np.int64]
+    done_ns: NDArray[np.int64]
+    worker: NDArray[np.uint16]
+    batch: NDArray[np.uint16]
+    status: NDArray[np.uint8]
+    workers: tuple[WorkerAccount, ...] = ()
+    prediction: NDArray[np.int32] | None = None
+    frames: int = 0
+    coordinator_busy: float = 0.0
+    cut_short: bool = False
+    host: HostAccount = field(default_factory=HostAccount)
+    faults: tuple[str, ...] = ()
+
+    @property
+    def due_ns(self) -> NDArray[np.int64]:
+        """Absolute due times, int64 (n,)."""
+        return self.schedule.due_ns + self.start_of_trial_ns
+
+    @property
+    def completed(self) -> int:
+        """How many queries were answered."""
+        return int(np.count_nonzero(self.status == wire.COMPLETED))
+
+    @property
+    def failed(self) -> int:
+        """How many queries ended in an error."""
+        return int(np.count_nonzero(self.status == wire.FAILED))
+
+    @property
+    def lost(self) -> int:
+        """How many queries got no answer."""
+        return int(np.count_nonzero(self.status == wire.LOST))
+
+    @property
+    def latency_s(self) -> NDArray[np.float64]:
+        """Seconds from due to done of the completed queries, in order of id."""
+        ok = self.status == wire.COMPLETED
+        seconds: NDArray[np.float64] = (self.done_ns - self.due_ns)[ok] * 1e-9
+        return seconds
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the first due time to the last completion."""
+        first_ns = int(self.schedule.due_ns[0]) + self.start_of_trial_ns
+        return max(int(self.done_ns.max()) - first_ns, 0) * 1e-9
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When to end a trial before its schedule does.
+
+    `max_backlog_s`: the oldest unanswered query is this late: the device is overloaded.
+    """
+
+    max_backlog_s: float | None = None
+
+
+NO_LIMITS = Limits()
+
+
+class TrialRunner(Protocol):
+    """Something that plays a schedule against devices: the real pool, or a simulated queue.
+
+    When `limits` cut a trial short, the returned completions (and their schedule) hold only the
+    queries that were sent, and `cut_short` is True.
+    """
+
+    def run(self, schedule: Schedule, limits: Limits = NO_LIMITS) -> Completions:
+        """Play the schedule once and return every query's fate."""
+
+
+Progress = Callable[[str, dict[str, Any]], None]
+"""Called with an event's name and fields while long work goes on."""
