@@ -5,9 +5,7 @@ wait for more, until the batch is full or the oldest waiting query has waited fo
 """
 
 
-def batch_start_ns(
-    free_ns: int, oldest_ns: int, filled_ns: int | None, timeout_ns: int
-) -> int:
+def batch_start_ns(free_ns: int, oldest_ns: int, filled_ns: int | None, timeout_ns: int) -> int:
     """Return when the next batch starts.
 
     `free_ns`: when the device became free. `oldest_ns`: arrival of the oldest waiting query.

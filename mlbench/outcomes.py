@@ -1,0 +1,95 @@
+"""What is derived from trials: summaries, verdicts, estimates and answers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mlbench.records import NO_LIMITS, ArrivalKind, Limits
+
+Verdict = Literal["pass", "fail", "undecided", "invalid"]
+
+PERCENTILES = ("50", "80", "90", "95", "99", "99.9")
+"""The percentiles that every summary carries, spelled as in the result file."""
+
+UNMET = -1
+"""The rate reported for a target that no trial met."""
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """The bound to meet: this percentile of the latency, 0 < percentile < 100, in seconds."""
+
+    percentile: float
+    max_latency_s: float
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A verdict and its reasons in words, each with its figure."""
+
+    verdict: Verdict
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One trial in a few numbers; seconds and queries per second.
+
+    `qps` is completed queries over `runtime_s`, the time from the first due time to the last
+    completion. A percentile is None when there were too few queries to tell it.
+    """
+
+    qps: float
+    mean_s: float | None
+    runtime_s: float
+    count: int
+    percentiles: Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class TrialRequest:
+    """The trial that a search wants next, and the target latency it is run for."""
+
+    kind: ArrivalKind
+    target_qps: float
+    queries: int
+    seed: int
+    target_latency_s: float
+    limits: Limits = NO_LIMITS
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A finished trial of a search: what was asked, what came out, and its verdict per target."""
+
+    request: TrialRequest
+    summary: Summary
+    judgements: Mapping[float, Judgement]
+    offered_qps: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def judgement(self) -> Judgement:
+        """The verdict for the target that the trial was run for."""
+        return self.judgements[self.request.target_latency_s]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The highest rate for one arrival kind and target, with how well it is known.
+
+    `qps` is the target rate of `trial`, a real trial that met the bound, or UNMET. `capacity_qps`
+    is the estimate of the true highest rate, `capacity_ci95` its 95 % interval. `trials`,
+    `measured_s` and `queries` count what this answer rests on.
+    """
+
+    kind: ArrivalKind
+    target_latency_s: float
+    qps: float
+    trial: Trial | None
+    capacity_qps: float | None
+    capacity_ci95: tuple[float, float] | None
+    trials: int
+    measured_s: float
+    queries: int
+    notes: tuple[str, ...] = field(default=())
