@@ -1,0 +1,142 @@
+import json
+import os
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from mlbench import system
+from mlbench.system import GpuReading, HostMonitor, HostReading, ProcessReading, account
+
+BEFORE = HostReading(
+    total_s=1000.0,
+    idle_s=800.0,
+    steal_s=10.0,
+    processes={1: ProcessReading(5.0, 7), 2: ProcessReading(3.0, 0)},
+    heat_throttles=4,
+    quota_throttles=2,
+)
+
+
+def test_account_splits_the_cores_time_into_steal_ours_and_others():
+    """Of 20 core seconds 4 idle, 1 stolen and 12 ours, 3 are left to other processes."""
+    after = replace(
+        BEFORE,
+        total_s=1020.0,
+        idle_s=804.0,
+        steal_s=11.0,
+        processes={1: ProcessReading(10.0, 9), 2: ProcessReading(10.0, 1)},
+    )
+    result = account(BEFORE, after)
+    assert result.steal_fraction == pytest.approx(1 / 20)
+    assert result.other_cpu_fraction == pytest.approx(3 / 20)
+    assert result.major_faults == 3
+    assert result.throttled == 0
+    assert result.notes == ()
+
+
+def test_a_process_started_in_between_counts_whole_as_ours():
+    """A worker that is only in the second reading is ours with all its CPU time."""
+    processes = {**BEFORE.processes, 3: ProcessReading(4.0, 2)}
+    after = replace(BEFORE, total_s=1010.0, idle_s=806.0, processes=processes)
+    result = account(BEFORE, after)
+    assert result.other_cpu_fraction == pytest.approx(0.0)
+    assert result.major_faults == 2
+
+
+def test_a_process_that_is_gone_is_no_error():
+    """A worker that died between the readings leaves its time with the others."""
+    processes = {1: ProcessReading(5.0, 7)}
+    after = replace(BEFORE, total_s=1010.0, idle_s=808.0, processes=processes)
+    assert account(BEFORE, after).other_cpu_fraction == pytest.approx(0.2)
+
+
+def test_fractions_stay_within_zero_and_one_when_ticks_disagree():
+    """Our CPU time may exceed the busy time by a tick, and two readings may be equal."""
+    processes = {1: ProcessReading(9.0, 7), 2: ProcessReading(3.0, 0)}
+    after = replace(BEFORE, total_s=1003.0, processes=processes)
+    assert account(BEFORE, after).other_cpu_fraction == 0.0
+    assert account(BEFORE, BEFORE).steal_fraction == 0.0
+
+
+def test_throttling_of_the_cpu_is_counted_and_told():
+    """Heat and a container's quota are told apart in words and added up in the count."""
+    after = replace(BEFORE, total_s=1010.0, heat_throttles=7, quota_throttles=3)
+    result = account(BEFORE, after)
+    assert result.throttled == 4
+    assert "by heat 3 times" in result.notes[0]
+    assert "quota stopped its processes 1 times" in result.notes[1]
+
+
+def test_a_throttled_gpu_is_told_with_its_state():
+    """A thermal slowdown at either reading becomes a note; the power cap alone does not."""
+    hot = GpuReading(index=1, temperature_c=91, clock_mhz=600, throttle_reasons=0x20)
+    cool = replace(hot, throttle_reasons=0x04)
+    notes = account(replace(BEFORE, gpus=(hot,)), replace(BEFORE, gpus=(cool,))).notes
+    assert notes == ("GPU 1 was throttled: software thermal slowdown (91 C, 600 MHz)",)
+    assert account(replace(BEFORE, gpus=(cool,)), replace(BEFORE, gpus=(cool,))).notes == ()
+
+
+def test_the_monitor_reads_this_host_twice(monkeypatch):
+    """`stop` accounts for the time since `start`, by the readings of the given processes."""
+    after = replace(BEFORE, total_s=1010.0, steal_s=11.0)
+    readings = iter([BEFORE, after])
+    monkeypatch.setattr(system, "read_host", lambda _pids, _gpus: next(readings))
+    monitor = HostMonitor([1, 2])
+    monitor.start()
+    assert monitor.stop() == account(BEFORE, after)
+
+
+def test_a_reading_of_this_host_is_consistent():
+    """Idle and stolen time are part of the total, and this process is found; a dead one is not."""
+    reading = system.read_host([os.getpid(), 2**22 + 1])
+    assert reading.total_s >= reading.idle_s + reading.steal_s
+    assert set(reading.processes) == {os.getpid()}
+    assert reading.processes[os.getpid()].cpu_s > 0
+
+
+def test_description_is_plain_json():
+    """The facts about the machine survive a trip through JSON unchanged."""
+    facts = system.describe_system()
+    assert json.loads(json.dumps(facts)) == facts
+    assert facts["cpu"]["cores"] >= 1
+    assert facts["memory_bytes"] > 0
+
+
+class FakeNvml(SimpleNamespace):
+    """As much of NVIDIA's library as is asked; handles are what they were found by."""
+
+    NVMLError = RuntimeError
+    NVML_TEMPERATURE_GPU = 0
+    NVML_CLOCK_SM = 1
+
+    def __init__(self):
+        super().__init__(
+            nvmlDeviceGetHandleByIndex=lambda index: index,
+            nvmlDeviceGetHandleByUUID=lambda uuid: {"GPU-a": 3}[uuid],
+            nvmlDeviceGetTemperature=lambda gpu, _kind: 40 + gpu,
+            nvmlDeviceGetClockInfo=lambda _gpu, _kind: 1500,
+            nvmlDeviceGetCurrentClocksThrottleReasons=lambda _gpu: 0,
+            nvmlSystemGetDriverVersion=lambda: "570.1",
+            nvmlDeviceGetCount=lambda: 1,
+            nvmlDeviceGetName=lambda _gpu: "Fake GPU",
+            nvmlDeviceGetMemoryInfo=lambda _gpu: SimpleNamespace(total=1 << 30),
+        )
+
+
+@pytest.mark.parametrize(("visible", "temperature"), [(None, 41), ("5,2", 42), ("5,GPU-a", 43)])
+def test_gpus_are_numbered_as_cuda_does(monkeypatch, visible, temperature):
+    """CUDA_VISIBLE_DEVICES renumbers the GPUs; `cuda:1` is the second that it lists."""
+    monkeypatch.setattr(system, "_nvml", FakeNvml)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    (gpu,) = system.read_host([], gpus=[1]).gpus
+    assert gpu == GpuReading(1, temperature, 1500, 0)
+
+
+def test_gpus_are_described(monkeypatch):
+    """Each GPU's model, driver and memory are among the machine's facts."""
+    monkeypatch.setattr(system, "_nvml", FakeNvml)
+    (gpu,) = system.describe_system()["gpus"]
+    assert gpu == {"index": 0, "model": "Fake GPU", "driver": "570.1", "memory_bytes": 1 << 30}
