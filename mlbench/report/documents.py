@@ -1,0 +1,104 @@
+"""Trials and answers as the plain dicts that results.json is made of. Pure."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from mlbench.outcomes import PERCENTILES, UNMET, Answer, Judgement, Summary, Trial
+from mlbench.report.accuracy import Accuracy
+from mlbench.report.notation import plain, rate_number
+
+Document = dict[str, Any]
+
+_NOTHING_MEASURED: Document = {
+    "mean": None,
+    "runtime": None,
+    "count": 0,
+    "percentiles": dict.fromkeys(PERCENTILES),
+}
+
+
+def accuracy_document(summary: Summary, accuracy: Accuracy) -> Document:
+    """Return `check_accuracy`: percentages, and the summary of the pass over the data."""
+    document = {
+        "accuacy": accuracy.percent,
+        "accuracy": accuracy.percent,
+        "accuracy_ci95": list(accuracy.ci95),
+        "good_items": accuracy.good_items,
+        "total_items": accuracy.total_items,
+        **_summary(summary),
+    }
+    if accuracy.target is not None:
+        document |= {"target": accuracy.target, "target_met": accuracy.target_met}
+    if accuracy.skipped_images:
+        document["skipped_images"] = list(accuracy.skipped_images)
+    return document
+
+
+def trial_entry(trial: Trial) -> Document:
+    """Return one entry of `scan`."""
+    request = trial.request
+    return {
+        **_summary(trial.summary),
+        "target_latency": request.target_latency_s,
+        "target_qps": request.target_qps,
+        "offered_qps": finite(trial.offered_qps),
+        "queries": request.queries,
+        "seed": request.seed,
+        **_judgement(trial.judgement),
+        "judgements": {plain(at): _judgement(j) for at, j in trial.judgements.items()},
+        "notes": list(trial.notes),
+    }
+
+
+def answer_entry(answer: Answer) -> Document:
+    """Return one entry of `results`; with qps -1 and no figures when the target is unmet."""
+    trial = None if answer.qps == UNMET else answer.trial
+    ci95 = answer.capacity_ci95
+    return {
+        **(_summary(trial.summary) if trial else _NOTHING_MEASURED),
+        "qps": answer.qps,
+        "target_latency": answer.target_latency_s,
+        "capacity_qps": finite(answer.capacity_qps),
+        "capacity_ci95": None if ci95 is None else [finite(bound) for bound in ci95],
+        "trials": answer.trials,
+        "measured_s": answer.measured_s,
+        "queries": answer.queries,
+        "notes": list(answer.notes),
+    }
+
+
+def results(answers: Iterable[Answer]) -> dict[str, dict[str, Document]]:
+    """Return `results`: arrivals -> target latency -> entry."""
+    table: dict[str, dict[str, Document]] = {}
+    for answer in answers:
+        table.setdefault(answer.kind, {})[plain(answer.target_latency_s)] = answer_entry(answer)
+    return table
+
+
+def final_results(answers: Iterable[Answer]) -> dict[str, dict[str, int | float]]:
+    """Return `final_results`: arrivals -> target latency -> rate rounded down, -1 when unmet."""
+    table: dict[str, dict[str, int | float]] = {}
+    for answer in answers:
+        rates = table.setdefault(answer.kind, {})
+        rates[plain(answer.target_latency_s)] = rate_number(answer.qps)
+    return table
+
+
+def finite(value: float | None) -> float | None:
+    """Return `value` as JSON can hold it: None for what is unknown, infinite or not a number."""
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def _summary(summary: Summary) -> Document:
+    return {
+        "qps": finite(summary.qps),
+        "mean": finite(summary.mean_s),
+        "runtime": finite(summary.runtime_s),
+        "count": summary.count,
+        "percentiles": {p: finite(value) for p, value in summary.percentiles.items()},
+    }
+
+
+def _judgement(judgement: Judgement) -> Document:
+    return {"verdict": judgement.verdict, "reasons": list(judgement.reasons)}

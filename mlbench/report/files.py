@@ -1,0 +1,48 @@
+"""Writing a file whole or not at all."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from mlbench.contracts.errors import RequestError, RunError
+
+
+def check_writable(path: Path) -> None:
+    """Raise RequestError when a file cannot be put at `path`; changes nothing."""
+    folder = path.parent
+    if not folder.is_dir():
+        raise RequestError(f"cannot write {path}: there is no folder {folder}; create it first")
+    if path.exists() and not path.is_file():
+        raise RequestError(f"cannot write {path}: it is not a plain file; give another path")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise RequestError(
+            f"cannot write {path}: {error.strerror} in {folder}; give another path"
+        ) from error
+
+
+@contextmanager
+def replacing(path: Path, keep_as: Path | None = None) -> Iterator[BinaryIO]:
+    """Open a file that takes the place of `path` when the block ends without an exception.
+
+    A reader sees the old file or the new one, never a part. `keep_as` is where an earlier file goes.
+    Raises RunError when the disk refuses.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with draft.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if keep_as and path.exists():
+            path.replace(keep_as)
+        draft.replace(path)
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror}; free space or mend it") from error
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,0 +1,64 @@
+"""The lines of stdout that scripts grep for. Pure; their form is fixed."""
+
+from collections.abc import Iterable
+
+from mlbench.outcomes import PERCENTILES, UNMET, Answer, Summary, Trial
+from mlbench.report.accuracy import Accuracy
+from mlbench.report.documents import final_results
+from mlbench.report.notation import plain, rate_text, trial_key
+
+
+def accuracy_lines(summary: Summary, accuracy: Accuracy) -> list[str]:
+    """Return the two lines of the accuracy stage; `accuacy` is how scripts know it."""
+    return [
+        f"check_accuracy {_figures(summary)}",
+        f"check_accuracy accuacy={accuracy.percent:.2f}, "
+        f"good_items={accuracy.good_items}, total_items={accuracy.total_items}",
+    ]
+
+
+def trial_line(trial: Trial) -> str:
+    """Return the line of a finished trial: linear/0.01/100 qps=99.81, mean=..."""
+    return f"{trial_key(trial.request)} {_figures(trial.summary)}"
+
+
+def taken_line() -> str:
+    """Return the line that follows a trial which is the best of its answer so far."""
+    return "^taken"
+
+
+def chosen_line(answer: Answer) -> str | None:
+    """Return the figures of the trial that an answer rests on; None when the target is unmet."""
+    if answer.trial is None or answer.qps == UNMET:
+        return None
+    return f"{plain(answer.target_latency_s)} {_figures(answer.trial.summary)}"
+
+
+def result_line(answer: Answer, percentile: float = 99.0) -> str:
+    """Return an answer's ===RESULT line.
+
+    `measured_latency` is the trial's latency in seconds at `percentile`, in full precision.
+    """
+    target = f"===RESULT: {answer.kind} target_latency={plain(answer.target_latency_s)}"
+    if answer.trial is None or answer.qps == UNMET:
+        return f"{target} qps=FAIL"
+    measured_s = answer.trial.summary.percentiles.get(plain(percentile))
+    measured = "null" if measured_s is None else repr(float(measured_s))
+    return f"{target} measured_latency={measured} qps={rate_text(answer.qps)}"
+
+
+def final_line(answers: Iterable[Answer]) -> str:
+    """Return the last line: every answer's rate, as a Python dict; -1 for an unmet target."""
+    return f"===FINAL_RESULT: {final_results(answers)}"
+
+
+def _figures(summary: Summary) -> str:
+    tiles = ",".join(f"{p}:{_fixed(summary.percentiles.get(p), 4)}" for p in PERCENTILES)
+    return (
+        f"qps={summary.qps:.2f}, mean={_fixed(summary.mean_s, 6)}, "
+        f"time={summary.runtime_s:.2f}, tiles={tiles}"
+    )
+
+
+def _fixed(value: float | None, decimals: int) -> str:
+    return "null" if value is None else f"{value:.{decimals}f}"

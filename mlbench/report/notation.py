@@ -1,0 +1,33 @@
+"""How rates, latencies and trials are spelled, in log lines and as keys."""
+
+from decimal import ROUND_DOWN, Decimal
+
+import numpy as np
+
+from mlbench.outcomes import UNMET, TrialRequest
+
+
+def rate_number(qps: float) -> int | float:
+    """Return `qps` rounded down to a whole number, below 10 to two decimals; UNMET stays."""
+    if qps == UNMET:
+        return UNMET
+    if qps >= 10:
+        return int(qps)
+    # A decimal, because 9.37 * 100 is 936.999... in binary.
+    return float(Decimal(repr(float(qps))).quantize(Decimal("0.01"), ROUND_DOWN))
+
+
+def rate_text(qps: float) -> str:
+    """Return `rate_number` as text: 127, or 9.50 below ten."""
+    number = rate_number(qps)
+    return str(number) if isinstance(number, int) else f"{number:.2f}"
+
+
+def plain(number: float) -> str:
+    """Return the shortest decimal text that reads back as `number`: 0.01, 0.1, 99.9, 99."""
+    return np.format_float_positional(number, trim="-")
+
+
+def trial_key(request: TrialRequest) -> str:
+    """Return arrivals/target latency in seconds/rate, such as linear/0.05/104."""
+    return f"{request.kind}/{plain(request.target_latency_s)}/{rate_text(request.target_qps)}"

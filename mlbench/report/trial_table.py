@@ -1,0 +1,69 @@
+"""A trial's document as a table for people."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def trial_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return (title, value) rows in plain words and units, from `trial_document`'s result."""
+    d = document
+    rows = [
+        ("arrivals", f"{d['arrivals']}, seed {d['seed']}"),
+        (
+            "rate",
+            f"{d['target_qps']:,.2f} qps asked, {d['offered_qps']:,.2f} offered,"
+            f" {d['achieved_qps']:,.2f} achieved",
+        ),
+        (
+            "queries",
+            f"{d['queries']:,}: {d['completed']:,} completed, {d['failed']:,} failed,"
+            f" {d['lost']:,} lost, in {d['duration_s']:.2f} s",
+        ),
+        ("latency", _spread(d["latency_s"], "mean", "50", "90", "99", "99.9", "max")),
+        ("waiting for a device", _spread(d["queue_s"], "mean", "50", "99", "max")),
+        ("service", _spread(d["service_s"], "mean", "50", "99", "max")),
+        ("way back", _spread(d["return_s"], "mean", "50", "99", "max")),
+        ("send lag", _spread(d["send_lag_s"], "50", "99", "max")),
+        ("mean batch", _number(d["batch_size_mean"], "queries")),
+        (
+            "coordinator",
+            f"{d['coordinator_busy']:.1%} busy, {d['frames']:,} frames"
+            f" of {_number(d['queries_per_frame_mean'], 'queries')}",
+        ),
+        *((f"worker {index}", _worker(worker)) for index, worker in enumerate(d["workers"])),
+        ("verdict", d["verdict"] or "none, no bound was given"),
+        *(("reason", reason) for reason in d["reasons"]),
+    ]
+    return [(title, value) for title, value in rows if value]
+
+
+def duration_text(seconds: float) -> str:
+    """Return a duration with three digits that count, in us, ms or s: 85.3 us, 12.1 ms, 2.00 s."""
+    for unit, scale in (("us", 1e6), ("ms", 1e3)):
+        if abs(seconds) * scale < 999.5:
+            return f"{_three_digits(seconds * scale)} {unit}"
+    return f"{_three_digits(seconds)} s"
+
+
+def _three_digits(value: float) -> str:
+    size = abs(value)
+    decimals = 2 if size < 9.995 else 1 if size < 99.95 else 0
+    return f"{value:,.{decimals}f}"
+
+
+def _spread(spread: Mapping[str, float | None], *keys: str) -> str:
+    """Name each figure that is known; an empty text when none is."""
+    known = ((key, spread[key]) for key in keys)
+    return ", ".join(
+        f"{f'p{key}' if key[0].isdigit() else key} {duration_text(value)}"
+        for key, value in known
+        if value is not None
+    )
+
+
+def _number(value: float | None, unit: str) -> str:
+    return "" if value is None else f"{value:,.2f} {unit}"
+
+
+def _worker(worker: Mapping[str, Any]) -> str:
+    return f"{worker['device']}: {worker['queries']:,} queries, busy {worker['busy_fraction']:.1%}"
