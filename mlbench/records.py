@@ -66,7 +66,8 @@ class Completions:
     """What happened to each query of one trial. Columns of shape (n,), indexed by query id.
 
     Times are int64 nanoseconds of the monotonic clock. `sent_ns` is when the coordinator handed the
-    query to its socket, `start_ns` and `done_ns` when its batch started and ended on the device.
+    query to its socket, `start_ns` and `done_ns` when its batch started and ended on the device,
+    `returned_ns` when the coordinator received the answer (None in virtual time).
     Where `status` is LOST the times after `sent_ns` are 0; a query never sent is LOST with
     `sent_ns` 0. `prediction` is None unless predictions were asked for.
     """
@@ -80,6 +81,7 @@ class Completions:
     batch: NDArray[np.uint16]
     status: NDArray[np.uint8]
     workers: tuple[WorkerAccount, ...] = ()
+    returned_ns: NDArray[np.int64] | None = None
     prediction: NDArray[np.int32] | None = None
     frames: int = 0
     coordinator_busy: float = 0.0

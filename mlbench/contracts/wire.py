@@ -1,25 +1,23 @@
 """The frames between coordinator and workers.
 
-Every message has three parts after the routing identity: a kind byte, a header, a body. Data bodies
-are packed NumPy records, so that a thousand queries cost as much to send as one. Control bodies are
-msgpack maps. Nothing is ever unpickled.
+Every frame is a header and a body. Data bodies are packed NumPy records, so that a thousand queries
+cost as much to send as one. Control bodies are msgpack maps. Nothing is ever unpickled.
 
-    coordinator -> worker   REQUESTS     header (trial, sent_ns)   body: REQUEST records
-    worker -> coordinator   COMPLETIONS  header (trial, 0)         body: COMPLETION records
-    both ways               CONTROL      header empty              body: {"type": ..., ...}
+    coordinator -> worker   REQUESTS     header (kind, trial, sent_ns)   body: REQUEST records
+    worker -> coordinator   COMPLETIONS  header (kind, trial, 0)         body: COMPLETION records
+    both ways               CONTROL      header (kind, 0, 0)             body: {"type": ..., ...}
 """
 
 import struct
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgpack
 import numpy as np
+from numpy.typing import NDArray
 
-REQUESTS = b"R"
-COMPLETIONS = b"C"
-CONTROL = b"M"
+REQUESTS, COMPLETIONS, CONTROL = 1, 2, 3
 
-HEADER = struct.Struct("<qq")
+HEADER = struct.Struct("<qqq")
 
 REQUEST = np.dtype([("id", "<u4"), ("sample", "<u4"), ("due_ns", "<i8")])
 """One query: its number in the trial, the sample to serve, when it is due (monotonic clock)."""
@@ -35,18 +33,53 @@ COMPLETION = np.dtype(
     ]
 )
 
+HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS = 200, 1500
+"""A peer that answers no heartbeat for this long is gone; ZeroMQ's own thread answers them."""
+
 LOST, COMPLETED, FAILED = 0, 1, 2
 """Status of a query. LOST is what it stays at when no answer ever came."""
 
 
+class Frame(NamedTuple):
+    """A received frame; `body` is records for data and a dict for control."""
+
+    kind: int
+    trial: int
+    sent_ns: int
+    body: Any
+
+
+def pack_requests(trial: int, sent_ns: int, requests: NDArray[np.void]) -> bytes:
+    """Encode REQUEST records, shape (n,), handed to the socket at `sent_ns`."""
+    return HEADER.pack(REQUESTS, trial, sent_ns) + requests.tobytes()
+
+
+def pack_completions(trial: int, completions: NDArray[np.void]) -> bytes:
+    """Encode COMPLETION records, shape (n,)."""
+    return HEADER.pack(COMPLETIONS, trial, 0) + completions.tobytes()
+
+
 def pack_control(type_: str, **fields: Any) -> bytes:
     """Encode a control message of the given type."""
-    return bytes(msgpack.packb({"type": type_, **fields}))
+    return HEADER.pack(CONTROL, 0, 0) + bytes(msgpack.packb({"type": type_, **fields}))
 
 
-def unpack_control(body: bytes) -> dict[str, Any]:
-    """Decode a control message; raises ValueError when it is not a map with a type."""
+def unpack(frame: bytes) -> Frame:
+    """Decode a frame; raises ValueError when it is none of the three kinds."""
+    if len(frame) < HEADER.size:
+        raise ValueError(f"a frame of {len(frame)} bytes is too short")
+    kind, trial, sent_ns = HEADER.unpack_from(frame)
+    if kind == REQUESTS:
+        return Frame(kind, trial, sent_ns, np.frombuffer(frame, REQUEST, offset=HEADER.size))
+    if kind == COMPLETIONS:
+        return Frame(kind, trial, sent_ns, np.frombuffer(frame, COMPLETION, offset=HEADER.size))
+    if kind == CONTROL:
+        return Frame(kind, trial, sent_ns, _unpack_control(frame[HEADER.size :]))
+    raise ValueError(f"a frame of unknown kind {kind}")
+
+
+def _unpack_control(body: bytes) -> dict[str, Any]:
     message = msgpack.unpackb(body)
     if not isinstance(message, dict) or "type" not in message:
-        raise ValueError("control message without a type")
+        raise ValueError("a control frame without a type")
     return message

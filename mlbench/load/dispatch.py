@@ -1,0 +1,108 @@
+"""Who gets which query. Pure: times are arguments, nothing is sent here.
+
+A query is bound to a worker when it is due, not before: to the one expected to complete it first.
+What is expected of a worker follows from its outstanding queries and its measured service time; a
+count alone would not tell a query that has just started from one that is about to end, and loses
+up to one service time at the tail.
+"""
+
+from typing import Protocol
+
+Share = tuple[int, int]
+"""(worker, how many of the due queries it gets)."""
+
+_SERVICE_MEMORY = 0.1  # weight of the newest service time in a worker's running mean
+
+
+class Dispatcher(Protocol):
+    """Divides due queries among workers; told of everything that comes back."""
+
+    def assign(self, count: int, now_ns: int) -> list[Share]:
+        """Divide `count` queries that are due now; empty when no worker is left."""
+
+    def completed(self, worker: int, count: int, done_ns: int, service_ns: float) -> None:
+        """Note `count` answers of a worker: the last at `done_ns`, `service_ns` for each query."""
+
+    def lost(self, worker: int) -> None:
+        """Give a worker nothing more."""
+
+
+class ExpectedFirst:
+    """Each query goes to the worker expected to complete it first."""
+
+    def __init__(self, service_ns: list[float]) -> None:
+        """Start with a guess of every worker's service time for a query, in nanoseconds."""
+        self._service_ns = [max(1.0, s) for s in service_ns]
+        self._free_ns = [0.0] * len(service_ns)
+        self._outstanding = [0] * len(service_ns)
+        self._alive = list(range(len(service_ns)))
+
+    def assign(self, count: int, now_ns: int) -> list[Share]:
+        """Divide `count` queries; cost depends on the number of workers, not on `count`."""
+        if len(self._alive) == 1:
+            shares = {self._alive[0]: count}
+        else:
+            free_ns = {w: max(self._free_ns[w], now_ns) for w in self._alive}
+            shares = self._fill(count, free_ns) if count > len(self._alive) else {}
+            for _ in range(count - sum(shares.values()) if self._alive else 0):
+                first = min(
+                    self._alive,
+                    key=lambda w: free_ns[w] + (shares.get(w, 0) + 1) * self._service_ns[w],
+                )
+                shares[first] = shares.get(first, 0) + 1
+        for worker, share in shares.items():
+            busy_until_ns = max(self._free_ns[worker], now_ns)
+            self._free_ns[worker] = busy_until_ns + share * self._service_ns[worker]
+            self._outstanding[worker] += share
+        return list(shares.items())
+
+    def _fill(self, count: int, free_ns: dict[int, float]) -> dict[int, int]:
+        """Pour almost all of `count` in so that all workers end at about the same time."""
+        level_ns, rate, capacity = 0.0, 0.0, 0.0
+        for worker in sorted(free_ns, key=free_ns.__getitem__):
+            if rate and capacity + rate * (free_ns[worker] - level_ns) >= count:
+                break
+            capacity += rate * (free_ns[worker] - level_ns)
+            level_ns = free_ns[worker]
+            rate += 1 / self._service_ns[worker]
+        level_ns += (count - capacity) / rate
+        filled = {w: int((level_ns - free_ns[w]) / self._service_ns[w]) for w in free_ns}
+        # Rounding can only leave too few, but for the last bits of a float.
+        return {w: n for w, n in filled.items() if n > 0} if sum(filled.values()) <= count else {}
+
+    def completed(self, worker: int, count: int, done_ns: int, service_ns: float) -> None:
+        """Correct what is expected of the worker by what it did."""
+        self._service_ns[worker] += _SERVICE_MEMORY * (service_ns - self._service_ns[worker])
+        self._outstanding[worker] -= count
+        self._free_ns[worker] = done_ns + self._outstanding[worker] * self._service_ns[worker]
+
+    def lost(self, worker: int) -> None:
+        """Give a worker nothing more."""
+        if worker in self._alive:
+            self._alive.remove(worker)
+
+
+class RoundRobin:
+    """Workers take turns, whatever they have to do; for comparison."""
+
+    def __init__(self, workers: int) -> None:
+        self._alive = list(range(workers))
+        self._turn = 0
+
+    def assign(self, count: int, now_ns: int) -> list[Share]:  # noqa: ARG002 - the protocol's
+        """Divide `count` queries evenly, going on where the last call ended."""
+        if not self._alive:
+            return []
+        each, extra = divmod(count, len(self._alive))
+        turns = [self._alive[(self._turn + i) % len(self._alive)] for i in range(len(self._alive))]
+        self._turn = (self._turn + count) % len(self._alive)
+        shares = [(w, each + (i < extra)) for i, w in enumerate(turns)]
+        return [(w, n) for w, n in shares if n]
+
+    def completed(self, worker: int, count: int, done_ns: int, service_ns: float) -> None:
+        """Nothing that comes back changes the turns."""
+
+    def lost(self, worker: int) -> None:
+        """Leave a worker out."""
+        if worker in self._alive:
+            self._alive.remove(worker)

@@ -1,0 +1,49 @@
+"""From sample numbers to a model's inputs, without copying what need not be copied."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlbench.contracts.backend import Feed
+from mlbench.contracts.cache import open_samples
+
+
+class Feeds:
+    """The sample cache of one worker, seen as the inputs of batches.
+
+    `files` maps input names to cache files. Contiguous samples are views of the shared mapping;
+    others are gathered into a buffer that is made once.
+    """
+
+    def __init__(self, files: Mapping[str, str], batch_size: int) -> None:
+        self._samples: dict[str, NDArray[Any]] = {n: open_samples(p) for n, p in files.items()}
+        self._buffers = {
+            name: np.empty((batch_size, *samples.shape[1:]), samples.dtype)
+            for name, samples in self._samples.items()
+            if batch_size > 1
+        }
+        self._singles: dict[int, Feed] = {}
+
+    def one(self, sample: int) -> Feed:
+        """Return the feed of one sample; made once and kept."""
+        feed = self._singles.get(sample)
+        if feed is None:
+            feed = {name: array[sample : sample + 1] for name, array in self._samples.items()}
+            self._singles[sample] = feed
+        return feed
+
+    def batch(self, samples: NDArray[np.uint32]) -> Feed:
+        """Return the feed of a batch; valid until the next call."""
+        if len(samples) == 1:
+            return self.one(int(samples[0]))
+        if not self._samples:
+            return {}
+        first = int(samples[0])
+        if bool((samples[1:] == samples[:-1] + 1).all()):
+            return {n: array[first : first + len(samples)] for n, array in self._samples.items()}
+        return {
+            name: np.take(array, samples, axis=0, out=self._buffers[name][: len(samples)])
+            for name, array in self._samples.items()
+        }

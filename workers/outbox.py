@@ -1,0 +1,98 @@
+"""Answers on their way back: collected, and sent as one frame when it is time."""
+
+from enum import Enum
+from typing import Final
+
+import numpy as np
+import zmq
+from numpy.typing import NDArray
+
+from mlbench.contracts import wire
+from mlbench.contracts.backend import Predictions
+
+
+class Failure(Enum):
+    """Stands where an answer should be."""
+
+    FAILED = "failed"
+
+
+FAILURE: Final = Failure.FAILED
+
+
+class Outbox:
+    """Gathers completions and flushes them to the coordinator.
+
+    `hold_ns` is how long an answer may wait here for others: long enough that a million answers a
+    second do not mean a million frames, short against any latency that is of interest.
+    """
+
+    def __init__(self, socket: "zmq.Socket[bytes]", hold_ns: int = 200_000) -> None:
+        self._socket = socket
+        self._parts: list[NDArray[np.void]] = []
+        self._oldest_ns = 0
+        self.hold_ns = hold_ns
+        self.trial = 0
+
+    def add_batch(
+        self,
+        ids: NDArray[np.uint32],
+        start_ns: int,
+        done_ns: int,
+        predictions: Predictions | None,
+        status: int,
+    ) -> None:
+        """Add the answers of one batch."""
+        part = self._append(ids, len(ids), status)
+        part["prediction"] = -1 if predictions is None else predictions
+        part["start_ns"] = start_ns
+        part["done_ns"] = done_ns
+        self._note_oldest(done_ns)
+
+    def add_singles(
+        self,
+        ids: NDArray[np.uint32],
+        starts_ns: list[int],
+        dones_ns: list[int],
+        answers: list[Predictions | Failure | None],
+    ) -> None:
+        """Add answers that were each a batch of their own."""
+        part = self._append(ids, 1, wire.COMPLETED)
+        part["prediction"] = -1
+        part["start_ns"] = starts_ns
+        part["done_ns"] = dones_ns
+        self._note_oldest(dones_ns[0])
+        if answers.count(None) == len(answers):
+            return
+        for row, answer in enumerate(answers):
+            if answer is FAILURE:
+                part["status"][row] = wire.FAILED
+            elif answer is not None:
+                part["prediction"][row] = int(answer[0])
+
+    def _append(self, ids: NDArray[np.uint32], batch: int, status: int) -> NDArray[np.void]:
+        part = np.empty(len(ids), wire.COMPLETION)
+        part["id"] = ids
+        part["batch"] = batch
+        part["status"] = status
+        self._parts.append(part)
+        return part
+
+    def _note_oldest(self, done_ns: int) -> None:
+        if len(self._parts) == 1:
+            self._oldest_ns = done_ns
+
+    def due(self, now_ns: int) -> bool:
+        """Whether the oldest answer has waited long enough."""
+        return bool(self._parts) and now_ns - self._oldest_ns >= self.hold_ns
+
+    def flush(self) -> None:
+        """Send what is there as one frame."""
+        if self._parts:
+            part = self._parts[0] if len(self._parts) == 1 else np.concatenate(self._parts)
+            self._socket.send(wire.pack_completions(self.trial, part))
+            self._parts.clear()
+
+    def clear(self) -> None:
+        """Forget what is there."""
+        self._parts.clear()
