@@ -30,8 +30,8 @@ def check_writable(path: Path) -> None:
 def replacing(path: Path, keep_as: Path | None = None) -> Iterator[BinaryIO]:
     """Open a file that takes the place of `path` when the block ends without an exception.
 
-    A reader sees the old file or the new one, never a part. `keep_as` is where an earlier file goes.
-    Raises RunError when the disk refuses.
+    A reader sees the old file or the new one, never a part. An earlier file goes to
+    `keep_as`, if given. Raises RunError when the disk refuses.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -1,0 +1,62 @@
+"""Trials and answers with known figures."""
+
+import numpy as np
+import pytest
+
+from mlbench.contracts import wire
+from mlbench.outcomes import Answer, Judgement, Summary, Trial, TrialRequest
+from mlbench.records import Completions, Schedule, WorkerAccount
+
+MS = 1_000_000
+
+
+@pytest.fixture
+def summary() -> Summary:
+    """The figures of the documented log line."""
+    values = (0.0085, 0.0093, 0.0095, 0.0096, 0.009488344192504883, None)
+    names = ("50", "80", "90", "95", "99", "99.9")
+    return Summary(99.81, 0.008619, 5.02, 501, dict(zip(names, values, strict=True)))
+
+
+@pytest.fixture
+def trial(summary: Summary) -> Trial:
+    """A trial at 100.7 qps that serves two targets."""
+    request = TrialRequest("linear", 100.7, 501, 7, 0.01)
+    judgements = {0.01: Judgement("pass"), 0.2: Judgement("fail", ("a reason",))}
+    return Trial(request, summary, judgements, 100.7)
+
+
+@pytest.fixture
+def answers(trial: Trial) -> list[Answer]:
+    """One target met, one met below ten queries per second, one unmet."""
+    return [
+        Answer("linear", 0.01, 127.9, trial, 128.3, (126.0, 130.5), 3, 9.5, 1503),
+        Answer("linear", 0.1, 9.379, trial, 9.4, (9.0, float("inf")), 2, 5.0, 90),
+        Answer("exponential", 0.01, -1, None, None, None, 4, 7.5, 800, ("12.1 ms is over",)),
+    ]
+
+
+@pytest.fixture
+def completions() -> Completions:
+    """Six queries, 10 ms apart: four completed (a single and a batch of 3), one failed, one lost.
+
+    Each is sent 1 ms late, starts 2 ms after that, and takes 3 ms.
+    """
+    due_ns = np.arange(6, dtype=np.int64) * 10 * MS
+    start_of_trial_ns = 5_000 * MS
+    sent_ns = due_ns + start_of_trial_ns + MS
+    start_ns, done_ns = sent_ns + 2 * MS, sent_ns + 5 * MS
+    start_ns[5] = done_ns[5] = 0
+    return Completions(
+        schedule=Schedule("linear", 100.0, 3, due_ns),
+        start_of_trial_ns=start_of_trial_ns,
+        sent_ns=sent_ns,
+        start_ns=start_ns,
+        done_ns=done_ns,
+        worker=np.zeros(6, np.uint16),
+        batch=np.array([1, 3, 3, 3, 1, 0], np.uint16),
+        status=np.array([wire.COMPLETED] * 4 + [wire.FAILED, wire.LOST], np.uint8),
+        workers=(WorkerAccount("cpu", 5, 0.3),),
+        frames=4,
+        coordinator_busy=0.02,
+    )

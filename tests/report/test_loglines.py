@@ -1,0 +1,88 @@
+import ast
+from dataclasses import replace
+
+import pytest
+
+from mlbench.outcomes import Answer, Summary, Trial
+from mlbench.report import loglines
+from mlbench.report.accuracy import Accuracy
+from mlbench.report.notation import plain, rate_number, rate_text
+
+TILES = "tiles=50:0.0085,80:0.0093,90:0.0095,95:0.0096,99:0.0095,99.9:null"
+
+
+def test_accuracy_lines(summary: Summary) -> None:
+    """The accuracy stage prints its figures, then the counts under the historical spelling."""
+    assert loglines.accuracy_lines(summary, Accuracy(363, 501)) == [
+        f"check_accuracy qps=99.81, mean=0.008619, time=5.02, {TILES}",
+        "check_accuracy accuacy=72.46, good_items=363, total_items=501",
+    ]
+
+
+def test_trial_line(trial: Trial) -> None:
+    """A trial's line starts with arrivals, target and whole rate, and has null for unknown."""
+    assert loglines.trial_line(trial) == (
+        f"linear/0.01/100 qps=99.81, mean=0.008619, time=5.02, {TILES}"
+    )
+    assert loglines.taken_line() == "^taken"
+
+
+def test_trial_without_completions(trial: Trial) -> None:
+    """A trial in which nothing completed prints null and never nan."""
+    empty = Summary(0.0, None, 0.0, 0, dict.fromkeys(trial.summary.percentiles))
+    line = loglines.trial_line(replace(trial, summary=empty))
+    assert line == (
+        "linear/0.01/100 qps=0.00, mean=null, time=0.00, "
+        "tiles=50:null,80:null,90:null,95:null,99:null,99.9:null"
+    )
+
+
+def test_met_answer(answers: list[Answer]) -> None:
+    """A met target prints its trial's figures, and the latency in full precision."""
+    assert loglines.chosen_line(answers[0]) == (
+        f"0.01 qps=99.81, mean=0.008619, time=5.02, {TILES}"
+    )
+    assert loglines.result_line(answers[0]) == (
+        "===RESULT: linear target_latency=0.01 measured_latency=0.009488344192504883 qps=127"
+    )
+
+
+def test_measured_latency_is_that_of_the_bounded_percentile(answers: list[Answer]) -> None:
+    """With another percentile bounded, the result line shows the latency there."""
+    assert "measured_latency=0.0095 " in loglines.result_line(answers[0], 90.0)
+
+
+def test_unmet_answer(answers: list[Answer]) -> None:
+    """A target that no rate meets prints FAIL and has no chosen trial."""
+    assert loglines.chosen_line(answers[2]) is None
+    assert loglines.result_line(answers[2]) == (
+        "===RESULT: exponential target_latency=0.01 qps=FAIL"
+    )
+
+
+def test_final_line_is_a_python_dict(answers: list[Answer]) -> None:
+    """The last line reads back as a dict of rounded-down rates, -1 where a target is unmet."""
+    line = loglines.final_line(answers)
+    assert line == (
+        "===FINAL_RESULT: {'linear': {'0.01': 127, '0.1': 9.37}, 'exponential': {'0.01': -1}}"
+    )
+    assert ast.literal_eval(line.removeprefix("===FINAL_RESULT: "))["exponential"]["0.01"] == -1
+
+
+@pytest.mark.parametrize(
+    ("qps", "number", "text"),
+    [(127.99, 127, "127"), (10.0, 10, "10"), (9.999, 9.99, "9.99"), (9.37, 9.37, "9.37"),
+     (9.5, 9.5, "9.50"), (-1, -1, "-1"), (1_000_000.0, 1_000_000, "1000000")],
+)  # fmt: skip
+def test_rates_are_rounded_down(qps: float, number: float, text: str) -> None:
+    """Rates are cut to whole numbers, and to two decimals below ten, without binary surprises."""
+    assert (rate_number(qps), rate_text(qps)) == (number, text)
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(0.01, "0.01"), (0.2, "0.2"), (1.0, "1"), (0.00005, "0.00005")],
+)
+def test_latencies_are_spelled_plainly(number: float, text: str) -> None:
+    """A latency is spelled with no trailing zeros and no exponent."""
+    assert plain(number) == text
