@@ -1,7 +1,6 @@
 """Writing a file whole or not at all."""
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,25 +14,24 @@ def check_writable(path: Path) -> None:
     folder = path.parent
     if not folder.is_dir():
         raise RequestError(f"cannot write {path}: there is no folder {folder}; create it first")
-    if path.exists() and not path.is_file():
-        raise RequestError(f"cannot write {path}: it is not a plain file; give another path")
     try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        if path.exists() and not path.is_file():
+            raise RequestError(f"cannot write {path}: it is not a plain file; give another path")
+        draft = _draft(path)
+        draft.touch()
+        draft.unlink()
     except OSError as error:
-        raise RequestError(
-            f"cannot write {path}: {error.strerror} in {folder}; give another path"
-        ) from error
+        raise RequestError(f"cannot write {path}: {error.strerror}; give another path") from error
 
 
 @contextmanager
 def replacing(path: Path, keep_as: Path | None = None) -> Iterator[BinaryIO]:
     """Open a file that takes the place of `path` when the block ends without an exception.
 
-    A reader sees the old file or the new one, never a part. An earlier file goes to
-    `keep_as`, if given. Raises RunError when the disk refuses.
+    A reader sees the old file or the new one, never a part. An earlier file goes to `keep_as`, if
+    given. Raises RunError when the disk refuses.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    draft = _draft(path)
     try:
         with draft.open("wb") as file:
             yield file
@@ -43,6 +41,10 @@ def replacing(path: Path, keep_as: Path | None = None) -> Iterator[BinaryIO]:
             path.replace(keep_as)
         draft.replace(path)
     except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror}; free space or mend it") from error
+        raise RunError(f"cannot write {path}: {error.strerror}; mend that and run again") from error
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _draft(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")

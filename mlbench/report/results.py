@@ -31,9 +31,9 @@ class RunHead:
 class ResultStore:
     """Keeps one run's results in the file `path`.
 
-    Raises RequestError at once when the path cannot be written, ValueError when `head` is not
-    JSON. The first write keeps an earlier file as `<path>.1`; each write raises RunError when the
-    disk refuses. `runtime` counts from the store's construction.
+    Raises RequestError at once when the path cannot be written, ValueError or TypeError when `head`
+    is not JSON. The first write keeps an earlier file as `<path>.1`; each write raises RunError
+    when the disk refuses. `runtime` counts from the store's construction.
     """
 
     def __init__(self, path: str | Path, head: RunHead) -> None:

@@ -98,9 +98,9 @@ def test_the_earlier_file_is_kept(path: Path, trial: Trial) -> None:
     assert sorted(p.name for p in path.parent.iterdir()) == ["results.json", "results.json.1"]
 
 
-@pytest.mark.parametrize("name", ["missing/results.json", "file/results.json", "folder"])
+@pytest.mark.parametrize("name", ["missing/results.json", "file/results.json", "folder", "x" * 250])
 def test_a_path_that_cannot_be_written_is_found_first(tmp_path: Path, name: str) -> None:
-    """A missing folder, a file for a folder, and a folder for a file are refused at once."""
+    """A missing folder, a file for a folder, a folder for a file, a long name: refused at once."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()
     with pytest.raises(RequestError, match="cannot write") as error:
