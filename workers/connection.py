@@ -23,10 +23,9 @@ class Connection:
     connection has been down for five seconds.
     """
 
-    def __init__(
-        self, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str, index: int
-    ) -> None:
-        self.socket: zmq.Socket[bytes] = context.socket(zmq.DEALER)
+    def __init__(self, endpoint: str, index: int) -> None:
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
+        self.socket = context.socket(zmq.DEALER)
         self.socket.identity = str(index).encode()
         self.socket.sndhwm = self.socket.rcvhwm = 0
         self.socket.linger = 1000

@@ -19,7 +19,7 @@ class TrialState:
     """What is due, what is out, and what came back.
 
     `start_ns` is the trial's start on the monotonic clock; `sample_count` the samples to cycle
-    through; `keep_predictions` whether answers are kept.
+    through.
     """
 
     def __init__(
@@ -30,7 +30,6 @@ class TrialState:
         *,
         workers: int,
         sample_count: int,
-        keep_predictions: bool = False,
     ) -> None:
         queries = len(schedule.due_ns)
         self.schedule = schedule
@@ -56,7 +55,7 @@ class TrialState:
         self._worker = np.zeros(queries, np.uint16)
         self._batch = np.zeros(queries, np.uint16)
         self._status = np.zeros(queries, np.uint8)
-        self._prediction = np.full(queries, -1, np.int32) if keep_predictions else None
+        self._prediction = np.full(queries, -1, np.int32)
         self.busy_ns = [0.0] * workers
         self.served = [0] * workers
 
@@ -113,8 +112,7 @@ class TrialState:
         self._returned_ns[ids] = now_ns
         self._batch[ids] = answers["batch"]
         self._status[ids] = answers["status"]
-        if self._prediction is not None:
-            self._prediction[ids] = answers["prediction"]
+        self._prediction[ids] = answers["prediction"]
         share_ns = (answers["done_ns"] - answers["start_ns"]) / answers["batch"]
         busy_ns = float(share_ns.sum())
         self.busy_ns[worker] += busy_ns
@@ -172,6 +170,11 @@ class TrialState:
         due_ns = self.schedule.due_ns[: max(1, self.next_id)]
         return Schedule(self.schedule.kind, self.schedule.target_qps, self.schedule.seed, due_ns)
 
+    @property
+    def service_ns(self) -> list[float]:
+        """Each worker's mean service time for a query so far; 0 where there was none."""
+        return [busy / max(n, 1) for busy, n in zip(self.busy_ns, self.served, strict=True)]
+
     def completions(self, **accounts: object) -> Completions:
         """Return the columns of all queries that were sent; `accounts` are further fields."""
         schedule = self.sent_schedule()
@@ -186,7 +189,7 @@ class TrialState:
             worker=self._worker[sent],
             batch=self._batch[sent],
             status=self._status[sent],
-            prediction=None if self._prediction is None else self._prediction[sent],
+            prediction=self._prediction[sent],
             frames=self.frames,
             cut_short=self.cut_short,
             faults=tuple(self.faults),

@@ -1,0 +1,30 @@
+"""From a model's output to class numbers, the same for every backend."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlbench.contracts.backend import Predictions
+
+
+def as_classes(output: NDArray[Any], label_offset: int) -> Predictions | None:
+    """Return one class for each sample, less the offset; None when the output is not a class.
+
+    Integers of shape (batch,) or (batch, 1) are classes; floats of shape (batch, classes), with or
+    without trailing axes of length one, are scores whose largest wins.
+    """
+    if output.ndim == 0:
+        return None
+    rows = output.reshape(output.shape[0], -1)
+    classes: Predictions | None = None
+    if np.issubdtype(output.dtype, np.integer) and rows.shape[1] == 1:
+        classes = rows[:, 0].astype(np.int64) - label_offset
+    elif np.issubdtype(output.dtype, np.floating) and _is_scores(output):
+        classes = rows.argmax(axis=1) - label_offset
+    return classes
+
+
+def _is_scores(output: NDArray[Any]) -> bool:
+    """Whether all axes after the batch but one have length one."""
+    return output.size > 0 and output[0].size == max(output.shape[1:], default=0)

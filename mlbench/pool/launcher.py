@@ -1,0 +1,24 @@
+"""How worker processes are started and watched."""
+
+from typing import Protocol
+
+from mlbench.contracts.backend import WorkerSpec
+
+
+class Handle(Protocol):
+    """One started worker."""
+
+    pid: int
+
+    def ended(self) -> str | None:
+        """Return how the process ended, in words, or None while it runs."""
+
+    def stop(self) -> None:
+        """End the process if it still runs, and wait until it has."""
+
+
+class Launcher(Protocol):
+    """Starts workers somewhere."""
+
+    def start(self, spec: WorkerSpec) -> Handle:
+        """Start one worker; returns at once, before it is ready."""

@@ -1,0 +1,76 @@
+"""The coordinator's end of the wire: one ROUTER socket for all workers."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zmq
+from numpy.typing import NDArray
+
+from mlbench.clock import now_ns
+from mlbench.contracts import wire
+
+
+class Gone(Exception):  # noqa: N818 - an event of the connection, always caught by the pool
+    """A worker cannot be reached any more."""
+
+    def __init__(self, worker: int) -> None:
+        super().__init__(worker)
+        self.worker = worker
+
+
+class Link:
+    """A ROUTER on a local socket in a folder of its own; workers are known by their index."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="mlbench-")
+        self.endpoint = f"ipc://{Path(self._folder.name, 'pool')}"
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket = self._context.socket(zmq.ROUTER)
+        self._socket.sndhwm = self._socket.rcvhwm = 0
+        self._socket.linger = 500
+        self._socket.router_mandatory = True
+        self._socket.heartbeat_ivl = wire.HEARTBEAT_MS
+        self._socket.heartbeat_timeout = wire.HEARTBEAT_TIMEOUT_MS
+        self._socket.bind(self.endpoint)
+        self._names: dict[int, bytes] = {}
+
+    def send_requests(self, worker: int, trial: int, requests: NDArray[np.void]) -> int:
+        """Send REQUEST records in one frame; return the time of sending. Raises Gone."""
+        sent_ns = now_ns()
+        self._send(worker, wire.pack_requests(trial, sent_ns, requests))
+        return sent_ns
+
+    def send_control(self, worker: int, type_: str, **fields: Any) -> None:
+        """Send a control message. Raises Gone."""
+        self._send(worker, wire.pack_control(type_, **fields))
+
+    def _send(self, worker: int, frame: bytes) -> None:
+        name = self._names.get(worker)
+        if name is None:
+            name = self._names[worker] = str(worker).encode()
+        try:
+            self._socket.send(name, zmq.SNDMORE | zmq.NOBLOCK)
+            self._socket.send(frame, zmq.NOBLOCK)
+        except zmq.ZMQError as error:
+            if error.errno == zmq.EHOSTUNREACH:
+                raise Gone(worker) from None
+            raise
+
+    def received(self) -> Iterator[tuple[int, wire.Frame]]:
+        """Yield (worker, frame) for everything that has arrived, without blocking."""
+        while int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+            name = self._socket.recv(zmq.NOBLOCK)
+            yield int(name), wire.unpack(self._socket.recv(zmq.NOBLOCK))
+
+    def wait(self, timeout_ms: int) -> bool:
+        """Block until something arrives or the time is over; return whether something did."""
+        return bool(self._socket.poll(timeout_ms))
+
+    def close(self) -> None:
+        """Close the socket after what is under way, and remove its folder."""
+        self._socket.close()
+        self._context.term()
+        self._folder.cleanup()

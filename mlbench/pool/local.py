@@ -1,0 +1,93 @@
+"""Workers as processes of this host."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+from mlbench.contracts.backend import Signature, WorkerSpec
+from mlbench.contracts.errors import RequestError
+
+# -P keeps the current folder off the import path: a user's own workers/ must not shadow ours.
+_COMMAND = [sys.executable, "-P", "-m", "workers"]
+_STOP_S = 5.0
+_INSPECT_S = 120.0
+
+
+class LocalHandle:
+    """A worker process of this host."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+        self._process = process
+        self.pid = process.pid
+
+    def ended(self) -> str | None:
+        """Return how the process ended, in words, or None while it runs."""
+        code = self._process.poll()
+        if code is None:
+            return None
+        if code < 0:
+            return f"was ended by {signal.Signals(-code).name}"
+        return f"ended with status {code}"
+
+    def stop(self) -> None:
+        """Wait for the process to leave, and end it when it does not."""
+        try:
+            self._process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+class LocalLauncher:
+    """Starts `python -P -m workers` with its orders on stdin."""
+
+    def start(self, spec: WorkerSpec) -> LocalHandle:
+        """Start one worker; its stdout goes to our stderr."""
+        process = subprocess.Popen(
+            [*_COMMAND, "serve"],
+            stdin=subprocess.PIPE,
+            stdout=sys.stderr.fileno(),
+            env=_environment(spec),
+            # Ctrl-C is the coordinator's to handle: it ends the workers in order.
+            start_new_session=True,
+        )
+        assert process.stdin is not None  # noqa: S101 - asked for above
+        process.stdin.write(json.dumps(spec.to_dict()).encode())
+        process.stdin.close()
+        return LocalHandle(process)
+
+
+def _environment(spec: WorkerSpec) -> dict[str, str]:
+    """The worker's own GPU is the only one it sees; OpenMP keeps to the worker's threads."""
+    environment = {**os.environ, "OMP_NUM_THREADS": str(spec.threads)}
+    if spec.device.startswith("cuda"):
+        environment["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+    return environment
+
+
+def inspect_model(backend: str, model: str) -> Signature:
+    """Read a model's signature in a process of its own, so that no runtime is loaded here.
+
+    Raises RequestError when the backend cannot read the model.
+    """
+    try:
+        result = subprocess.run(
+            [*_COMMAND, "inspect"],
+            input=json.dumps({"backend": backend, "model": model}),
+            capture_output=True,
+            text=True,
+            timeout=_INSPECT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise RequestError(f"{model}: not read by {backend} within {_INSPECT_S:.0f} s") from None
+    lines = result.stdout.strip().splitlines()
+    if result.returncode != 0 or not lines:
+        why = (result.stderr.strip().splitlines() or [f"status {result.returncode}"])[-1]
+        raise RequestError(f"{model}: reading it with {backend} failed: {why}")
+    answer = json.loads(lines[-1])
+    if "error" in answer:
+        raise RequestError(answer["error"])
+    return Signature.from_dict(answer["signature"])

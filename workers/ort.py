@@ -1,0 +1,176 @@
+"""ONNX Runtime on CPU, CUDA or TensorRT."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from mlbench.contracts.backend import (
+    Feed,
+    Predictions,
+    Signature,
+    TensorSpec,
+    WorkerSpec,
+    parse_options,
+)
+from mlbench.contracts.errors import RequestError
+from mlbench.contracts.predictions import as_classes
+
+_DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(double)": "float64",
+    "tensor(int64)": "int64",
+    "tensor(int32)": "int32",
+    "tensor(int16)": "int16",
+    "tensor(int8)": "int8",
+    "tensor(uint8)": "uint8",
+    "tensor(uint16)": "uint16",
+    "tensor(uint32)": "uint32",
+    "tensor(uint64)": "uint64",
+    "tensor(bool)": "bool",
+}
+
+_GPU_PROVIDERS = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+
+
+class OrtBackend:
+    """One session with the worker's threads on its device.
+
+    Options: `provider` (cuda or tensorrt) on a GPU; `spinning`, whether idle threads of the session
+    wait actively (auto: only with more than one thread); `graph` (all, extended, basic, off), how
+    far the graph is optimised.
+    """
+
+    OPTIONS: ClassVar[Mapping[str, Any]] = {"provider": "cuda", "spinning": "auto", "graph": "all"}
+    RUNTIME: ClassVar[tuple[str, str] | None] = ("onnxruntime", "onnxruntime")
+    NEEDS_MODEL: ClassVar[bool] = True
+
+    def __init__(self, spec: WorkerSpec) -> None:
+        import onnxruntime
+
+        if spec.model is None:
+            raise RequestError("backend 'onnxruntime' needs a model: --model PATH")
+        options = parse_options(spec.options, self.OPTIONS, "onnxruntime")
+        self._version = onnxruntime.__version__
+        self._device = spec.device
+        self._label_offset = spec.label_offset
+        providers = _providers(onnxruntime, spec.device, options["provider"])
+        session_options = _session_options(onnxruntime, spec.threads, options)
+        self._session = _open(onnxruntime, spec.model, session_options, providers)
+        _check_provider(self._session, providers[0][0])
+        self._outputs = list(spec.outputs) or _class_output(self._session)
+        _check_outputs(self._session, self._outputs)
+
+    @classmethod
+    def inspect(cls, model: str) -> Signature:
+        """Read the inputs and outputs of an ONNX file; raises RequestError."""
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.log_severity_level = 4
+        session = _open(onnxruntime, model, options, [("CPUExecutionProvider", {})])
+        inputs = tuple(_tensor_spec(model, tensor) for tensor in session.get_inputs())
+        return Signature(inputs, tuple(output.name for output in session.get_outputs()))
+
+    def predict(self, feed: Feed) -> Predictions | None:
+        """Run one batch; the session reads the feed's arrays in place."""
+        answer = self._session.run(self._outputs, feed)[0]
+        return as_classes(answer, self._label_offset)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the runtime's version and the provider in use."""
+        return {
+            "name": "onnxruntime",
+            "version": self._version,
+            "provider": self._session.get_providers()[0],
+            "device": self._device,
+        }
+
+
+def _session_options(onnxruntime: Any, threads: int, options: Mapping[str, Any]) -> Any:
+    levels = {
+        "all": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
+        "extended": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+        "basic": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+        "off": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
+    }
+    if options["graph"] not in levels:
+        raise RequestError(f"backend option graph={options['graph']}: one of {', '.join(levels)}")
+    if options["spinning"] not in ("auto", "0", "1"):
+        raise RequestError(f"backend option spinning={options['spinning']}: one of auto, 0, 1")
+    session_options = onnxruntime.SessionOptions()
+    session_options.intra_op_num_threads = threads
+    session_options.inter_op_num_threads = 1
+    session_options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    session_options.graph_optimization_level = levels[options["graph"]]
+    spin = threads > 1 if options["spinning"] == "auto" else options["spinning"] == "1"
+    session_options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
+    session_options.log_severity_level = 3
+    return session_options
+
+
+def _open(onnxruntime: Any, model: str, options: Any, providers: list[tuple[str, Any]]) -> Any:
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=providers)
+    except Exception as error:
+        raise RequestError(f"{model}: ONNX Runtime cannot load it: {error}") from error
+
+
+def _providers(onnxruntime: Any, device: str, wanted: str) -> list[tuple[str, Any]]:
+    """Return the provider list for a device; raises RequestError when it cannot be had."""
+    if not device.startswith("cuda"):
+        return [("CPUExecutionProvider", {})]
+    if wanted not in _GPU_PROVIDERS:
+        raise RequestError(f"backend option provider={wanted}: one of {', '.join(_GPU_PROVIDERS)}")
+    name, available = _GPU_PROVIDERS[wanted], onnxruntime.get_available_providers()
+    if name not in available:
+        raise RequestError(
+            f"device {device}: this ONNX Runtime has no {name} (it has {', '.join(available)}); "
+            "install its GPU package: pip uninstall onnxruntime; pip install "
+            "'mlbench[onnxruntime-gpu]'"
+        )
+    if hasattr(onnxruntime, "preload_dlls"):
+        onnxruntime.preload_dlls()  # finds CUDA and cuDNN where pip packages put them
+    settings = {"device_id": device.partition(":")[2] or "0"}
+    # Operators that a GPU provider does not have may run on the CPU; a whole model may not.
+    gpu = [(name, settings)]
+    if wanted == "tensorrt":
+        gpu.append((_GPU_PROVIDERS["cuda"], settings))
+    return [*gpu, ("CPUExecutionProvider", {})]
+
+
+def _check_provider(session: Any, wanted: str) -> None:
+    in_use = session.get_providers()
+    if in_use[0] != wanted:
+        raise RequestError(
+            f"ONNX Runtime fell back to {in_use[0]}, {wanted} could not start: its libraries or "
+            "the driver are missing or do not match; see the message above and "
+            "'mlbench-coordinator doctor'"
+        )
+
+
+def _class_output(session: Any) -> list[str]:
+    """Prefer an integer output such as ArgMax: it is the answer, and the least to copy."""
+    outputs = session.get_outputs()
+    classes = [
+        output.name for output in outputs if output.type in ("tensor(int64)", "tensor(int32)")
+    ]
+    return classes[:1] or [outputs[0].name]
+
+
+def _check_outputs(session: Any, wanted: list[str]) -> None:
+    known = [output.name for output in session.get_outputs()]
+    for name in wanted:
+        if name not in known:
+            raise RequestError(f"the model has no output '{name}'; it has: {', '.join(known)}")
+
+
+def _tensor_spec(model: str, tensor: Any) -> TensorSpec:
+    if tensor.type not in _DTYPES:
+        raise RequestError(
+            f"{model}: input {tensor.name} is a {tensor.type}, which is not supported"
+        )
+    shape = tuple(dim if isinstance(dim, int) else None for dim in tensor.shape)
+    return TensorSpec(tensor.name, np.dtype(_DTYPES[tensor.type]).name, shape)
