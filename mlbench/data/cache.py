@@ -1,0 +1,89 @@
+"""Prepared images in a file that is built once, kept between runs and mapped by all workers."""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+
+from mlbench.contracts.errors import RequestError
+from mlbench.data.build import Build, bad_image, read_skipped
+from mlbench.data.images import ImageList
+from mlbench.data.memory import check_memory
+from mlbench.data.preprocess import Layout, Preprocessing, sample_bytes
+from mlbench.records import Progress
+
+_VERSION = 1  # of the preprocessing code; a new one makes new files
+
+
+@dataclass(frozen=True)
+class BuiltCache:
+    """A finished cache: sample i of the .npy file `path` is image i of `images`.
+
+    `skipped`: the bad images that were left out, each as "file: reason".
+    """
+
+    path: Path
+    images: ImageList
+    skipped: tuple[str, ...]
+
+
+def build_cache(
+    images: ImageList,
+    preprocessing: Preprocessing,
+    layout: Layout,
+    folder: Path,
+    progress: Progress,
+    *,
+    skip_bad: bool = False,
+    resident: int | None = None,
+    threads: int | None = None,
+) -> BuiltCache:
+    """Prepare all images of the list, or find that done already.
+
+    The file holds float32 (n, 3, 224, 224) or (n, 224, 224, 3). `resident`: how many samples must
+    fit in memory at once, all when None. `threads`: one for each core of this process when None
+    (OpenCV works outside the interpreter lock, so that threads use all cores). `progress` is
+    called with "preprocess" and `done`, `total`, and with "cache_wait" and `path` when another
+    process is building the same cache. Raises RequestError for a missing file, a bad image (unless
+    `skip_bad`), too little memory or too little room in `folder`.
+    """
+    count = len(images.files)
+    check_memory(count if resident is None else min(resident, count), sample_bytes(layout))
+    base = folder / _key(images.files, preprocessing, layout)
+    finished = base.with_suffix(".npy")
+    with _locked(base.with_suffix(".lock"), progress):
+        if not finished.exists():
+            cores = threads or len(os.sched_getaffinity(0))
+            Build(images.files, preprocessing, layout, base).run(progress, skip_bad, cores)
+    skipped = read_skipped(base)
+    if skipped and not skip_bad:
+        raise bad_image(next(iter(skipped.values())))
+    return BuiltCache(finished, images.without(skipped), tuple(skipped.values()))
+
+
+def _key(files: tuple[Path, ...], preprocessing: Preprocessing, layout: Layout) -> str:
+    """Name a cache by what it is made from."""
+    digest = hashlib.sha256(f"{_VERSION} {cv2.__version__} {preprocessing} {layout}\n".encode())
+    for file in files:
+        try:
+            stat = file.stat()
+        except OSError as error:
+            raise RequestError(f"cannot read the image {file} ({error.strerror})") from None
+        digest.update(f"{file.absolute()} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    return f"{preprocessing.name}-{layout}-{digest.hexdigest()[:20]}"
+
+
+@contextlib.contextmanager
+def _locked(path: Path, progress: Progress) -> Iterator[None]:
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress("cache_wait", {"path": str(path)})
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,103 @@
+"""ImageNet's validation set in the layouts that people have it in.
+
+| found in the folder             | images, in this order               | labels                   |
+|---------------------------------|-------------------------------------|--------------------------|
+| `val_map.txt` (or a given list) | its lines "name label"              | its second column        |
+| a list of one label a line      | the folder's images, sorted by name | see `mlbench.data.labels`|
+| class folders `n01440764/`      | all folders' images, sorted by name | index of sorted folder   |
+| images only                     | the folder's images, sorted by name | none                     |
+
+Sorting by the file's name alone puts ImageNet's validation images into the same order in all of
+them, so that the first 500 are the same images and not the first ten classes.
+"""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from mlbench.contracts.errors import RequestError
+from mlbench.data.images import ImageList
+from mlbench.data.labels import find_label_list, read_labels
+
+_SUFFIXES = {".jpeg", ".jpg", ".png"}
+_CLASS_FOLDER = re.compile(r"n\d{8}")
+
+
+def open_imagenet(folder: Path, list_path: Path | None, count: int | None) -> ImageList:
+    """List the first `count` images of `folder`; raises RequestError in one line.
+
+    `list_path`: a map of "name label" lines, or a list of one label a line; found in the folder
+    when None.
+    """
+    entries = _entries(folder)
+    listing = list_path or find_label_list(folder)
+    if listing is None:
+        return _by_folder(folder, entries, count)
+    lines = _read_lines(listing)
+    if len(lines[0].split()) > 1:
+        return _by_map(folder, listing, lines, count)
+    files = _images(folder, entries)
+    labels = read_labels(listing, lines)
+    if len(labels) != len(files):
+        raise RequestError(
+            f"{listing} has {len(labels)} labels for {len(files)} images in {folder}; "
+            "they must match one to one"
+        )
+    return ImageList(files, labels).first(count)
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        raise RequestError(
+            f"cannot read the data folder {folder} ({error.strerror}); "
+            "check --dataset-path or DATA_DIR"
+        ) from None
+
+
+def _read_lines(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").rstrip().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise RequestError(f"cannot read the label list {path} ({error})") from None
+    if not lines:
+        raise RequestError(f"{path} is empty; it needs a line for each image")
+    return lines
+
+
+def _by_map(folder: Path, listing: Path, lines: list[str], count: int | None) -> ImageList:
+    files, labels = [], []
+    for number, line in enumerate(lines, start=1):
+        name, _, label = line.strip().rpartition(" ")
+        if not name or not label.isdecimal():
+            raise RequestError(f"{listing}:{number}: '{line}' is not 'name label'")
+        if count is None or number <= count:
+            files.append(folder / name.strip())
+            labels.append(int(label))
+            if not files[-1].is_file():
+                raise RequestError(f"{listing}:{number}: no such file: {files[-1]}")
+    return ImageList(tuple(files), np.array(labels, dtype=np.int64))
+
+
+def _by_folder(folder: Path, entries: list[Path], count: int | None) -> ImageList:
+    classes = sorted(e for e in entries if _CLASS_FOLDER.fullmatch(e.name) and e.is_dir())
+    if not classes:
+        return ImageList(_images(folder, entries)[:count], None)
+    index = {path: i for i, path in enumerate(classes)}
+    files = _images(folder, (f for path in classes for f in _entries(path)))[:count]
+    return ImageList(files, np.array([index[f.parent] for f in files], dtype=np.int64))
+
+
+def _images(folder: Path, entries: Iterable[Path]) -> tuple[Path, ...]:
+    files = tuple(
+        sorted(
+            (e for e in entries if e.suffix.lower() in _SUFFIXES),
+            key=lambda file: (file.name, file.parent),
+        )
+    )
+    if not files:
+        raise RequestError(f"no image found in {folder}; looked for {', '.join(sorted(_SUFFIXES))}")
+    return files

@@ -1,0 +1,85 @@
+"""Samples drawn at random from a model's own signature."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlbench.contracts.backend import Signature, TensorSpec
+from mlbench.contracts.errors import RequestError
+from mlbench.data.memory import check_memory
+
+
+def draw_samples(signature: Signature, count: int, folder: Path, seed: int = 0) -> dict[str, Path]:
+    """Write `count` samples for each input; return input name -> .npy file (count, ...).
+
+    Dimension 0 of an input is the batch and is dropped. Floats are uniform in [0, 1), uint8 in
+    0..255, other integers 0 or 1, booleans either. The same signature, count and seed give the same
+    files. Raises RequestError for an input that cannot be drawn or too little memory.
+    """
+    shapes = {spec.name: _sample_shape(spec) for spec in signature.inputs}
+    sizes = [_dtype(s).itemsize * int(np.prod(shapes[s.name])) for s in signature.inputs]
+    check_memory(count, sum(sizes))
+    return {
+        spec.name: _draw(spec, (count, *shapes[spec.name]), seed + i, folder)
+        for i, spec in enumerate(signature.inputs)
+    }
+
+
+def _sample_shape(spec: TensorSpec) -> tuple[int, ...]:
+    if not spec.shape:
+        raise RequestError(f"input {spec} has no batch dimension, so no samples can be drawn")
+    free = [i for i, dim in enumerate(spec.shape) if dim is None and i > 0]
+    if free:
+        raise RequestError(
+            f"input {spec}: dimension {free[0]} is free; export the model with a fixed size there "
+            "(only the batch, dimension 0, may be free)"
+        )
+    return tuple(dim for dim in spec.shape[1:] if dim is not None)
+
+
+def _dtype(spec: TensorSpec) -> np.dtype[np.generic]:
+    try:
+        dtype = np.dtype(spec.dtype)
+    except TypeError:
+        dtype = np.dtype(object)
+    if dtype.kind not in "fiub":
+        raise RequestError(
+            f"input {spec}: samples of type '{spec.dtype}' cannot be drawn; "
+            "floats, integers and booleans can"
+        )
+    return dtype
+
+
+def _draw(spec: TensorSpec, shape: tuple[int, ...], seed: int, folder: Path) -> Path:
+    key = hashlib.sha256(f"{spec} {shape} {seed}".encode()).hexdigest()[:20]
+    path = folder / f"synthetic-{key}.npy"
+    if path.exists():
+        return path
+    dtype = _dtype(spec)
+    rng = np.random.default_rng(seed)
+    partial = path.with_suffix(f".partial-{os.getpid()}")
+    header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
+    try:
+        with partial.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            for _ in range(shape[0]):
+                file.write(_values(rng, dtype, shape[1:]).tobytes())
+        partial.rename(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise RequestError(
+            f"cannot write synthetic samples to {folder} ({error.strerror}); "
+            "make room, or set MLBENCH_CACHE to another folder"
+        ) from None
+    return path
+
+
+def _values(
+    rng: np.random.Generator, dtype: np.dtype[np.generic], shape: tuple[int, ...]
+) -> NDArray[np.generic]:
+    if dtype.kind == "f":
+        return rng.random(shape, dtype=np.float32).astype(dtype)
+    return rng.integers(0, 256 if dtype == np.uint8 else 2, shape).astype(dtype)
