@@ -1,0 +1,203 @@
+import importlib.util
+import json
+import zipfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mlbench.contracts.backend import TensorSpec, WorkerSpec
+from mlbench.contracts.errors import RequestError
+from workers.pytorch import SIGNATURE_EXAMPLE, SIGNATURE_FILE, TorchBackend
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("torch") is None, reason="PyTorch is not installed"
+)
+
+FEED = np.float32([[0, 0, 9, 0], [0, 9, 0, 0], [0, 0, 0, 9]])
+CLASSES = [2, 1, 3]
+SIGNATURE = {
+    "inputs": [{"name": "x", "dtype": "float32", "shape": [None, 4]}],
+    "outputs": ["scores", "total"],
+}
+
+
+@pytest.fixture(scope="module")
+def torch():
+    """PyTorch."""
+    return pytest.importorskip("torch")
+
+
+@pytest.fixture(scope="module")
+def tiny(torch):
+    """A classifier of four classes: gives scores, and one number for the whole batch."""
+
+    class Tiny(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.ones(4))
+
+        def forward(self, x):
+            return x * self.scale, x.sum()
+
+    return Tiny().eval()
+
+
+@pytest.fixture(scope="module")
+def models(torch, tiny, tmp_path_factory):
+    """The tiny classifier in each format: format name -> path."""
+    folder = tmp_path_factory.mktemp("models")
+    paths = {"TorchScript": str(folder / "tiny.pt"), "torch.export": str(folder / "tiny.pt2")}
+    example = torch.from_numpy(FEED)
+    traced = torch.jit.trace(tiny, example)
+    extra = {SIGNATURE_FILE: json.dumps(SIGNATURE)}
+    torch.jit.save(traced, paths["TorchScript"], _extra_files=extra)
+    dynamic = ({0: torch.export.Dim("batch")},)
+    program = torch.export.export(tiny, (example,), dynamic_shapes=dynamic)
+    torch.export.save(program, paths["torch.export"])
+    return paths
+
+
+def _spec(model, **changes):
+    spec = WorkerSpec(index=0, endpoint="", backend="torch", model=model, threads=1)
+    return replace(spec, **changes)
+
+
+@pytest.mark.parametrize("kind", ["TorchScript", "torch.export"])
+def test_every_format_gives_the_same_classes(torch, models, kind):
+    """One classifier saved in two formats gives the same class numbers for each batch size."""
+    backend = TorchBackend(_spec(models[kind]))
+    assert backend.predict({"x": FEED}).tolist() == CLASSES
+    assert backend.predict({"x": FEED[:1]}).tolist() == CLASSES[:1]
+    assert backend.describe() == {
+        "name": "torch",
+        "version": torch.__version__,
+        "format": kind,
+        "device": "cpu",
+        "threads": 1,
+    }
+
+
+@pytest.mark.parametrize("kind", ["TorchScript", "torch.export"])
+def test_inspect_tells_each_formats_input(models, kind):
+    """The input's name, dtype and shape are read from the file, with a free batch dimension."""
+    signature = TorchBackend.inspect(models[kind])
+    assert signature.inputs == (TensorSpec("x", "float32", (None, 4)),)
+    assert len(signature.outputs) == 2
+
+
+def test_a_fixed_batch_size_is_told(torch, tiny, tmp_path):
+    """A model exported without a free dimension keeps the batch size of its example."""
+    path = str(tmp_path / "fixed.pt2")
+    torch.export.save(torch.export.export(tiny, (torch.from_numpy(FEED),)), path)
+    assert TorchBackend.inspect(path).inputs == (TensorSpec("x", "float32", (3, 4)),)
+
+
+def test_the_label_offset_is_taken_off(models):
+    """A model with a background class has all its class numbers moved down."""
+    backend = TorchBackend(_spec(models["torch.export"], label_offset=1))
+    assert backend.predict({"x": FEED}).tolist() == [c - 1 for c in CLASSES]
+
+
+def test_an_output_that_is_no_class_gives_no_prediction(models):
+    """One number for the whole batch tells no classes."""
+    backend = TorchBackend(_spec(models["TorchScript"], outputs=("total",)))
+    assert backend.predict({"x": FEED}) is None
+
+
+def test_an_unknown_output_is_refused(models):
+    """The refusal names the nearest output that the model has."""
+    with pytest.raises(RequestError, match="no output 'score'; did you mean 'scores'"):
+        TorchBackend(_spec(models["TorchScript"], outputs=("score",)))
+
+
+def test_a_read_only_feed_is_served_without_a_warning(models, recwarn):
+    """Samples come from a read-only mapping, which is all the backend needs."""
+    feed = FEED.copy()
+    feed.flags.writeable = False
+    backend = TorchBackend(_spec(models["TorchScript"]))
+    recwarn.clear()
+    assert backend.predict({"x": feed}).tolist() == CLASSES
+    assert not recwarn.list
+
+
+def test_torchscript_without_shapes_is_refused_with_an_example(torch, tiny, tmp_path):
+    """The refusal shows how to save the shapes, and its example is a valid signature."""
+    path = str(tmp_path / "bare.pt")
+    torch.jit.save(torch.jit.trace(tiny, torch.from_numpy(FEED)), path)
+    with pytest.raises(RequestError, match="tells no input shapes"):
+        TorchBackend.inspect(path)
+    extra = {SIGNATURE_FILE: SIGNATURE_EXAMPLE}
+    torch.jit.save(torch.jit.trace(tiny, torch.from_numpy(FEED)), path, _extra_files=extra)
+    assert TorchBackend.inspect(path).inputs[0].shape == (None, 3, 224, 224)
+
+
+def test_a_pickled_checkpoint_is_refused(torch, tiny, tmp_path):
+    """A file of torch.save is not unpickled, and the refusal tells what to save instead."""
+    path = str(tmp_path / "weights.pth")
+    torch.save(tiny.state_dict(), path)
+    with pytest.raises(RequestError, match=r"torch\.save is no model"):
+        TorchBackend.inspect(path)
+
+
+class Trap:
+    """Raises the alarm when it is unpickled."""
+
+    def __reduce__(self):
+        return (pytest.fail, ("a pickle was run",))
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("data/sample_inputs/model.pt", "cannot load it"),
+        ("data/constants/opaque_obj_0", "pickled objects"),
+        ("data/aotinductor/model/model.so", "compiled code"),
+    ],
+)
+def test_an_export_that_brings_code_is_refused(torch, models, tmp_path, entry, message):
+    """No pickle and no library in a torch.export file is ever run."""
+    path = str(tmp_path / "trap.pt2")
+    torch.save(({"x": Trap()},), tmp_path / "trap.bin")
+    content = {entry: (tmp_path / "trap.bin").read_bytes()}
+    with zipfile.ZipFile(models["torch.export"]) as source, zipfile.ZipFile(path, "w") as target:
+        root = source.namelist()[0].partition("/")[0]
+        for name in source.namelist():
+            content.setdefault(name.partition("/")[2], source.read(name))
+        for name, data in content.items():
+            target.writestr(f"{root}/{name}", data)
+    with pytest.raises(RequestError, match=message):
+        TorchBackend.inspect(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [("gone.pt", None, "no such file"), ("junk.pt2", b"junk", "takes TorchScript or")],
+)
+def test_a_bad_model_file_is_refused_in_one_line(tmp_path, name, content, message):
+    """A file that is missing or broken is a bad request with its path."""
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(RequestError, match=message) as caught:
+        TorchBackend.inspect(str(path))
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_gpu_that_cannot_be_used_is_refused(torch, models):
+    """Asking for a GPU that PyTorch cannot use says why, and never runs on the CPU."""
+    beyond = torch.cuda.device_count()
+    with pytest.raises(RequestError, match=rf"device cuda:{beyond}: .*(PyTorch|driver)"):
+        TorchBackend(_spec(models["torch.export"], device=f"cuda:{beyond}"))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kind", ["TorchScript", "torch.export"])
+def test_a_gpu_gives_the_same_classes(torch, models, kind):
+    """The model on the first GPU answers as it does on the CPU, and says where it ran."""
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU that PyTorch can use")
+    backend = TorchBackend(_spec(models[kind], device="cuda:0"))
+    assert backend.predict({"x": FEED}).tolist() == CLASSES
+    assert backend.describe()["device"] == torch.cuda.get_device_name(0)

@@ -1,0 +1,236 @@
+"""PyTorch: TorchScript and torch.export (.pt2) files, on one CPU or GPU.
+
+What a model file can do when it is loaded:
+- TorchScript archives are read by a C++ reader that builds only TorchScript's own types; no Python
+  pickle is run.
+- torch.export archives fall back to Python's pickle for some entries. We force weights-only
+  loading and refuse archives with pickled objects or compiled code. Their shapes are still parsed
+  as expressions, so load only files that you trust.
+- Files of `torch.save` are plain pickles and are refused.
+"""
+
+import ctypes
+import json
+import os
+import warnings
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from mlbench.contracts.backend import (
+    Feed,
+    Predictions,
+    Signature,
+    TensorSpec,
+    WorkerSpec,
+    nearest,
+    parse_options,
+)
+from mlbench.contracts.errors import RequestError
+
+SIGNATURE_FILE = "signature.json"
+SIGNATURE_EXAMPLE = (
+    '{"inputs": [{"name": "x", "dtype": "float32", "shape": [null, 3, 224, 224]}], '
+    '"outputs": ["y"]}'
+)
+"""TorchScript does not tell shapes: a file carries them as an extra file of this kind."""
+
+_CODE_IN_EXPORT = ("/data/aotinductor/", "/data/constants/opaque_obj_")
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A loaded model: `run` takes tensors in the order of the inputs and gives its outputs."""
+
+    format: str
+    signature: Signature
+    run: Callable[..., Any]
+
+
+class TorchBackend:
+    """One model in PyTorch, in inference mode, on `threads` threads."""
+
+    OPTIONS: ClassVar[Mapping[str, Any]] = {}
+    RUNTIME: ClassVar[tuple[str, str] | None] = ("torch", "torch")
+    NEEDS_MODEL: ClassVar[bool] = True
+
+    def __init__(self, spec: WorkerSpec) -> None:
+        parse_options(spec.options, self.OPTIONS, "torch")
+        self._torch = _import_torch()
+        self._device = _claim_device(self._torch, spec)
+        model = str(spec.model)
+        self._model = _load(self._torch, model, self._device)
+        self._inputs = [i.name for i in self._model.signature.inputs]
+        self._chosen = _positions(spec.outputs, self._model.signature.outputs, model)
+        self._label_offset = spec.label_offset
+
+    @classmethod
+    def inspect(cls, model: str) -> Signature:
+        """Read a model's signature; raises RequestError when it cannot be read."""
+        return _load(_import_torch(), model, "cpu").signature
+
+    def predict(self, feed: Feed) -> Predictions | None:
+        """Answer one batch."""
+        torch = self._torch
+        with torch.inference_mode():
+            tensors = [torch.from_numpy(feed[name]).to(self._device) for name in self._inputs]
+            results = self._model.run(*tensors)
+            outputs = [results] if isinstance(results, torch.Tensor) else list(results)
+            classes = _class_numbers(torch, [outputs[i] for i in self._chosen])
+            if classes is None:
+                _wait(torch, self._device)
+                return None
+            numbers: Predictions = classes.cpu().numpy()
+            return numbers - self._label_offset
+
+    def describe(self) -> dict[str, Any]:
+        """Return the version, the model's format, and the device in use."""
+        torch = self._torch
+        on_gpu = self._device.startswith("cuda")
+        return {
+            "name": "torch",
+            "version": torch.__version__,
+            "format": self._model.format,
+            "device": torch.cuda.get_device_name(self._device) if on_gpu else "cpu",
+            "threads": torch.get_num_threads(),
+        }
+
+
+def _import_torch() -> Any:
+    os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+    try:
+        import torch
+    except ImportError as error:
+        raise RequestError(
+            f"PyTorch cannot be imported ({error}): pip install 'mlbench[torch]'"
+        ) from None
+    # Samples are views of a read-only mapping, and inference does not write to its inputs.
+    warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+    return torch
+
+
+def _claim_device(torch: Any, spec: WorkerSpec) -> str:
+    torch.set_num_threads(spec.threads)
+    if not spec.device.startswith("cuda"):
+        return "cpu"
+    index = int(spec.device.partition(":")[2] or 0)
+    if index >= torch.cuda.device_count():
+        raise RequestError(f"device {spec.device}: {_why_no_gpu(torch)}")
+    return f"cuda:{index}"
+
+
+def _why_no_gpu(torch: Any) -> str:
+    found = torch.cuda.device_count()
+    if found:
+        return f"PyTorch finds {found} GPU(s), cuda:0 to cuda:{found - 1}"
+    if torch.version.cuda is None:
+        return (
+            f"this PyTorch {torch.__version__} is built without CUDA: "
+            "install a CUDA build as https://pytorch.org/get-started tells"
+        )
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return "the NVIDIA driver (libcuda.so.1) is not installed, or not passed to the container"
+    return (
+        f"PyTorch {torch.__version__} with CUDA {torch.version.cuda} finds no GPU; "
+        "see that nvidia-smi lists it and that the driver is new enough for this CUDA"
+    )
+
+
+def _load(torch: Any, path: str, device: str) -> _Model:
+    loader = _loader_of(path)
+    try:
+        return loader(torch, path, device)
+    except RequestError:
+        raise
+    except (
+        Exception
+    ) as error:  # torch raises whatever fits: RuntimeError, KeyError, ValueError, ...
+        reason = " ".join(str(error).split())[:300]
+        raise RequestError(f"model {path}: PyTorch cannot load it: {reason}") from error
+
+
+def _loader_of(path: str) -> Callable[[Any, str, str], _Model]:
+    """Tell the format by what is in the archive, and refuse archives that bring code."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = ["/" + name.partition("/")[2] for name in archive.namelist()]
+    except FileNotFoundError:
+        raise RequestError(f"model {path}: no such file") from None
+    except (OSError, zipfile.BadZipFile):
+        raise RequestError(
+            f"model {path}: the torch backend takes TorchScript or torch.export (.pt2) files"
+        ) from None
+    if "/constants.pkl" in names:
+        return _load_torchscript
+    if "/models/model.json" in names:
+        if any(name.startswith(_CODE_IN_EXPORT) for name in names):
+            raise RequestError(f"model {path}: has pickled objects or compiled code; not loaded")
+        return _load_export
+    raise RequestError(
+        f"model {path}: neither TorchScript nor torch.export of a current PyTorch; a checkpoint "
+        "of torch.save is no model: save it with torch.export.save or torch.jit.save"
+    )
+
+
+def _load_torchscript(torch: Any, path: str, device: str) -> _Model:
+    extra = {SIGNATURE_FILE: ""}
+    module = torch.jit.load(path, map_location=device, _extra_files=extra)
+    if not extra[SIGNATURE_FILE]:
+        raise RequestError(
+            f"model {path}: TorchScript tells no input shapes; use torch.export.save, or "
+            f"torch.jit.save(..., _extra_files={{'{SIGNATURE_FILE}': '{SIGNATURE_EXAMPLE}'}})"
+        )
+    signature = Signature.from_dict(json.loads(extra[SIGNATURE_FILE]))
+    return _Model("TorchScript", signature, torch.jit.freeze(module.eval()))
+
+
+def _load_export(torch: Any, path: str, device: str) -> _Model:
+    program = torch.export.load(path)
+    names = program.graph_signature.user_inputs
+    values = {n.name: n.meta["val"] for n in program.graph.nodes if n.op == "placeholder"}
+    if program.example_inputs[1] or not all(isinstance(values[n], torch.Tensor) for n in names):
+        raise RequestError(f"model {path}: export it with tensors as positional arguments only")
+    inputs = tuple(_tensor_spec(name, values[name]) for name in names)
+    if device != "cpu":
+        from torch.export.passes import move_to_device_pass
+
+        program = move_to_device_pass(program, device)
+    outputs = tuple(str(name) for name in program.graph_signature.user_outputs)
+    return _Model("torch.export", Signature(inputs, outputs), program.module())
+
+
+def _tensor_spec(name: str, value: Any) -> TensorSpec:
+    shape = tuple(dim if isinstance(dim, int) else None for dim in value.shape)
+    return TensorSpec(name, str(value.dtype).removeprefix("torch."), shape)
+
+
+def _positions(wanted: Sequence[str], known: Sequence[str], path: str) -> list[int]:
+    """Return where the wanted outputs stand among the known ones; all of them when none is."""
+    for name in wanted:
+        if name not in known:
+            hint = nearest(name, list(known)) or f"; it has: {', '.join(known)}"
+            raise RequestError(f"model {path} has no output '{name}'{hint}")
+    return [known.index(name) for name in wanted or known]
+
+
+def _class_numbers(torch: Any, outputs: Sequence[Any]) -> Any | None:
+    """Return class numbers, int64 (batch,), on the device, from the first output that tells them.
+
+    That is an integer output with one number a sample, or else the place of the largest of each
+    row of a float output (batch, classes). None when there is neither.
+    """
+    for output in outputs:
+        if output.ndim == 1 and not output.is_floating_point():
+            return output.to(torch.int64)
+    for output in outputs:
+        if output.ndim == 2 and output.is_floating_point():
+            return output.argmax(dim=1)
+    return None
+
+
+def _wait(torch: Any, device: str) -> None:
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
