@@ -28,6 +28,7 @@ from mlbench.contracts.backend import (
     parse_options,
 )
 from mlbench.contracts.errors import RequestError
+from mlbench.contracts.predictions import as_classes
 
 SIGNATURE_FILE = "signature.json"
 SIGNATURE_EXAMPLE = (
@@ -57,12 +58,13 @@ class TorchBackend:
 
     def __init__(self, spec: WorkerSpec) -> None:
         parse_options(spec.options, self.OPTIONS, "torch")
+        if spec.model is None:
+            raise RequestError("backend 'torch' needs a model: --model PATH")
         self._torch = _import_torch()
         self._device = _claim_device(self._torch, spec)
-        model = str(spec.model)
-        self._model = _load(self._torch, model, self._device)
+        self._model = _load(self._torch, spec.model, self._device)
         self._inputs = [i.name for i in self._model.signature.inputs]
-        self._chosen = _positions(spec.outputs, self._model.signature.outputs, model)
+        self._chosen = _place_of(spec.outputs, self._model.signature.outputs, spec.model)
         self._label_offset = spec.label_offset
 
     @classmethod
@@ -76,13 +78,9 @@ class TorchBackend:
         with torch.inference_mode():
             tensors = [torch.from_numpy(feed[name]).to(self._device) for name in self._inputs]
             results = self._model.run(*tensors)
-            outputs = [results] if isinstance(results, torch.Tensor) else list(results)
-            classes = _class_numbers(torch, [outputs[i] for i in self._chosen])
-            if classes is None:
-                _wait(torch, self._device)
-                return None
-            numbers: Predictions = classes.cpu().numpy()
-            return numbers - self._label_offset
+        outputs = [results] if isinstance(results, torch.Tensor) else list(results)
+        answer = _class_output(outputs) if self._chosen is None else outputs[self._chosen]
+        return as_classes(answer.cpu().numpy(), self._label_offset)
 
     def describe(self) -> dict[str, Any]:
         """Return the version, the model's format, and the device in use."""
@@ -207,30 +205,15 @@ def _tensor_spec(name: str, value: Any) -> TensorSpec:
     return TensorSpec(name, str(value.dtype).removeprefix("torch."), shape)
 
 
-def _positions(wanted: Sequence[str], known: Sequence[str], path: str) -> list[int]:
-    """Return where the wanted outputs stand among the known ones; all of them when none is."""
+def _place_of(wanted: Sequence[str], known: Sequence[str], path: str) -> int | None:
+    """Return where the first wanted output stands among the known ones; None for no choice."""
     for name in wanted:
         if name not in known:
             hint = nearest(name, list(known)) or f"; it has: {', '.join(known)}"
             raise RequestError(f"model {path} has no output '{name}'{hint}")
-    return [known.index(name) for name in wanted or known]
+    return known.index(wanted[0]) if wanted else None
 
 
-def _class_numbers(torch: Any, outputs: Sequence[Any]) -> Any | None:
-    """Return class numbers, int64 (batch,), on the device, from the first output that tells them.
-
-    That is an integer output with one number a sample, or else the place of the largest of each
-    row of a float output (batch, classes). None when there is neither.
-    """
-    for output in outputs:
-        if output.ndim == 1 and not output.is_floating_point():
-            return output.to(torch.int64)
-    for output in outputs:
-        if output.ndim == 2 and output.is_floating_point():
-            return output.argmax(dim=1)
-    return None
-
-
-def _wait(torch: Any, device: str) -> None:
-    if device.startswith("cuda"):
-        torch.cuda.synchronize(device)
+def _class_output(outputs: Sequence[Any]) -> Any:
+    """Prefer an integer output: it is the class already."""
+    return next((o for o in outputs if not o.is_floating_point()), outputs[0])

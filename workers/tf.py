@@ -12,9 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mlbench.contracts.backend import (
     Feed,
     Predictions,
@@ -25,20 +22,19 @@ from mlbench.contracts.backend import (
     parse_options,
 )
 from mlbench.contracts.errors import RequestError
-
-_NOT_AN_OUTPUT = {"Placeholder", "Const", "NoOp", "Assert"}
+from mlbench.contracts.predictions import as_classes
 
 
 @dataclass(frozen=True)
 class _Model:
-    """A loaded model: `run` takes tensors by input name, and gives tensors by output name.
+    """A loaded model: `run` takes tensors by input name and gives the one chosen output.
 
     `keep` holds what owns the variables; a function alone does not.
     """
 
     format: str
     signature: Signature
-    run: Callable[[dict[str, Any]], Mapping[str, Any]]
+    run: Callable[[dict[str, Any]], Any]
     keep: Any = None
 
 
@@ -54,10 +50,11 @@ class TensorFlowBackend:
 
     def __init__(self, spec: WorkerSpec) -> None:
         parse_options(spec.options, self.OPTIONS, "tensorflow")
+        if spec.model is None:
+            raise RequestError("backend 'tensorflow' needs a model: --model PATH")
         self._tf = _import_tensorflow()
         self._device = _claim_device(self._tf, spec)
-        self._model = _load(self._tf, str(spec.model), spec.outputs)
-        self._outputs = spec.outputs or self._model.signature.outputs
+        self._model = _load(self._tf, spec.model, spec.outputs)
         self._threads = spec.threads
         self._label_offset = spec.label_offset
 
@@ -71,8 +68,7 @@ class TensorFlowBackend:
     def predict(self, feed: Feed) -> Predictions | None:
         """Answer one batch."""
         tensors = {name: self._tf.constant(array) for name, array in feed.items()}
-        results = self._model.run(tensors)
-        return _class_numbers([results[name].numpy() for name in self._outputs], self._label_offset)
+        return as_classes(self._model.run(tensors).numpy(), self._label_offset)
 
     def describe(self) -> dict[str, Any]:
         """Return the version, the model's format, and the one device that the process sees."""
@@ -136,21 +132,27 @@ def _why_no_gpu(tf: Any, found: int) -> str:
 
 
 def _load(tf: Any, path: str, outputs: Sequence[str]) -> _Model:
-    """Load a model file; `outputs` must be among what it can give, none means all of them."""
     loader = _loader_of(Path(path))
     try:
-        model = loader(tf, path, outputs)
+        return loader(tf, path, outputs)
     except RequestError:
         raise
     except Exception as error:  # TensorFlow, Keras and protobuf have no common error
         reason = " ".join(str(error).split())[:300]
         raise RequestError(f"model {path}: TensorFlow cannot load it: {reason}") from error
-    for name in outputs:
-        if name not in model.signature.outputs:
-            known = list(model.signature.outputs)
+
+
+def _choose_output(path: str, known: Mapping[str, Any], wanted: Sequence[str]) -> str:
+    """Return the output that tells the class: the first wanted, else integer, else first of all.
+
+    `known` maps the outputs' names to their TensorFlow dtypes.
+    """
+    for name in wanted:
+        if name not in known:
             hint = nearest(name, known) or f"; it has: {', '.join(known)}"
             raise RequestError(f"model {path} has no output '{name}'{hint}")
-    return model
+    integers = (name for name, dtype in known.items() if dtype.is_integer)
+    return wanted[0] if wanted else next(integers, next(iter(known)))
 
 
 def _loader_of(path: Path) -> Callable[[Any, str, Sequence[str]], _Model]:
@@ -169,91 +171,85 @@ def _loader_of(path: Path) -> Callable[[Any, str, Sequence[str]], _Model]:
 
 
 def _load_frozen_graph(tf: Any, path: str, outputs: Sequence[str]) -> _Model:
-    """Cut the part out of a graph of constants that leads from its placeholders to the outputs.
+    """Cut the part out of a graph of constants that leads from its placeholders to the output.
 
-    Without `outputs` these are all tensors that nothing else in the graph uses.
+    Its outputs are the tensors that nothing else uses, and those that are asked for by name.
     """
     graph_def = tf.compat.v1.GraphDef()
     graph_def.ParseFromString(Path(path).read_bytes())
-    names = [f"{node.name}:0" for node in graph_def.node if node.op == "Placeholder"]
-    if not names:
-        raise RequestError(f"model {path}: not a frozen graph, it has no placeholders for inputs")
-    used = {name.partition(":")[0].lstrip("^") for node in graph_def.node for name in node.input}
-    ends = [n.name for n in graph_def.node if n.name not in used and n.op not in _NOT_AN_OUTPUT]
     wrapped = tf.compat.v1.wrap_function(
         lambda: tf.compat.v1.import_graph_def(graph_def, name=""), []
     )
-    inputs = [wrapped.graph.as_graph_element(name) for name in names]
-    wanted = tuple(outputs) or tuple(f"{name}:0" for name in ends)
-    function = wrapped.prune(inputs, {name: _tensor(wrapped.graph, name, path) for name in wanted})
-    specs = tuple(_tensor_spec(i.name, i.dtype, i.shape) for i in inputs)
+    inputs = [n.outputs[0] for n in wrapped.graph.get_operations() if n.type == "Placeholder"]
+    if not inputs:
+        raise RequestError(f"model {path}: not a frozen graph, it has no placeholders for inputs")
+    ends = _loose_ends(wrapped.graph)
+    inner = [t for t in _tensors(wrapped.graph) if t.name in outputs]
+    known = {tensor.name: tensor for tensor in [*ends, *inner]}
+    chosen = _choose_output(path, {name: t.dtype for name, t in known.items()}, outputs)
+    function = wrapped.prune(inputs, known[chosen])
+    signature = Signature(
+        tuple(_tensor_spec(tensor.name, tensor.dtype, tensor.shape) for tensor in inputs),
+        tuple(tensor.name for tensor in ends),
+    )
     return _Model(
         "frozen graph",
-        Signature(specs, wanted),
-        run=lambda tensors: function(*[tensors[name] for name in names]),
+        signature,
+        run=lambda tensors: function(*[tensors[tensor.name] for tensor in inputs]),
     )
 
 
-def _tensor(graph: Any, name: str, path: str) -> Any:
-    try:
-        return graph.as_graph_element(name, allow_operation=False)
-    except (KeyError, ValueError):
-        raise RequestError(
-            f"model {path} has no output '{name}'; a frozen graph's outputs are named NODE:0"
-        ) from None
+def _tensors(graph: Any) -> list[Any]:
+    return [tensor for operation in graph.get_operations() for tensor in operation.outputs]
 
 
-def _load_saved_model(tf: Any, path: str, outputs: Sequence[str]) -> _Model:  # noqa: ARG001 - all are computed
+def _loose_ends(graph: Any) -> list[Any]:
+    computed = [t for t in _tensors(graph) if t.op.type not in ("Placeholder", "Const")]
+    return [tensor for tensor in computed if not tensor.consumers()]
+
+
+def _load_saved_model(tf: Any, path: str, outputs: Sequence[str]) -> _Model:
     """Take the signature `serving_default`, or the only one that there is."""
     loaded = tf.saved_model.load(path)
     names = list(loaded.signatures)
     if "serving_default" not in names and len(names) != 1:
         raise RequestError(
-            f"SavedModel {path} has no signature 'serving_default', only: {', '.join(names)}; "
-            "export it with that one"
+            f"SavedModel {path} needs a signature 'serving_default', or just one; "
+            f"it has: {', '.join(names) or 'none'}"
         )
     function = loaded.signatures["serving_default" if "serving_default" in names else names[0]]
+    given = function.structured_outputs
+    chosen = _choose_output(path, {name: spec.dtype for name, spec in given.items()}, outputs)
     taken = function.structured_input_signature[1]
-    specs = tuple(_tensor_spec(name, spec.dtype, spec.shape) for name, spec in taken.items())
-    signature = Signature(specs, tuple(function.structured_outputs))
-    return _Model("SavedModel", signature, lambda tensors: function(**tensors), keep=loaded)
+    inputs = tuple(_tensor_spec(name, spec.dtype, spec.shape) for name, spec in taken.items())
+    return _Model(
+        "SavedModel",
+        Signature(inputs, tuple(given)),
+        run=lambda tensors: function(**tensors)[chosen],
+        keep=loaded,
+    )
 
 
-def _load_keras(tf: Any, path: str, outputs: Sequence[str]) -> _Model:  # noqa: ARG001 - all are computed
+def _load_keras(tf: Any, path: str, outputs: Sequence[str]) -> _Model:
     """Load weights and layers, but no Python code from the file (safe mode)."""
     model = tf.keras.models.load_model(path, compile=False, safe_mode=True)
-    names = tuple(tensor.name for tensor in model.outputs)
-    specs = tuple(_tensor_spec(i.name, tf.as_dtype(i.dtype), i.shape) for i in model.inputs)
+    given = {tensor.name: tf.as_dtype(tensor.dtype) for tensor in model.outputs}
+    place = list(given).index(_choose_output(path, given, outputs))
+    inputs = tuple(_tensor_spec(i.name, tf.as_dtype(i.dtype), i.shape) for i in model.inputs)
 
-    def call(*tensors: Any) -> dict[str, Any]:
+    def call(*tensors: Any) -> Any:
         results = model(tensors[0] if len(tensors) == 1 else list(tensors), training=False)
-        return dict(zip(names, tf.nest.flatten(results), strict=True))
+        return tf.nest.flatten(results)[place]
 
-    arguments = [tf.TensorSpec(spec.shape, spec.dtype) for spec in specs]
+    arguments = [tf.TensorSpec(spec.shape, spec.dtype) for spec in inputs]
     function = tf.function(call).get_concrete_function(*arguments)
     return _Model(
         "Keras",
-        Signature(specs, names),
-        run=lambda tensors: function(*[tensors[spec.name] for spec in specs]),
+        Signature(inputs, tuple(given)),
+        run=lambda tensors: function(*[tensors[spec.name] for spec in inputs]),
         keep=model,
     )
 
 
 def _tensor_spec(name: str, dtype: Any, shape: Any) -> TensorSpec:
     return TensorSpec(name, dtype.name, tuple(shape))
-
-
-def _class_numbers(outputs: Sequence[NDArray[Any]], label_offset: int) -> Predictions | None:
-    """Return class numbers, int64 (batch,), from the first output that tells them.
-
-    That is an integer output with one number a sample, or else the place of the largest of each
-    row of a float output (batch, classes). None when there is neither.
-    """
-    for output in outputs:
-        if output.ndim == 1 and np.issubdtype(output.dtype, np.integer):
-            integers: Predictions = output.astype(np.int64) - label_offset
-            return integers
-    for output in outputs:
-        if output.ndim == 2 and np.issubdtype(output.dtype, np.floating):
-            return np.asarray(np.argmax(output, axis=1) - label_offset)
-    return None
