@@ -1,0 +1,104 @@
+"""The queue that a trial plays, in virtual time: equal servers, one line, and batches.
+
+Queries wait in one line; the server that is free first takes the next one, which is what sending
+each query to the server expected to be free first comes to. With batches a free server takes what
+waits, by the same rule as a worker (`mlbench.contracts.batching`). Many independent replicas run
+side by side, one column each, so that a million queries take a fraction of a second.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlbench.contracts.batching import batch_start
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Queue:
+    """The shape of a queue: how many equal servers, their largest batch, its longest wait."""
+
+    servers: int = 1
+    batch_size: int = 1
+    batch_timeout_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.servers < 1 or self.batch_size < 1 or self.batch_timeout_s < 0:
+            raise ValueError("a queue needs a server, a batch of one or more, a timeout >= 0")
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Mean service times in seconds.
+
+    `by_size`: float64 (batch_size + 1,), the mean of a batch of that size that starts right after
+    another; entry 0 is not used. `idle_factor`: how many times longer a batch takes on a server
+    that was idle before, as cold cores do.
+    """
+
+    by_size: Floats
+    idle_factor: float = 1.0
+
+
+def latencies(queue: Queue, levels: Levels, arrive_s: Floats, ratio: Floats) -> Floats:
+    """Return the seconds from arrival to completion of each query, float64 (n, replicas).
+
+    `arrive_s`: float64 (n, replicas), sorted along axis 0. `ratio`: float64 (n, replicas), the
+    service time over its level; a batch takes the ratio of its first query. All servers are idle
+    at first. For one server and batches of one it is Lindley's recursion (1952), for more servers
+    Kiefer and Wolfowitz's (1955): the servers' free times are kept sorted.
+    """
+    if queue.batch_size == 1:
+        return _unbatched(queue.servers, levels, arrive_s, ratio)
+    return _batched(queue, levels, arrive_s, ratio)
+
+
+def _unbatched(servers: int, levels: Levels, arrive_s: Floats, ratio: Floats) -> Floats:
+    free = [np.full(arrive_s.shape[1], -np.inf) for _ in range(servers)]
+    service = ratio * levels.by_size[1]
+    done = np.empty_like(arrive_s)
+    factor = levels.idle_factor
+    for arrival, seconds, out in zip(arrive_s, service, done, strict=True):
+        if factor != 1.0:
+            seconds = np.where(arrival > free[0], seconds * factor, seconds)
+        np.maximum(arrival, free[0], out=out)
+        out += seconds
+        _occupy(free, out)
+    done -= arrive_s
+    return done
+
+
+def _occupy(free: list[Floats], until: Floats) -> None:
+    """Replace the first of the sorted free times by `until`, and keep them sorted."""
+    moving = until
+    for i in range(1, len(free)):
+        np.minimum(free[i], moving, out=free[i - 1])
+        moving = np.maximum(free[i], moving)
+    free[-1] = moving.copy() if moving is until else moving
+
+
+def _batched(queue: Queue, levels: Levels, arrive_s: Floats, ratio: Floats) -> Floats:
+    n, replicas = arrive_s.shape
+    size, column = queue.batch_size, np.arange(replicas)
+    place = np.arange(size)[:, None]
+    padded = np.concatenate([arrive_s, np.full((size, replicas), np.inf)])
+    done = np.empty_like(padded)
+    free = [np.full(replicas, -np.inf) for _ in range(queue.servers)]
+    first = np.zeros(replicas, dtype=np.int64)
+    while (first < n).any():
+        window = padded[first + place, column]
+        start = batch_start(
+            free[0], window[0], window[-1], queue.batch_timeout_s, np.maximum, np.minimum
+        )
+        count = (window <= start).sum(axis=0)
+        seconds = levels.by_size[count] * ratio[np.minimum(first, n - 1), column]
+        if levels.idle_factor != 1.0:
+            seconds = np.where(window[0] > free[0], seconds * levels.idle_factor, seconds)
+        until = start + seconds
+        # A row past this batch is overwritten when its own batch starts.
+        done[first + place, column] = until
+        _occupy(free, until)
+        first = np.minimum(first + count, n)
+    return done[:n] - arrive_s

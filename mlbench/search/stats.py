@@ -1,0 +1,138 @@
+"""Statistics of latencies: summaries, exact binomial bounds, and errors of dependent data."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlbench.outcomes import PERCENTILES, Summary
+from mlbench.percentiles import percentiles
+from mlbench.records import Completions
+
+Floats = NDArray[np.float64]
+
+
+def summarise(completions: Completions) -> Summary:
+    """Put one trial in a few numbers; latencies count from the scheduled time."""
+    latency_s = completions.latency_s
+    runtime_s = completions.duration_s
+    return Summary(
+        qps=len(latency_s) / runtime_s if runtime_s else 0.0,
+        mean_s=float(latency_s.mean()) if len(latency_s) else None,
+        runtime_s=runtime_s,
+        count=len(latency_s),
+        percentiles=percentiles(latency_s, PERCENTILES),
+    )
+
+
+def exceedance_interval(late: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the exact (Clopper-Pearson) interval of the fraction of late queries.
+
+    `late` of `n` queries exceeded the bound; both may be fractional, as effective sizes are.
+    Biometrika 26 (1934), 404.
+    """
+    tail = (1 - confidence) / 2
+    low = 0.0 if late <= 0 else _beta_quantile(tail, late, n - late + 1)
+    high = 1.0 if late >= n else _beta_quantile(1 - tail, late + 1, n - late)
+    return low, high
+
+
+def _beta_quantile(p: float, a: float, b: float) -> float:
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if beta_cdf(middle, a, b) < p else (low, middle)
+    return (low + high) / 2
+
+
+def beta_cdf(x: float, a: float, b: float) -> float:
+    """Return the regularised incomplete beta function I_x(a, b), for a, b > 0 and x in [0, 1]."""
+    if x <= 0 or x >= 1:
+        return float(x >= 1)
+    if x > (a + 1) / (a + b + 2):
+        return 1 - beta_cdf(1 - x, b, a)
+    log_front = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)
+    log_front += a * math.log(x) + b * math.log1p(-x)
+    return math.exp(log_front) * _beta_fraction(x, a, b) / a
+
+
+def _beta_fraction(x: float, a: float, b: float) -> float:
+    """Continued fraction of the incomplete beta function (DLMF 8.17.22), by Lentz's method."""
+    c, d, value, tiny = 1.0, 0.0, 1.0, 1e-300
+    for i in range(1, 2000):
+        m = i // 2
+        if i % 2:
+            term = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+        else:
+            term = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        d = 1 / ((1 + term * d) or tiny)
+        c = (1 + term / c) or tiny
+        value *= c * d
+        if abs(c * d - 1) < 1e-14:
+            break
+    return 1 / value
+
+
+def correlation_time(series: Floats) -> float:
+    """Return the integrated autocorrelation time of a series (n,), in samples, at least 1.
+
+    1 + 2 x the sum of autocorrelations up to where they sink into noise; 1 when the first is noise
+    already. The variance of the series' mean is this many times that of independent samples.
+    """
+    n = len(series)
+    centred = series - series.mean()
+    variance = float(centred @ centred)
+    if n < 8 or variance <= n * (1e-9 * float(np.abs(series).max(initial=0))) ** 2:
+        return 1.0
+    spectrum = np.fft.rfft(centred, 2 * n)
+    rho = np.fft.irfft(np.abs(spectrum) ** 2)[1 : n // 4 + 1] / variance
+    noise = 2.0 / math.sqrt(n)
+    below = np.flatnonzero(rho < noise)
+    signal = rho[: below[0]] if len(below) else rho
+    return float(1 + 2 * signal.sum())
+
+
+def effective_size(series: Floats) -> float:
+    """Return how many independent samples tell the mean as well as this dependent series (n,)."""
+    return len(series) / correlation_time(series)
+
+
+def block_means(series: Floats, blocks: int) -> Floats:
+    """Return the means of `blocks` equal, consecutive parts of a series; a remainder is dropped."""
+    length = len(series) // blocks
+    means: Floats = series[: length * blocks].reshape(blocks, length).mean(axis=1)
+    return means
+
+
+def block_indices(
+    n: int, block: int, rng: np.random.Generator, size: int | None = None
+) -> NDArray[np.int64]:
+    """Return indices (size or n,) of a circular block bootstrap of n samples (Politis, Romano)."""
+    size = n if size is None else size
+    starts = rng.integers(0, n, -(-size // block))
+    return ((starts[:, None] + np.arange(block)) % n).ravel()[:size]
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """A mean of several estimates: its standard error, and how far they scatter beyond noise."""
+
+    mean: float
+    error: float
+    scatter: float
+
+
+def pool_estimates(values: Floats, errors: Floats) -> Pooled:
+    """Average estimates (n,) with known errors (n,) that may differ beyond them.
+
+    The scatter between them is DerSimonian and Laird's (Controlled Clinical Trials 7 (1986), 177).
+    """
+    weights = 1 / np.maximum(errors, 1e-12) ** 2
+    mean = float(weights @ values / weights.sum())
+    excess = float(weights @ (values - mean) ** 2) - (len(values) - 1)
+    spread = float(weights.sum() - (weights @ weights) / weights.sum())
+    scatter2 = max(excess / spread, 0.0) if spread > 0 else 0.0
+    weights = 1 / (np.maximum(errors, 1e-12) ** 2 + scatter2)
+    mean = float(weights @ values / weights.sum())
+    return Pooled(mean, float(weights.sum()) ** -0.5, math.sqrt(scatter2))

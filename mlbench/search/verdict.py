@@ -1,0 +1,173 @@
+"""Did a trial meet its bound? A verdict, with its reasons in words and figures."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlbench.outcomes import Constraint, Judgement, Verdict
+from mlbench.percentiles import percentile, tells
+from mlbench.records import Completions
+from mlbench.search.queueing import Queue
+from mlbench.search.service import service_log
+from mlbench.search.stats import Floats, correlation_time, effective_size, exceedance_interval
+
+MAX_RATE_ERROR = 0.01
+MAX_STEAL = 0.05
+MAX_OTHER_CPU = 0.25
+MAX_FAULTS_PER_S = 20.0
+"""Beyond these a trial says more about its host than about the device."""
+
+_BUSY = 0.995  # of the time; less leaves the device room to catch up
+
+
+def judge(
+    completions: Completions, constraint: Constraint, queue: Queue | None = None
+) -> Judgement:
+    """Judge one trial against one bound.
+
+    pass: the raw percentile from the scheduled time is within the bound, every query was answered
+    and the backlog did not grow. undecided: it is not, but by no more than chance explains, or the
+    device may be falling behind. invalid: the trial says nothing about the device. `queue` is the
+    shape of what was measured; by default one server for each worker and the largest batch seen.
+    """
+    doubts = _invalidities(completions, constraint)
+    if doubts:
+        return Judgement("invalid", tuple(doubts))
+    overload = find_overload(completions, queue or _shape(completions))
+    verdict, reason = _compare(completions.latency_s, constraint)
+    if completions.cut_short or (overload and overload.certain):
+        words = [overload.words] if overload else []
+        if completions.cut_short:
+            words.append("the trial was cut short because the backlog grew over its limit")
+        return Judgement("fail", (*words, reason))
+    if overload:
+        return Judgement("fail" if verdict == "fail" else "undecided", (overload.words, reason))
+    without_lag, other = _compare(_seconds(completions.done_ns - completions.sent_ns), constraint)
+    if (verdict == "pass") != (without_lag == "pass"):
+        lag_s = percentile(
+            _seconds(completions.sent_ns - completions.due_ns), constraint.percentile
+        )
+        lateness = (
+            f"the load generator's own lateness decides (its p{constraint.percentile:g} is "
+            f"{_ms(lag_s)}): from the scheduled time {reason}; from the sending {other}"
+        )
+        return Judgement("invalid", (lateness,))
+    return Judgement(verdict, (reason,))
+
+
+def _shape(completions: Completions) -> Queue:
+    return Queue(len(np.unique(completions.worker)), max(int(completions.batch.max()), 1))
+
+
+def _seconds(ns: NDArray[np.int64]) -> Floats:
+    return np.asarray(ns * 1e-9, dtype=np.float64)
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:.2f} s"
+
+
+def _compare(latency_s: Floats, constraint: Constraint) -> tuple[Verdict, str]:
+    p, bound_s, n = constraint.percentile, constraint.max_latency_s, len(latency_s)
+    worst_s = percentile(latency_s, p)
+    late = latency_s > bound_s
+    count = int(late.sum())
+    side = "within" if worst_s <= bound_s else "over"
+    figures = f"p{p:g} {_ms(worst_s)} is {side} {_ms(bound_s)}: {count:,} of {n:,} were later"
+    if side == "within":
+        return "pass", figures
+    size = effective_size(late.astype(np.float64))
+    low, _ = exceedance_interval(count / n * size, size)
+    if low > 1 - p / 100:
+        return "fail", figures
+    allowed = f"{low:.2%} or more is likely, {1 - p / 100:.2%} is allowed"
+    return "undecided", f"{figures}, which may be chance ({allowed}, worth {size:,.0f} queries)"
+
+
+def _invalidities(completions: Completions, constraint: Constraint) -> list[str]:
+    n, p = len(completions.status), constraint.percentile
+    doubts = []
+    if completions.failed:
+        doubts.append(f"{completions.failed:,} of {n:,} queries failed")
+    if completions.lost:
+        doubts.append(f"{completions.lost:,} of {n:,} queries got no answer")
+    doubts += [f"fault: {fault}" for fault in completions.faults]
+    if not tells(completions.completed, p):
+        need = int(np.ceil(100 / (100 - p) - 1e-9))
+        doubts.append(f"too few queries: {completions.completed:,}, but p{p:g} needs {need:,}")
+    error = _rate_error(completions)
+    if abs(error) > MAX_RATE_ERROR:
+        doubts.append(
+            f"the load generator sent {abs(error):.1%} {'less' if error < 0 else 'more'} than "
+            f"the {completions.schedule.target_qps:,.6g} qps asked for"
+        )
+    return doubts + _host_doubts(completions)
+
+
+def _rate_error(completions: Completions) -> float:
+    """Return the relative error of the rate at which queries were really sent."""
+    sent = completions.sent_ns[completions.sent_ns > 0]
+    span_s = int(sent.max() - sent.min()) * 1e-9 if len(sent) > 1 else 0.0
+    if span_s == 0.0:
+        return 0.0
+    return float((len(sent) - 1) / span_s / completions.schedule.offered_qps - 1)
+
+
+def _host_doubts(completions: Completions) -> list[str]:
+    host = completions.host
+    doubts = []
+    if host.steal_fraction > MAX_STEAL:
+        doubts.append(f"the host's CPU was taken away {host.steal_fraction:.0%} of the time")
+    if host.other_cpu_fraction > MAX_OTHER_CPU:
+        doubts.append(f"other processes used {host.other_cpu_fraction:.0%} of the host's CPU")
+    if host.major_faults > MAX_FAULTS_PER_S * max(completions.duration_s, 1.0):
+        doubts.append(f"memory was short: {host.major_faults:,} pages were read back from disk")
+    if host.throttled:
+        doubts.append(f"the CPU quota stopped the processes {host.throttled:,} times (throttling)")
+    return [*doubts, *host.notes]
+
+
+@dataclass(frozen=True)
+class Overload:
+    """A device that falls behind: in words, and whether chance can be ruled out."""
+
+    words: str
+    certain: bool
+
+
+def find_overload(completions: Completions, queue: Queue) -> Overload | None:
+    """Say whether the device fell behind: never idle, batches full, slower than what was offered.
+
+    Looks at the second half of the arrivals. A device that was idle now and then keeps up, however
+    long its queue grew by chance; one that never was is overloaded for certain when the rate that
+    it served is below the rate offered by more than 3 standard errors.
+    """
+    due_s = completions.schedule.due_ns * 1e-9
+    begin_s, end_s = float(due_s[len(due_s) // 2]), float(due_s[-1])
+    log = service_log(completions, queue)
+    seconds = np.minimum(log.done_s, end_s) - np.maximum(log.done_s - log.seconds, begin_s)
+    busy = np.maximum(seconds, 0.0).sum() / (queue.servers * max(end_s - begin_s, 1e-9))
+    late = log.done_s > begin_s
+    if busy < _BUSY or late.sum() < 10 or log.size[late].mean() < 0.95 * queue.batch_size:
+        return None
+    taken_s = log.seconds[late]
+    served = queue.servers * log.size[late].sum() / taken_s.sum()
+    offered = completions.schedule.offered_qps
+    before_s, after_s = _backlog_s(completions)
+    if served >= offered or after_s <= before_s:
+        return None
+    error = taken_s.std() / taken_s.mean()
+    error *= np.sqrt(correlation_time(taken_s) / len(taken_s))
+    words = (
+        f"the device fell behind: it served {served:,.4g} of the {offered:,.4g} qps offered, "
+        f"and latency grew from {_ms(before_s)} to {_ms(after_s)}"
+    )
+    return Overload(words, certain=bool(offered / served - 1 > 3 * error + 1e-4))
+
+
+def _backlog_s(completions: Completions) -> tuple[float, float]:
+    """Return the mean latency in the middle tenth of the trial and in its last tenth."""
+    latency_s = completions.latency_s
+    half, tenth = len(latency_s) // 2, max(len(latency_s) // 10, 1)
+    return float(latency_s[half : half + tenth].mean()), float(latency_s[-tenth:].mean())
