@@ -152,8 +152,8 @@ def _parse_value(key: str, text: str, default: Any) -> Any:
 
 
 def nearest(word: str, known: Mapping[str, Any] | list[str]) -> str:
-    """Return `; did you mean 'X'?` for the known word closest to `word`, or an empty string."""
+    """Return ` (did you mean 'X'?)` for the known word closest to `word`, or an empty string."""
     import difflib  # only needed to word an error
 
     close = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean '{close[0]}'?" if close else ""
+    return f" (did you mean '{close[0]}'?)" if close else ""

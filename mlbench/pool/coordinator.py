@@ -20,11 +20,11 @@ from mlbench.pool.launcher import Handle, Launcher
 from mlbench.pool.link import Gone, Link
 from mlbench.records import NO_LIMITS, Completions, HostAccount, Limits, Schedule, WorkerAccount
 
+_IDLE_NS = 20_000_000
 _LEAD_NS = 5_000_000
 _LOOK_EVERY_NS = 50_000_000
-_FRESHEN_NS = 150_000
+_GUARD_NS = 150_000  # this close to a due time nothing else is begun
 _READY_S = 300.0
-_WARM_UP_S = 1.0
 _ANSWER_S = 10.0
 
 
@@ -41,6 +41,7 @@ class WorkerPool:
         launcher: Launcher,
         *,
         round_robin: bool = False,
+        warm_up_s: float = 1.0,
         host_account: Callable[[Sequence[int]], Callable[[], HostAccount]] | None = None,
     ) -> None:
         set_precise_sleep()
@@ -55,7 +56,7 @@ class WorkerPool:
         self._handles: list[Handle] = [launcher.start(spec) for spec in self._specs]
         try:
             self._collect("ready", _READY_S, self._note_ready)
-            self.service_ns = self._warm_up()
+            self.service_ns = self._warm_up(warm_up_s)
         except BaseException:
             self.close()
             raise
@@ -72,6 +73,11 @@ class WorkerPool:
         return [handle.pid for handle in self._handles]
 
     @property
+    def size(self) -> int:
+        """How many workers there are."""
+        return len(self._specs)
+
+    @property
     def saturated_qps(self) -> float:
         """A rough guess, from the warm-up, of the rate at which all workers are busy."""
         return sum(1e9 / max(ns, 1.0) for ns in self.service_ns)
@@ -79,10 +85,10 @@ class WorkerPool:
     def _note_ready(self, worker: int, message: dict[str, Any]) -> None:
         self.backends[worker] = message["backend"]
 
-    def _warm_up(self) -> list[float]:
+    def _warm_up(self, seconds: float) -> list[float]:
         service_ns: dict[int, float] = {}
         for worker in range(len(self._specs)):
-            self._link.send_control(worker, "warm_up", seconds=_WARM_UP_S)
+            self._link.send_control(worker, "warm_up", seconds=seconds)
         self._collect(
             "warm", _READY_S, lambda w, message: service_ns.update({w: message["service_ns"]})
         )
@@ -95,7 +101,7 @@ class WorkerPool:
         missing = set(range(len(self._specs)))
         end_ns = now_ns() + round(timeout_s * 1e9)
         while missing:
-            self._link.wait(50)
+            self._link.wait(_LOOK_EVERY_NS)
             for worker, frame in self._link.received():
                 if frame.kind == wire.CONTROL and frame.body["type"] == "error":
                     raise _worker_error(self._name(worker), frame.body)
@@ -153,7 +159,7 @@ class WorkerPool:
         """Sleep until something is due, send all that is, and take in all that came back."""
         due_ns = state.next_due_ns
         if due_ns is None:
-            self._link.wait(20)
+            self._link.wait(_IDLE_NS)
             self._give_up_when_silent(state)
         else:
             self._sleep_until_due(state, due_ns)
@@ -171,12 +177,12 @@ class WorkerPool:
                 state.end_early()
 
     def _sleep_until_due(self, state: TrialState, due_ns: int) -> None:
-        """With several workers, hear what came back just before deciding who gets the next."""
-        now = now_ns()
-        if len(self._specs) > 1 and due_ns - now > 2 * _FRESHEN_NS:
-            sleep_until(min(due_ns - _FRESHEN_NS, now + _LOOK_EVERY_NS))
+        """Take in what comes back while there is time, so that who gets the next is known."""
+        wake_ns = min(due_ns, now_ns() + _LOOK_EVERY_NS)
+        while (spare_ns := wake_ns - now_ns() - _GUARD_NS) > _GUARD_NS:
+            self._link.wait(spare_ns)
             self._drain(state)
-        sleep_until(min(due_ns, now + _LOOK_EVERY_NS))
+        sleep_until(wake_ns)
 
     def _drain(self, state: TrialState) -> None:
         for worker, frame in self._link.received():

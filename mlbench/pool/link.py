@@ -1,5 +1,6 @@
 """The coordinator's end of the wire: one ROUTER socket for all workers."""
 
+import select
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +36,7 @@ class Link:
         self._socket.heartbeat_ivl = wire.HEARTBEAT_MS
         self._socket.heartbeat_timeout = wire.HEARTBEAT_TIMEOUT_MS
         self._socket.bind(self.endpoint)
+        self._fd = int(self._socket.getsockopt(zmq.FD))
         self._names: dict[int, bytes] = {}
 
     def send_requests(self, worker: int, trial: int, requests: NDArray[np.void]) -> int:
@@ -61,13 +63,18 @@ class Link:
 
     def received(self) -> Iterator[tuple[int, wire.Frame]]:
         """Yield (worker, frame) for everything that has arrived, without blocking."""
-        while int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+        while self._readable():
             name = self._socket.recv(zmq.NOBLOCK)
             yield int(name), wire.unpack(self._socket.recv(zmq.NOBLOCK))
 
-    def wait(self, timeout_ms: int) -> bool:
-        """Block until something arrives or the time is over; return whether something did."""
-        return bool(self._socket.poll(timeout_ms))
+    def wait(self, timeout_ns: int) -> None:
+        """Block until something arrives or the time is over; precise to microseconds."""
+        # The descriptor only signals changes: what is there already must be looked for first.
+        if not self._readable():
+            select.select([self._fd], [], [], max(0, timeout_ns) * 1e-9)
+
+    def _readable(self) -> bool:
+        return bool(int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
 
     def close(self) -> None:
         """Close the socket after what is under way, and remove its folder."""

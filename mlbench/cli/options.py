@@ -1,0 +1,126 @@
+"""The command line's options, shared by `run` and `trial`; values are validated in settings."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from mlbench.contracts.errors import RequestError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _comma_list(
+    _context: click.Context, _parameter: click.Parameter, value: str | None
+) -> tuple[str, ...] | None:
+    return None if value is None else tuple(part.strip() for part in value.split(","))
+
+
+def _float_list(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[float, ...] | None:
+    words = _comma_list(context, parameter, value)
+    try:
+        return None if words is None else tuple(float(word) for word in words)
+    except ValueError:
+        raise click.BadParameter(f"'{value}' is not a list of numbers such as 0.01,0.05") from None
+
+
+def _key_values(
+    _context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
+) -> dict[str, str] | None:
+    for value in values:
+        if "=" not in value:
+            raise click.BadParameter(f"'{value}' is not KEY=VALUE")
+    return dict(value.split("=", 1) for value in values) or None
+
+
+_SHARED = [
+    click.option("--profile", help="Defaults for a kind of model: resnet50-onnxruntime, ..."),
+    click.option("--backend", help="onnxruntime (default), tensorflow, torch, null, simulated."),
+    click.option(
+        "--backend-option",
+        "backend_options",
+        metavar="KEY=VALUE",
+        multiple=True,
+        callback=_key_values,
+        help="A setting of the backend; repeatable.",
+    ),
+    click.option("--model", type=click.Path(path_type=Path), help="The model file."),
+    click.option("--inputs", callback=_comma_list, help="Names of the inputs to feed."),
+    click.option("--outputs", callback=_comma_list, help="Names of the outputs to fetch."),
+    click.option("--dataset", help="sample, imagenet or synthetic."),
+    click.option("--dataset-path", type=click.Path(path_type=Path), help="The image folder."),
+    click.option("--dataset-list", type=click.Path(path_type=Path), help="The list of labels."),
+    click.option("--preprocessing", help="vgg or mobilenet; by default the profile's."),
+    click.option("--data-format", help="NCHW or NHWC; by default the profile's."),
+    click.option("--skip-bad-images", is_flag=True, default=None, help="Leave out broken images."),
+    click.option("--count", type=int, help="Images to use (500, or all if fewer)."),
+    click.option(
+        "--device",
+        "devices",
+        multiple=True,
+        callback=lambda _c, _p, v: v or None,
+        help="cpu, cpu:0, cpu:0-3, gpu, cuda:0; repeatable or a comma-separated list.",
+    ),
+    click.option("--workers-per-device", type=int, help="Workers on each device (1)."),
+    click.option("--threads", type=int, help="Threads of a worker (its share of the cores)."),
+    click.option("--batch-size", type=int, help="Largest batch (1)."),
+    click.option(
+        "--batch-timeout",
+        "batch_timeout_s",
+        type=float,
+        help="Seconds that a query may wait for its batch to fill (0).",
+    ),
+    click.option("--dispatch", help="expected-first (default) or round-robin."),
+    click.option("--percentile", type=float, help="The percentile to bound (99)."),
+    click.option("--seed", type=int, help="Seed of the arrivals; drawn and recorded by default."),
+    click.option("--skip-accuracy", is_flag=True, default=None, help="No accuracy stage."),
+    click.option("--quiet", is_flag=True, help="No progress on stderr."),
+    click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+]
+
+_RUN = [
+    click.option("--arrivals", callback=_comma_list, help="linear,exponential."),
+    click.option(
+        "--max-latency", callback=_float_list, help="Bounds in seconds (0.01,0.05,0.1,0.2)."
+    ),
+    click.option("--time", type=float, help="Longest trial in seconds (10)."),
+    click.option("--budget", type=float, help="Measured seconds of the whole search (150)."),
+    click.option("--precision", type=float, help="Half-width of the 95 % interval (0.02)."),
+    click.option("--output", type=click.Path(path_type=Path), help="Result file (results.json)."),
+]
+
+_TRIAL = [
+    click.option("--qps", type=float, help="Queries per second to offer."),
+    click.option("--duration", type=float, help="Seconds (10)."),
+    click.option("--arrivals", help="linear or exponential (default)."),
+    click.option("--max-latency", type=float, help="Bound in seconds, to get a verdict."),
+    click.option("--raw", type=click.Path(path_type=Path), help="Save every query's times (.npz)."),
+]
+
+
+def run_options(command: Command) -> Command:
+    """Add the options of `run`."""
+    return _apply([*_SHARED, *_RUN], command)
+
+
+def trial_options(command: Command) -> Command:
+    """Add the options of `trial`."""
+    return _apply([*_SHARED, *_TRIAL], command)
+
+
+def _apply(options: list[Callable[[Command], Command]], command: Command) -> Command:
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def given_only(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that were given."""
+    given = {key: value for key, value in values.items() if value is not None}
+    for path in ("dataset_path", "dataset_list"):
+        if path in given and not given[path].exists():
+            raise RequestError(f"--{path.replace('_', '-')} {given[path]}: no such file or folder")
+    return given

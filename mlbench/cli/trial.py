@@ -1,0 +1,65 @@
+"""`mlbench-coordinator trial`: one trial at a fixed rate."""
+
+import json
+import os
+from typing import Any
+
+import click
+
+from mlbench.cli.console import Reporter
+from mlbench.cli.options import given_only, trial_options
+from mlbench.contracts.errors import RunError
+from mlbench.job import prepare
+from mlbench.load.arrivals import make_schedule, query_count
+from mlbench.outcomes import Constraint, Judgement
+from mlbench.records import Completions
+from mlbench.report.files import check_writable
+from mlbench.report.trial_json import save_raw, trial_document
+from mlbench.report.trial_table import trial_rows
+from mlbench.runner import open_pool
+from mlbench.search.verdict import judge
+from mlbench.settings import TrialSettings, make_settings
+
+
+@click.command()
+@trial_options
+def trial(quiet: bool, as_json: bool, **options: Any) -> int:
+    """Run one trial at a fixed rate; prints a table, or JSON with --json.
+
+    \b
+    Example:
+        mlbench-coordinator trial --qps 100 --duration 5 --max-latency 0.05
+    """
+    settings = make_settings(TrialSettings, given_only(options), os.environ)
+    reporter = Reporter(quiet)
+    if settings.raw is not None:
+        check_writable(settings.raw)
+    job = prepare(settings, reporter.progress)
+    queries = query_count(settings.qps, settings.duration)
+    schedule = make_schedule(settings.arrivals, settings.qps, queries, settings.seed)
+    with open_pool(job, settings) as pool:
+        completions = pool.run(schedule)
+        dead = "; ".join(pool.dead.values())
+    judgement = _judge(settings, completions)
+    if settings.raw is not None:
+        save_raw(settings.raw, completions, job.samples.count)
+    _print(trial_document(completions, judgement, completions.returned_ns), as_json)
+    if dead:
+        raise RunError(dead)
+    return 0 if judgement is None or judgement.verdict == "pass" else 1
+
+
+def _judge(settings: TrialSettings, completions: Completions) -> Judgement | None:
+    if settings.max_latency is None:
+        return None
+    return judge(completions, Constraint(settings.percentile, settings.max_latency))
+
+
+def _print(document: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(document, allow_nan=False))
+        return
+    rows = trial_rows(document)
+    width = max(len(title) for title, _ in rows)
+    for title, value in rows:
+        click.echo(f"{title:<{width}}  {value}")

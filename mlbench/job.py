@@ -1,0 +1,193 @@
+"""From settings to what workers need: checks first, then model file, samples and worker specs.
+
+Everything that can be wrong with a request is found here, before a worker starts.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlbench.contracts.backend import (
+    Backend,
+    Signature,
+    TensorSpec,
+    WorkerSpec,
+    parse_options,
+)
+from mlbench.contracts.errors import RequestError
+from mlbench.contracts.registry import find_backend, require_runtime
+from mlbench.data.cache import build_cache
+from mlbench.data.datasets import open_dataset
+from mlbench.data.folders import cache_dir
+from mlbench.data.preprocess import PREPROCESSING, sample_shape
+from mlbench.data.synthetic import draw_samples
+from mlbench.devices import Place, parse_devices, place_workers
+from mlbench.gpus import gpu_count
+from mlbench.models.lite0 import lite0_path
+from mlbench.pool.local import inspect_model
+from mlbench.records import Progress
+from mlbench.settings import Settings
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What trials draw from: cache files by input name, and the truth where it is known.
+
+    `labels` int64 (count,), or None when accuracy cannot be told. `whole_set` says that these are
+    all images of the dataset. `skipped` lists bad images that were left out.
+    """
+
+    feeds: dict[str, str]
+    count: int
+    labels: NDArray[np.int64] | None = None
+    whole_set: bool = False
+    skipped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything a pool needs."""
+
+    specs: tuple[WorkerSpec, ...]
+    samples: Samples
+    model: Path | None
+
+
+def prepare(settings: Settings, progress: Progress) -> Job:
+    """Check the request and build what it needs; raises RequestError, one line, when it is wrong.
+
+    `progress` hears of work that takes long.
+    """
+    backend = find_backend(settings.backend)
+    parse_options(settings.backend_options, backend.OPTIONS, settings.backend)
+    places = place_workers(
+        parse_devices(settings.devices, sorted(os.sched_getaffinity(0)), gpu_count()),
+        settings.workers_per_device,
+        settings.threads,
+    )
+    require_runtime(settings.backend, backend)
+    model = _model_path(settings, backend, progress)
+    signature = inspect_model(settings.backend, str(model)) if model else Signature((), ())
+    _check_batch(settings, signature)
+    samples = _samples(settings, signature, progress)
+    specs = tuple(_worker_spec(settings, i, p, model, samples) for i, p in enumerate(places))
+    return Job(specs, samples, model)
+
+
+def _worker_spec(
+    settings: Settings, index: int, place: Place, model: Path | None, samples: Samples
+) -> WorkerSpec:
+    return WorkerSpec(
+        index=index,
+        endpoint="",
+        backend=settings.backend,
+        options=dict(settings.backend_options),
+        model=None if model is None else str(model),
+        outputs=settings.outputs,
+        feeds=samples.feeds,
+        device=place.device,
+        cores=place.cores,
+        threads=place.threads,
+        batch_size=settings.batch_size,
+        batch_timeout_ns=round(settings.batch_timeout_s * 1e9),
+        sample_count=samples.count,
+        label_offset=settings.label_offset,
+    )
+
+
+def _model_path(settings: Settings, backend: type[Backend], progress: Progress) -> Path | None:
+    if settings.model is not None:
+        path = settings.model.absolute()
+        if not path.exists():
+            raise RequestError(f"model {settings.model}: no such file")
+        if path.is_file() and not os.access(path, os.R_OK):
+            raise RequestError(f"model {settings.model}: cannot be read (permission denied)")
+        return path
+    if not backend.NEEDS_MODEL:
+        return None
+    if settings.profile not in ("lite0-onnxruntime", "lite0-tf"):
+        raise RequestError(f"backend '{settings.backend}' needs a model: --model PATH")
+    progress("embedded_model", {})
+    fmt: Literal["onnx", "pb"] = "pb" if settings.backend == "tensorflow" else "onnx"
+    return lite0_path(fmt, settings.data_format, cache_dir())
+
+
+def _check_batch(settings: Settings, signature: Signature) -> None:
+    for spec in signature.inputs:
+        fixed = spec.shape[0] if spec.shape else None
+        if fixed is None:
+            continue
+        if settings.batch_size != 1 and fixed == 1:
+            raise RequestError(
+                f"--batch-size {settings.batch_size}: input {spec} has a fixed batch dimension of "
+                "1; export the model with a symbolic batch dimension"
+            )
+        if fixed != 1:
+            raise RequestError(
+                f"input {spec} has a fixed batch dimension of {fixed}: queries arrive one by one, "
+                "so batches vary; export the model with a symbolic batch dimension"
+            )
+
+
+def _samples(settings: Settings, signature: Signature, progress: Progress) -> Samples:
+    if settings.dataset is None or not signature.inputs:
+        return Samples({}, settings.count)
+    inputs = _chosen_inputs(settings, signature)
+    if settings.dataset == "synthetic":
+        chosen = Signature(tuple(inputs), signature.outputs)
+        feeds = draw_samples(chosen, settings.count, cache_dir())
+        return Samples({name: str(path) for name, path in feeds.items()}, settings.count)
+    name = _check_image_input(settings, inputs)
+    everything = open_dataset(settings.dataset, settings.dataset_path, settings.dataset_list)
+    images = everything.first(settings.count)
+    built = build_cache(
+        images,
+        PREPROCESSING[settings.preprocessing],
+        settings.data_format,
+        cache_dir(),
+        progress,
+        skip_bad=settings.skip_bad_images,
+    )
+    return Samples(
+        {name: str(built.path)},
+        len(built.images.files),
+        built.images.labels,
+        settings.dataset == "imagenet" and len(images.files) == len(everything.files),
+        built.skipped,
+    )
+
+
+def _chosen_inputs(settings: Settings, signature: Signature) -> Sequence[TensorSpec]:
+    known = {spec.name: spec for spec in signature.inputs}
+    for name in settings.inputs:
+        if name not in known:
+            raise RequestError(f"the model has no input '{name}'; it has: {', '.join(known)}")
+    for name in settings.outputs:
+        if name not in signature.outputs:
+            raise RequestError(
+                f"the model has no output '{name}'; it has: {', '.join(signature.outputs)}"
+            )
+    return [known[name] for name in settings.inputs] or signature.inputs
+
+
+def _check_image_input(settings: Settings, inputs: Sequence[TensorSpec]) -> str:
+    """Return the name of the one input that takes the prepared images."""
+    shape = sample_shape(settings.data_format)
+    prepared = TensorSpec("images", "float32", (None, *shape))
+    fits = (
+        len(inputs) == 1
+        and inputs[0].dtype == "float32"
+        and len(inputs[0].shape) == 4
+        and all(want in (None, have) for want, have in zip(inputs[0].shape[1:], shape, strict=True))
+    )
+    if not fits:
+        raise RequestError(
+            f"the model takes {', '.join(map(str, inputs))}, but dataset '{settings.dataset}' "
+            f"gives {prepared}; try another --data-format, or --dataset synthetic"
+        )
+    return inputs[0].name

@@ -1,0 +1,132 @@
+"""The stages of a run: accuracy, then the search, trial by trial.
+
+Everything said on the way goes through `Listener`; nothing here prints or exits.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from mlbench.contracts.errors import RunError
+from mlbench.job import Job, Samples
+from mlbench.load.arrivals import make_schedule
+from mlbench.outcomes import Answer, Summary, Trial
+from mlbench.pool.coordinator import WorkerPool
+from mlbench.pool.local import LocalLauncher
+from mlbench.records import Completions, HostAccount, TrialRunner
+from mlbench.report.accuracy import Accuracy
+from mlbench.search.search import Search, SearchPlan
+from mlbench.search.stats import summarise
+from mlbench.settings import RunSettings, Settings
+from mlbench.system import HostMonitor
+
+_NEEDED = 0.99  # of the published accuracy
+
+
+class Listener(Protocol):
+    """Hears of everything that is finished, in order."""
+
+    def accuracy(self, summary: Summary, accuracy: Accuracy) -> None:
+        """The accuracy stage has ended."""
+
+    def trial(self, trial: Trial, *, taken: bool) -> None:
+        """A trial has ended; `taken` when it is the best of its answer so far."""
+
+    def answers(self, answers: Sequence[Answer]) -> None:
+        """The search has ended, or was interrupted."""
+
+
+def open_pool(job: Job, settings: Settings) -> WorkerPool:
+    """Start the workers of a job and warm them up; the caller closes the pool."""
+    gpus = {int(s.device[len("cuda:") :]) for s in job.specs if s.device.startswith("cuda:")}
+
+    def watch_host(pids: Sequence[int]) -> Callable[[], HostAccount]:
+        monitor = HostMonitor(pids, gpus)
+        monitor.start()
+        return monitor.stop
+
+    return WorkerPool(
+        job.specs,
+        LocalLauncher(),
+        round_robin=settings.dispatch == "round-robin",
+        host_account=watch_host,
+    )
+
+
+def check_accuracy(
+    pool: TrialRunner, samples: Samples, saturated_qps: float, target: float | None
+) -> tuple[Summary, Accuracy]:
+    """Serve every sample once at about the highest rate, and compare answers with labels.
+
+    Raises RunError when a query had no answer, or the model's output is not a class.
+    """
+    assert samples.labels is not None  # noqa: S101 - the caller skips the stage otherwise
+    completions = pool.run(make_schedule("linear", saturated_qps, samples.count, seed=0))
+    _check_complete(completions)
+    right = int(np.count_nonzero(completions.prediction == samples.labels))
+    needed = None if target is None else 100 * _NEEDED * target
+    accuracy = Accuracy(right, samples.count, needed, samples.whole_set, samples.skipped)
+    return summarise(completions), accuracy
+
+
+def _check_complete(completions: Completions) -> None:
+    missing = len(completions.status) - completions.completed
+    if missing:
+        raise RunError(
+            f"accuracy: {completions.failed} queries failed and {completions.lost} got no answer"
+            + "".join(f"; {fault}" for fault in completions.faults)
+        )
+    if completions.prediction is None or bool((completions.prediction < 0).all()):
+        raise RunError(
+            "accuracy: the model's output is not a class for each image; name the right one with "
+            "--outputs, or use --skip-accuracy"
+        )
+
+
+def search_rates(pool: WorkerPool, settings: RunSettings, listener: Listener) -> list[Answer]:
+    """Run the whole search; tells the listener of each trial, and of the answers at the end.
+
+    The answers are told even when the search is interrupted or a worker dies. Raises RunError when
+    a worker died.
+    """
+    search = Search(plan_search(pool, settings))
+    best: dict[tuple[str, float], float] = {}
+    try:
+        while (request := search.next()) is not None:
+            schedule = make_schedule(
+                request.kind, request.target_qps, request.queries, request.seed
+            )
+            trial = search.record(request, pool.run(schedule, request.limits))
+            listener.trial(trial, taken=_is_best(trial, best))
+            if pool.dead:
+                raise RunError("; ".join(pool.dead.values()))
+    finally:
+        answers = [a for by_target in search.answers().values() for a in by_target.values()]
+        listener.answers(answers)
+    return answers
+
+
+def plan_search(pool: WorkerPool, settings: RunSettings) -> SearchPlan:
+    """Return what the search is to find out, with the pool's shape."""
+    return SearchPlan(
+        kinds=settings.arrivals,
+        targets_s=settings.max_latency,
+        percentile=settings.percentile,
+        max_trial_s=settings.time,
+        budget_s=settings.budget,
+        precision=settings.precision,
+        seed=settings.seed,
+        servers=pool.size,
+        batch_size=settings.batch_size,
+        batch_timeout_s=settings.batch_timeout_s,
+        first_guess_qps=pool.saturated_qps,
+    )
+
+
+def _is_best(trial: Trial, best: dict[tuple[str, float], float]) -> bool:
+    key = (trial.request.kind, trial.request.target_latency_s)
+    if trial.judgement.verdict != "pass" or trial.request.target_qps <= best.get(key, 0.0):
+        return False
+    best[key] = trial.request.target_qps
+    return True

@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Type checks, lint and all tests: ./run_tests.sh [pytest options]
+# Sets up everything in .venv on first use; needs only Python 3.11 or newer.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+tools/set_up.sh .venv onnxruntime,sample,dev
+export PATH="$PWD/.venv/bin:$PATH"
+ruff check .
+ruff format --check .
+mypy
+exec python -m pytest "$@"
