@@ -48,9 +48,9 @@ run_image() {
         mkdir -m 1777 "$root/dev/shm"
         mount -t tmpfs -o mode=1777,size=64m tmpfs "$root/dev/shm"
         mount -o remount,bind,ro "$root"
-        exec env -i PATH=/opt/mlbench/bin:/usr/local/bin:/usr/bin:/bin MLBENCH_CACHE=/cache \
-            HOME=/tmp PYTHONDONTWRITEBYTECODE=1 chroot --userspec 65532:65532 "$root" \
-            sh -c "cd /output && exec mlbench-coordinator \"\$@\"" sh "$@"
+        exec chroot --userspec 65532:65532 "$root" env -i -C /output \
+            PATH=/opt/mlbench/bin:/usr/bin:/bin MLBENCH_CACHE=/cache HOME=/tmp \
+            PYTHONDONTWRITEBYTECODE=1 mlbench-coordinator "$@"
     ' bash "$root" "$output" "$@"
 }
 
