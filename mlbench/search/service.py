@@ -34,6 +34,11 @@ class ServiceLog:
     done_s: Floats
 
 
+def in_seconds(ns: NDArray[np.int64]) -> Floats:
+    """Return nanoseconds as seconds, float64 of the same shape."""
+    return np.asarray(ns * 1e-9, dtype=np.float64)
+
+
 def service_log(completions: Completions, queue: Queue) -> ServiceLog:
     """Read off how long each batch took its device, from when it could start to when it ended.
 
@@ -47,21 +52,21 @@ def service_log(completions: Completions, queue: Queue) -> ServiceLog:
     fresh[1:] = (np.diff(worker) != 0) | (np.diff(start_ns) != 0)
     first = np.flatnonzero(fresh)
     size = np.diff(np.append(first, len(order)))
-    sent_s = (completions.sent_ns[order] - completions.start_of_trial_ns) * 1e-9
-    done_s = (completions.done_ns[order[first]] - completions.start_of_trial_ns) * 1e-9
+    sent_s = in_seconds(completions.sent_ns[order] - completions.start_of_trial_ns)
+    done_s = in_seconds(completions.done_ns[order[first]] - completions.start_of_trial_ns)
     free_s = np.concatenate([[-np.inf], done_s[:-1]])
     free_s[1:][np.diff(worker[first]) != 0] = -np.inf
     oldest_s = np.minimum.reduceat(sent_s, first) if len(first) else sent_s
     newest_s = np.maximum.reduceat(sent_s, first) if len(first) else sent_s
     filled_s = np.where(size >= queue.batch_size, newest_s, np.inf)
     start_s = batch_start(free_s, oldest_s, filled_s, queue.batch_timeout_s, np.maximum, np.minimum)
-    started_s = (start_ns[first] - completions.start_of_trial_ns) * 1e-9
+    started_s = in_seconds(start_ns[first] - completions.start_of_trial_ns)
     return ServiceLog(
         qps=completions.schedule.target_qps,
         seconds=done_s - np.minimum(start_s, started_s),
         size=size.astype(np.int64),
         idle=oldest_s > free_s,
-        done_s=np.asarray(done_s, dtype=np.float64),
+        done_s=done_s,
     )
 
 

@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mlbench.outcomes import Constraint, Judgement, Verdict
 from mlbench.percentiles import percentile, tells
 from mlbench.records import Completions
 from mlbench.search.queueing import Queue
-from mlbench.search.service import service_log
+from mlbench.search.service import in_seconds, service_log
 from mlbench.search.stats import Floats, correlation_time, effective_size, exceedance_interval
 
 MAX_RATE_ERROR = 0.01
@@ -43,10 +42,10 @@ def judge(
         return Judgement("fail", (*words, reason))
     if overload:
         return Judgement("fail" if verdict == "fail" else "undecided", (overload.words, reason))
-    without_lag, other = _compare(_seconds(completions.done_ns - completions.sent_ns), constraint)
+    without_lag, other = _compare(in_seconds(completions.done_ns - completions.sent_ns), constraint)
     if (verdict == "pass") != (without_lag == "pass"):
         lag_s = percentile(
-            _seconds(completions.sent_ns - completions.due_ns), constraint.percentile
+            in_seconds(completions.sent_ns - completions.due_ns), constraint.percentile
         )
         lateness = (
             f"the load generator's own lateness decides (its p{constraint.percentile:g} is "
@@ -58,10 +57,6 @@ def judge(
 
 def _shape(completions: Completions) -> Queue:
     return Queue(len(np.unique(completions.worker)), max(int(completions.batch.max()), 1))
-
-
-def _seconds(ns: NDArray[np.int64]) -> Floats:
-    return np.asarray(ns * 1e-9, dtype=np.float64)
 
 
 def _ms(seconds: float) -> str:
@@ -90,10 +85,12 @@ def _invalidities(completions: Completions, constraint: Constraint) -> list[str]
     doubts = []
     if completions.failed:
         doubts.append(f"{completions.failed:,} of {n:,} queries failed")
-    if completions.lost:
+    if completions.lost and not completions.cut_short:
         doubts.append(f"{completions.lost:,} of {n:,} queries got no answer")
     doubts += [f"fault: {fault}" for fault in completions.faults]
-    if not tells(completions.completed, p):
+    if not tells(completions.completed, p) and not (
+        completions.cut_short and completions.completed
+    ):
         need = int(np.ceil(100 / (100 - p) - 1e-9))
         doubts.append(f"too few queries: {completions.completed:,}, but p{p:g} needs {need:,}")
     error = _rate_error(completions)

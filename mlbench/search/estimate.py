@@ -1,0 +1,166 @@
+"""An estimate of the highest rate that meets a bound, from all trials seen so far."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from mlbench.outcomes import Constraint
+from mlbench.records import ArrivalKind
+from mlbench.search.capacity import predict_capacity
+from mlbench.search.observation import Observation, misfit
+from mlbench.search.queueing import Queue
+from mlbench.search.service import NEAR, ServiceTimes, learn
+
+_Z95 = 1.96
+_STEADY = 0.03  # estimates that differ by less, relatively, agree
+_MAX_MISFIT = 0.5  # in logarithms of the latency; beyond it the model explains too little
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The highest rate, its 95 % interval, and whether the queue model or a bracket gave it.
+
+    `qps` is 0 when no rate meets the bound; `high` is then 0 too. `unloaded_s` is the percentile
+    of the latency of a lone query.
+    """
+
+    qps: float
+    low: float
+    high: float
+    modelled: bool
+    unloaded_s: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def half_width(self) -> float:
+        """Half the interval, relative to the rate; infinite when there is none."""
+        return (self.high - self.low) / 2 / self.qps if self.qps else math.inf
+
+
+def estimate(
+    observations: Sequence[Observation],
+    queue: Queue,
+    kind: ArrivalKind,
+    constraint: Constraint,
+    guess_qps: float,
+    seed: int,
+) -> Estimate:
+    """Estimate the highest rate of arrivals of this kind that meets the constraint.
+
+    The queue model predicts it from the service times measured near it; what trials near it
+    measured beyond what the model explains corrects it. When trials contradict the result, it is
+    the bracket between the rates that were met and those that were not.
+    """
+    modelled, settled = _settle(observations, queue, kind, constraint, guess_qps, seed)
+    same = [seen for seen in observations if seen.trial.request.kind == kind]
+    against = _contradiction(same, modelled, constraint) if settled else "it settles on no rate"
+    if against is None:
+        return modelled
+    return _bracket(same, modelled, constraint, against)
+
+
+def _settle(
+    seen_trials: Sequence[Observation],
+    queue: Queue,
+    kind: ArrivalKind,
+    constraint: Constraint,
+    guess_qps: float,
+    seed: int,
+) -> tuple[Estimate, bool]:
+    """Predict from service times measured near the prediction; say whether that settles."""
+    logs = [seen.log for seen in seen_trials]
+    for _ in range(4):
+        service = learn(logs, queue, guess_qps)
+        result = _predict(seen_trials, service, queue, kind, constraint, guess_qps, seed)
+        moved = abs(math.log(result.qps / guess_qps)) if result.qps else 0.0
+        if moved < _STEADY or service.scatter == 0.0:
+            return result, True
+        guess_qps = result.qps
+    return result, moved < NEAR
+
+
+def _predict(
+    seen_trials: Sequence[Observation],
+    service: ServiceTimes,
+    queue: Queue,
+    kind: ArrivalKind,
+    constraint: Constraint,
+    guess_qps: float,
+    seed: int,
+) -> Estimate:
+    limit_qps = 0.97 * service.saturated_qps(queue)  # a queue never settles close to saturation
+    near = [
+        seen
+        for seen in seen_trials
+        if abs(math.log(seen.qps / guess_qps)) < NEAR and seen.qps < limit_qps
+    ]
+    off = misfit(near, service, queue, constraint.percentile, seed)
+    bound_s = constraint.max_latency_s
+    corrected = replace(constraint, max_latency_s=bound_s * math.exp(-off.mean))
+    unloaded_s = service.unloaded_quantile_s(constraint.percentile)
+    found = predict_capacity(queue, service, kind, corrected, seed=seed, resamples=32)
+    if not found.qps:
+        return Estimate(0.0, 0.0, 0.0, True, unloaded_s)
+    error = found.error
+    if off.error:
+        wider = replace(constraint, max_latency_s=bound_s * math.exp(off.error - off.mean))
+        above = predict_capacity(queue, service, kind, wider, seed=seed, replicas=32)
+        error = math.hypot(error, math.log(max(above.qps / found.qps, 1.0)))
+    span = math.exp(_Z95 * error)
+    return Estimate(
+        found.qps, found.qps / span, found.qps * span, True, unloaded_s, _notes(service, off.mean)
+    )
+
+
+def _notes(service: ServiceTimes, off: float) -> tuple[str, ...]:
+    notes = []
+    if abs(service.levels.idle_factor - 1) > 0.02:
+        notes.append(
+            f"a batch takes {service.levels.idle_factor - 1:+.0%} on a device that was idle before"
+        )
+    if service.scatter > 0.01:
+        notes.append(f"service times differ by {service.scatter:.1%} between trials beyond chance")
+    if off:
+        notes.append(
+            f"measured latencies differ by {math.expm1(off):+.0%} from the queue model; corrected"
+        )
+    return tuple(notes)
+
+
+def _contradiction(
+    same: Sequence[Observation], modelled: Estimate, constraint: Constraint
+) -> str | None:
+    """Say which trial can't be reconciled with the model's interval, or None."""
+    allowed = 1 - constraint.percentile / 100
+    for seen in same:
+        verdict = seen.trial.judgements[constraint.max_latency_s].verdict
+        least, most = seen.lateness(constraint.max_latency_s)
+        if verdict == "fail" and seen.qps < modelled.low and least > 1.2 * allowed:
+            return f"a trial at {seen.qps:.4g} qps did not meet the bound"
+        if verdict == "pass" and seen.qps > modelled.high and most < 0.8 * allowed:
+            return f"a trial at {seen.qps:.4g} qps met the bound"
+    return None
+
+
+def _bracket(
+    same: Sequence[Observation], modelled: Estimate, constraint: Constraint, against: str
+) -> Estimate:
+    """Fall back to what was measured: from the highest rate met to the lowest failed above it."""
+
+    def rates(verdict: str) -> list[float]:
+        bound_s = constraint.max_latency_s
+        return [s.qps for s in same if s.trial.judgements[bound_s].verdict == verdict]
+
+    failed = rates("fail")
+    met = [qps for qps in rates("pass") if qps < min(failed, default=math.inf)]
+    low = max(met, default=0.0)
+    high = min(failed, default=2 * max(low, modelled.high))
+    if not low:
+        low = high / 4 if modelled.qps else 0.0
+    note = (
+        f"the queue model does not fit ({against}, against a prediction of {modelled.qps:.4g} qps):"
+        " the estimate is the bracket of measured rates"
+    )
+    return Estimate(
+        math.sqrt(low * high), low, high, False, modelled.unloaded_s, (*modelled.notes, note)
+    )

@@ -1,0 +1,127 @@
+"""What a search keeps of each trial, and how the trial compares with the queue model."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlbench.outcomes import Constraint, Trial
+from mlbench.records import Completions
+from mlbench.search.queueing import Floats, Queue, latencies
+from mlbench.search.service import ServiceLog, ServiceTimes, in_seconds, service_log
+from mlbench.search.stats import Pooled, correlation_time, exceedance_interval, pool_estimates
+
+_REPLICAS = 32
+_MIN_ERROR = 0.01  # of a simulated percentile, relative
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One trial: its verdicts, its service times, its arrivals and latencies in seconds (n,)."""
+
+    trial: Trial
+    log: ServiceLog
+    due_s: Floats
+    latency_s: Floats
+    measured_s: float
+    cut_short: bool
+
+    @property
+    def qps(self) -> float:
+        """The rate that was asked for."""
+        return self.trial.request.target_qps
+
+    @property
+    def valid(self) -> bool:
+        """Whether the trial told something about the device."""
+        return any(judged.verdict != "invalid" for judged in self.trial.judgements.values())
+
+    def lateness(self, bound_s: float) -> tuple[float, float]:
+        """Return the 95 % interval of the fraction of queries later than the bound."""
+        late = (self.latency_s > bound_s).astype(np.float64)
+        n = len(late) / correlation_time(late)
+        return exceedance_interval(float(late.mean()) * n, n)
+
+
+def observe(trial: Trial, completions: Completions, queue: Queue) -> Observation:
+    """Keep what the estimates need of a trial."""
+    return Observation(
+        trial=trial,
+        log=service_log(completions, queue),
+        due_s=in_seconds(completions.schedule.due_ns),
+        latency_s=completions.latency_s,
+        measured_s=completions.duration_s,
+        cut_short=completions.cut_short,
+    )
+
+
+def simulated_tails(
+    due_s: Floats, service: ServiceTimes, queue: Queue, percentile: float, seed: int
+) -> Floats:
+    """Return the percentile of the latency on exactly these arrivals, in seconds (replicas,).
+
+    Each replica draws other service times.
+    """
+    arrive_s = np.repeat(due_s[:, None], _REPLICAS, axis=1)
+    rng = np.random.default_rng(seed)
+    ratio = service.table(service.ratio)[service.draw_ranks(rng, len(due_s), _REPLICAS)]
+    rank = min(math.ceil(percentile / 100 * len(due_s)), len(due_s)) - 1
+    waits = latencies(queue, service.levels, arrive_s, ratio)
+    tails: Floats = np.partition(waits, rank, axis=0)[rank]
+    return tails
+
+
+def misfit(
+    observations: Sequence[Observation],
+    service: ServiceTimes,
+    queue: Queue,
+    percentile: float,
+    seed: int,
+) -> Pooled:
+    """Return by how much measured percentiles exceed simulated ones, in logarithms.
+
+    The control variate: each trial is compared with the simulation of its very arrivals, which
+    takes the luck of the arrivals out. What remains is the luck of the service times, known from
+    the replicas, and what the model lacks. Only the part beyond luck is returned: its mean, shrunk
+    towards zero (James and Stein), and the error of that.
+    """
+    values, errors = [], []
+    for number, seen in enumerate(observations):
+        tails = np.log(simulated_tails(seen.due_s, service, queue, percentile, seed + number))
+        rank = min(math.ceil(percentile / 100 * len(seen.latency_s)), len(seen.latency_s)) - 1
+        measured = math.log(float(np.partition(seen.latency_s, rank)[rank]))
+        values.append(measured - float(np.mean(tails)))
+        errors.append(math.hypot(float(np.std(tails, ddof=1)), _MIN_ERROR))
+    if not values:
+        return Pooled(0.0, 0.0, 0.0)
+    residual, error = np.array(values), np.array(errors)
+    weight = 1 / error**2
+    excess = float(weight @ residual**2) - len(residual)
+    if excess <= 2 * math.sqrt(2 * len(residual)):
+        return Pooled(0.0, 0.0, 0.0)
+    prior2 = excess / float(weight.sum())
+    pooled = pool_estimates(residual, error)
+    shrink = prior2 / (prior2 + pooled.error**2)
+    return Pooled(shrink * pooled.mean, math.sqrt(shrink) * pooled.error, math.sqrt(prior2))
+
+
+def most_typical(
+    dues_ns: Sequence[NDArray[np.int64]],
+    service: ServiceTimes,
+    queue: Queue,
+    constraint: Constraint,
+    seed: int,
+) -> int:
+    """Return which of these schedules, all at the estimated capacity, is most typical.
+
+    That is the one on which the model gives the percentile closest to the bound, as it does in
+    the long run. It favours neither verdict, and spares the device trials that an unusual burst,
+    or the lack of any, would decide.
+    """
+    tails = [
+        np.median(simulated_tails(in_seconds(due), service, queue, constraint.percentile, seed))
+        for due in dues_ns
+    ]
+    return int(np.argmin(np.abs(np.log(np.array(tails) / constraint.max_latency_s))))

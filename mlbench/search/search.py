@@ -1,0 +1,288 @@
+"""The search for the highest rates that meet latency bounds. Knows no clock and no pool.
+
+    plan -> Search.next() -> TrialRequest -> (someone runs it) -> Search.record(...) -> Trial
+                  ^                                                      |
+                  +-------------- estimates of all answers <-------------+
+
+First a short saturated trial, for the service times. Then, answer by answer, the queue model
+predicts the highest rate, a real trial is run just below it, and the estimate is made again from
+what it showed, until a trial met the bound there and the interval is narrow, or the budget ends.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlbench.load.arrivals import make_schedule, query_count
+from mlbench.outcomes import UNMET, Answer, Constraint, Trial, TrialRequest
+from mlbench.records import ArrivalKind, Completions, Limits
+from mlbench.search.diagnosis import diagnose
+from mlbench.search.estimate import Estimate, estimate
+from mlbench.search.observation import Observation, most_typical, observe
+from mlbench.search.plan import SearchPlan
+from mlbench.search.service import NEAR, learn
+from mlbench.search.stats import summarise
+from mlbench.search.verdict import judge
+
+_BELOW = (0.01, 0.02, 0.035, 0.05, 0.08, 0.12)  # how far below the estimate, try after try
+_CLOSE = 0.03  # a rate met this close below the estimate, relatively, is close enough
+_MAX_TRIES = 40
+_MAX_INVALID = 3  # in a row
+_CANDIDATES = 8
+_TOO_LONG = 50_000  # queries; so long a trial is typical anyway
+
+
+@dataclass
+class _Goal:
+    """One answer in the making."""
+
+    kind: ArrivalKind
+    constraint: Constraint
+    estimate: Estimate | None = None
+    seen: int = 0  # the number of trials that the estimate rests on
+    tries: int = 0
+    misses: int = 0  # in a row
+    invalid: int = 0  # in a row
+    closed: bool = False
+
+    @property
+    def target_s(self) -> float:
+        return self.constraint.max_latency_s
+
+
+class Search:
+    """Asks for one trial after the other until every answer is known or the budget is spent."""
+
+    def __init__(self, plan: SearchPlan) -> None:
+        self.plan = plan
+        self.measured_s = 0.0
+        self._observations: list[Observation] = []
+        self._seeds = 0
+        self._goals = [
+            _Goal(kind, Constraint(plan.percentile, target_s))
+            for kind in plan.kinds
+            for target_s in plan.targets_s
+        ]
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All finished trials, in order."""
+        return [seen.trial for seen in self._observations]
+
+    def next(self) -> TrialRequest | None:
+        """Return the trial wanted next; None when the search is over."""
+        if not self._observations:
+            return self._saturated()
+        while self.measured_s < 0.98 * self.plan.budget_s:
+            goals = [goal for goal in self._goals if not goal.closed]
+            if not goals:
+                return None
+            goal = min(goals, key=self._urgency)
+            self._refresh(goal)
+            if not self._is_reached(goal):
+                return self._request(goal, len(goals))
+            goal.closed = True
+        return None
+
+    def record(self, request: TrialRequest, completions: Completions) -> Trial:
+        """Take in a finished trial; returns it with its verdict for every target."""
+        trial = Trial(
+            request=request,
+            summary=summarise(completions),
+            judgements={
+                target_s: judge(
+                    completions, Constraint(self.plan.percentile, target_s), self.plan.queue
+                )
+                for target_s in self.plan.targets_s
+            },
+            offered_qps=completions.schedule.offered_qps,
+        )
+        first = not self._observations
+        self._observations.append(observe(trial, completions, self.plan.queue))
+        self.measured_s += completions.duration_s
+        if not first:
+            self._count(request, trial)
+        return trial
+
+    def answers(self) -> Mapping[ArrivalKind, Mapping[float, Answer]]:
+        """Return what is known by now, for each arrival kind and target."""
+        found: dict[ArrivalKind, dict[float, Answer]] = {kind: {} for kind in self.plan.kinds}
+        for goal in self._goals:
+            found[goal.kind][goal.target_s] = self._answer(goal)
+        return found
+
+    # -- trials ------------------------------------------------------------------------------
+
+    def _saturated(self) -> TrialRequest:
+        """A flood: several times the guess, so that queries always wait and batches are full."""
+        guess = self.plan.first_guess_qps
+        seconds = min(1.0, self.plan.max_trial_s, 0.1 * self.plan.budget_s)
+        queries = int(np.clip(guess * seconds, 120, 20_000))
+        return TrialRequest(
+            kind="linear",
+            target_qps=4 * guess,
+            queries=queries,
+            seed=self._fresh_seed(),
+            target_latency_s=max(self.plan.targets_s),
+            limits=Limits(max_backlog_s=2 * seconds),
+        )
+
+    def _request(self, goal: _Goal, open_goals: int) -> TrialRequest:
+        qps = self._rate(goal)
+        left_s = self.plan.budget_s - self.measured_s
+        share_s = left_s / (open_goals + 1) if open_goals > 1 else left_s
+        queries = query_count(qps, max(min(self.plan.max_trial_s, share_s), 0.1))
+        backlog_s = max(10 * goal.target_s, 0.25 * self.plan.max_trial_s)
+        return TrialRequest(
+            kind=goal.kind,
+            target_qps=qps,
+            queries=queries,
+            seed=self._typical_seed(goal, queries),
+            target_latency_s=goal.target_s,
+            limits=Limits(max_backlog_s=backlog_s),
+        )
+
+    def _rate(self, goal: _Goal) -> float:
+        known = goal.estimate
+        if known is None:
+            return 0.5 * self.plan.first_guess_qps
+        if not known.qps:
+            # No rate seems to meet the bound: look at an almost idle device.
+            guess = self.plan.first_guess_qps
+            return min(max(0.05 * guess, 200 / self.plan.max_trial_s), 0.5 * guess)
+        if not known.modelled:
+            return known.qps
+        return known.qps * (1 - _BELOW[min(goal.misses, len(_BELOW) - 1)])
+
+    def _fresh_seed(self) -> int:
+        self._seeds += 1
+        sequence = np.random.SeedSequence(self.plan.seed, spawn_key=(self._seeds,))
+        return int(sequence.generate_state(1, np.uint32)[0])
+
+    def _typical_seed(self, goal: _Goal, queries: int) -> int:
+        fresh = [self._fresh_seed() for _ in range(_CANDIDATES)]
+        known = goal.estimate
+        if goal.kind == "linear" or known is None or not known.qps or queries > _TOO_LONG:
+            return fresh[0]
+        service = learn([seen.log for seen in self._usable()], self.plan.queue, known.qps)
+        dues = [make_schedule(goal.kind, known.qps, queries, seed).due_ns for seed in fresh]
+        return fresh[most_typical(dues, service, self.plan.queue, goal.constraint, self.plan.seed)]
+
+    # -- estimates ---------------------------------------------------------------------------
+
+    def _usable(self) -> list[Observation]:
+        """Trials to learn from: the flood, and all that were valid."""
+        some = [seen for seen in self._observations if len(seen.log.seconds)]
+        return some[:1] + [seen for seen in some[1:] if seen.valid]
+
+    def _refresh(self, goal: _Goal) -> None:
+        """Bring a goal's estimate up to the trials seen so far."""
+        usable = self._usable()
+        if goal.seen == len(self._observations) or not usable:
+            return
+        goal.seen = len(self._observations)
+        guess = goal.estimate.qps if goal.estimate else 0.0
+        goal.estimate = estimate(
+            usable,
+            self.plan.queue,
+            goal.kind,
+            goal.constraint,
+            guess or 0.7 * self.plan.first_guess_qps,
+            self.plan.seed % 2**31,
+        )
+
+    def _count(self, request: TrialRequest, trial: Trial) -> None:
+        for goal in self._goals:
+            if (goal.kind, goal.target_s) == (request.kind, request.target_latency_s):
+                goal.tries += 1
+                verdict = trial.judgement.verdict
+                goal.invalid = goal.invalid + 1 if verdict == "invalid" else 0
+                if verdict != "invalid":
+                    goal.misses = 0 if verdict == "pass" else goal.misses + 1
+
+    def _best(self, goal: _Goal) -> Trial | None:
+        """The trial at the highest rate that met the bound and that the estimate allows."""
+        high = goal.estimate.high if goal.estimate else math.inf
+        met = [
+            trial
+            for trial in self.trials
+            if trial.request.kind == goal.kind
+            and trial.judgements[goal.target_s].verdict == "pass"
+            and trial.request.target_qps <= high
+        ]
+        return max(met, key=lambda trial: trial.request.target_qps, default=None)
+
+    def _is_close(self, goal: _Goal) -> bool:
+        best = self._best(goal)
+        known = goal.estimate
+        if best is None or known is None:
+            return False
+        return best.request.target_qps >= (1 - _CLOSE) * known.qps or not known.modelled
+
+    def _is_reached(self, goal: _Goal) -> bool:
+        known = goal.estimate
+        if goal.tries >= _MAX_TRIES or goal.invalid >= _MAX_INVALID:
+            return True
+        if known is None:
+            return False
+        if not known.qps:
+            return goal.misses > 0
+        if goal.misses >= 2 * len(_BELOW):
+            return True
+        return self._is_close(goal) and known.half_width <= self.plan.precision
+
+    def _urgency(self, goal: _Goal) -> tuple[bool, float]:
+        """Goals without a trial that met the bound come first, then the least certain."""
+        met = self._is_close(goal)
+        return met, -goal.estimate.half_width if met and goal.estimate else goal.tries
+
+    # -- answers -----------------------------------------------------------------------------
+
+    def _answer(self, goal: _Goal) -> Answer:
+        self._refresh(goal)
+        best, known = self._best(goal), goal.estimate
+        rests_on = [
+            seen for i, seen in enumerate(self._observations) if self._serves(seen, goal, i)
+        ]
+        notes = list(known.notes) if known else []
+        notes += diagnose(self._usable())
+        if best is None:
+            notes.insert(0, self._why_unmet(goal))
+        return Answer(
+            kind=goal.kind,
+            target_latency_s=goal.target_s,
+            qps=best.request.target_qps if best else UNMET,
+            trial=best,
+            capacity_qps=known.qps if known and known.qps else None,
+            capacity_ci95=(known.low, known.high) if known and known.qps else None,
+            trials=len(rests_on),
+            measured_s=sum(seen.measured_s for seen in rests_on),
+            queries=sum(len(seen.due_s) for seen in rests_on),
+            notes=tuple(notes),
+        )
+
+    def _serves(self, seen: Observation, goal: _Goal, number: int) -> bool:
+        """Whether an answer rests on this trial: the flood, its own, and those near its rate."""
+        request, known = seen.trial.request, goal.estimate
+        own = (request.kind, request.target_latency_s) == (goal.kind, goal.target_s)
+        near = bool(known and known.qps and abs(math.log(seen.qps / known.qps)) < NEAR)
+        return number == 0 or own or near
+
+    def _why_unmet(self, goal: _Goal) -> str:
+        own = [
+            seen.trial.judgement
+            for seen in self._observations
+            if (seen.trial.request.kind, seen.trial.request.target_latency_s)
+            == (goal.kind, goal.target_s)
+        ]
+        if own and all(judgement.verdict == "invalid" for judgement in own):
+            return f"every trial was invalid: {own[-1].reasons[0]}"
+        known, p = goal.estimate, self.plan.percentile
+        if known and known.unloaded_s > goal.target_s:
+            return (
+                f"the service time's {p:g}th percentile, {known.unloaded_s * 1e3:.3g} ms, "
+                f"is already over {goal.target_s * 1e3:.3g} ms"
+            )
+        return "no trial met the bound before the budget was spent"
