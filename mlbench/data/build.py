@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 
 from mlbench.contracts.errors import RequestError
+from mlbench.data.memory import readable
 from mlbench.data.preprocess import (
     BadImageError,
     Layout,
@@ -148,7 +149,7 @@ class Build:
             self._base.with_suffix(".partial").unlink()
             self._base.with_suffix(".journal").unlink()
             raise RequestError(
-                f"cannot keep {size / (1 << 30):.1f} GiB of prepared images in {self._base.parent} "
+                f"cannot keep {readable(size)} of prepared images in {self._base.parent} "
                 f"({error.strerror}); make room, or set MLBENCH_CACHE to another folder"
             ) from None
 

@@ -56,7 +56,7 @@ def build_cache(
     check_memory(count if resident is None else min(resident, count), sample_bytes(layout))
     base = folder / _key(images.files, preprocessing, layout)
     finished = base.with_suffix(".npy")
-    with _locked(base.with_suffix(".lock"), progress):
+    with _locked(finished, progress):
         if not finished.exists():
             cores = threads or len(os.sched_getaffinity(0))
             Build(images.files, preprocessing, layout, base).run(progress, skip_bad, cores)
@@ -79,11 +79,11 @@ def _key(files: tuple[Path, ...], preprocessing: Preprocessing, layout: Layout) 
 
 
 @contextlib.contextmanager
-def _locked(path: Path, progress: Progress) -> Iterator[None]:
-    with path.open("w") as lock:
+def _locked(finished: Path, progress: Progress) -> Iterator[None]:
+    with finished.with_suffix(".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            progress("cache_wait", {"path": str(path)})
+            progress("cache_wait", {"path": str(finished)})
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -19,9 +19,10 @@ import numpy as np
 
 from mlbench.contracts.errors import RequestError
 from mlbench.data.images import ImageList
-from mlbench.data.labels import find_label_list, read_labels
+from mlbench.data.labels import MAP_NAME, find_label_list, read_labels
 
 _SUFFIXES = {".jpeg", ".jpg", ".png"}
+_MAP_LINE = re.compile(r"\s*(?P<name>\S.*?)\s+(?P<label>\d+)\s*")
 _CLASS_FOLDER = re.compile(r"n\d{8}")
 
 
@@ -36,7 +37,7 @@ def open_imagenet(folder: Path, list_path: Path | None, count: int | None) -> Im
     if listing is None:
         return _by_folder(folder, entries, count)
     lines = _read_lines(listing)
-    if len(lines[0].split()) > 1:
+    if listing.name == MAP_NAME or len(lines[0].split()) > 1:
         return _by_map(folder, listing, lines, count)
     files = _images(folder, entries)
     labels = read_labels(listing, lines)
@@ -71,12 +72,12 @@ def _read_lines(path: Path) -> list[str]:
 def _by_map(folder: Path, listing: Path, lines: list[str], count: int | None) -> ImageList:
     files, labels = [], []
     for number, line in enumerate(lines, start=1):
-        name, _, label = line.strip().rpartition(" ")
-        if not name or not label.isdecimal():
+        match = _MAP_LINE.fullmatch(line)
+        if not match:
             raise RequestError(f"{listing}:{number}: '{line}' is not 'name label'")
         if count is None or number <= count:
-            files.append(folder / name.strip())
-            labels.append(int(label))
+            files.append(folder / match["name"])
+            labels.append(int(match["label"]))
             if not files[-1].is_file():
                 raise RequestError(f"{listing}:{number}: no such file: {files[-1]}")
     return ImageList(tuple(files), np.array(labels, dtype=np.int64))

@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 
 from mlbench.contracts.errors import RequestError
 
+MAP_NAME = "val_map.txt"
+"""A list of "name label" lines that comes with a folder."""
+
 _DEVKIT = "ILSVRC2012_validation_ground_truth.txt"
 _CANDIDATES = (
-    "val_map.txt",
+    MAP_NAME,
     _DEVKIT,
     f"ILSVRC2012_devkit_t12/data/{_DEVKIT}",
     "imagenet_2012_validation_synset_labels.txt",

@@ -4,8 +4,6 @@ import psutil
 
 from mlbench.contracts.errors import RequestError
 
-_GIB = 1 << 30
-
 
 def check_memory(samples: int, sample_bytes: int) -> None:
     """Raise RequestError when `samples` of `sample_bytes` each do not fit in available memory."""
@@ -14,6 +12,11 @@ def check_memory(samples: int, sample_bytes: int) -> None:
     if needed > available:
         fits = available // sample_bytes
         raise RequestError(
-            f"too little memory: {samples} samples need {needed / _GIB:.1f} GiB, "
-            f"{available / _GIB:.1f} GiB are available; use --count {fits} or less"
+            f"too little memory: {samples} samples need {readable(needed)}, "
+            f"{readable(available)} are available; use --count {fits} or less"
         )
+
+
+def readable(size: int) -> str:
+    """Return a size in bytes as text in MiB or GiB."""
+    return f"{size / 2**30:.1f} GiB" if size >= 1 << 30 else f"{size / 2**20:.1f} MiB"

@@ -1,0 +1,232 @@
+import fcntl
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from pictures import WriteImages
+
+from mlbench.contracts.cache import open_samples
+from mlbench.contracts.errors import RequestError
+from mlbench.data import build
+from mlbench.data.cache import BuiltCache, build_cache
+from mlbench.data.images import ImageList
+from mlbench.data.preprocess import PREPROCESSING, prepare, read_image
+
+NAMES = [f"{i:02}.JPEG" for i in range(40)]
+
+
+class Events(list[tuple[str, dict[str, Any]]]):
+    """Remembers progress; may interrupt the work as Ctrl-C does."""
+
+    def __init__(self, interrupt_at: int | None = None) -> None:
+        super().__init__()
+        self._interrupt_at = interrupt_at
+
+    def __call__(self, event: str, fields: dict[str, Any]) -> None:
+        """Remember one report."""
+        self.append((event, fields))
+        if fields.get("done") == self._interrupt_at:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture
+def images(write_images: WriteImages) -> ImageList:
+    """Forty images with labels 0 to 39."""
+    return ImageList(tuple(write_images(*NAMES)), np.arange(len(NAMES)))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An empty cache folder."""
+    path = tmp_path / "cache"
+    path.mkdir()
+    return path
+
+
+def built(images: ImageList, folder: Path, events: Events | None = None, **more: Any) -> BuiltCache:
+    """Build with small fixed choices."""
+    how = PREPROCESSING["mobilenet"]
+    return build_cache(
+        images, how, "NHWC", folder, Events() if events is None else events, threads=2, **more
+    )
+
+
+def expected_sample(file: Path) -> np.ndarray[Any, Any]:
+    """Prepare one file without the cache."""
+    out = np.empty((224, 224, 3), np.float32)
+    prepare(read_image(file), PREPROCESSING["mobilenet"], "NHWC", out)
+    return out
+
+
+def test_cache_holds_each_prepared_image(images: ImageList, folder: Path) -> None:
+    """Sample i is image i prepared, float32, mapped read-only, and nothing else is left behind."""
+    cache = built(images, folder)
+    samples = open_samples(cache.path)
+    assert samples.shape == (40, 224, 224, 3)
+    assert not samples.flags.writeable
+    for sample, file in zip(samples, images.files, strict=True):
+        np.testing.assert_array_equal(sample, expected_sample(file))
+    assert {p.suffix for p in folder.iterdir()} == {".npy", ".json", ".lock"}
+
+
+def test_second_build_does_nothing(images: ImageList, folder: Path) -> None:
+    """A finished cache is found again and no image is prepared."""
+    first, events = built(images, folder), Events()
+    assert built(images, folder, events).path == first.path
+    assert events == []
+
+
+def test_progress_ends_at_the_total(images: ImageList, folder: Path) -> None:
+    """Progress counts up to the number of images."""
+    events = Events()
+    built(images, folder, events)
+    assert {name for name, _ in events} == {"preprocess"}
+    done = [fields["done"] for _, fields in events]
+    assert done == sorted(done)
+    assert events[-1][1] == {"done": 40, "total": 40}
+
+
+def test_changes_make_another_cache(images: ImageList, folder: Path) -> None:
+    """A changed file, another layout, preprocessing or count each have their own cache."""
+    how = PREPROCESSING["mobilenet"]
+    paths = {
+        built(images, folder).path,
+        built(images.first(39), folder).path,
+        build_cache(images, how, "NCHW", folder, Events()).path,
+        build_cache(images, PREPROCESSING["vgg"], "NHWC", folder, Events()).path,
+    }
+    images.files[3].write_bytes(images.files[3].read_bytes() + b"\0")
+    paths.add(built(images, folder).path)
+    assert len(paths) == 5
+
+
+def test_interrupted_build_goes_on(
+    images: ImageList, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an interruption only what was missing is prepared, and the result is whole."""
+    with pytest.raises(KeyboardInterrupt):
+        built(images, folder, Events(interrupt_at=16))
+    assert not list(folder.glob("*.npy"))
+    read: list[Path] = []
+
+    def remembering(file: Path) -> Any:
+        read.append(file)
+        return read_image(file)
+
+    monkeypatch.setattr(build, "read_image", remembering)
+    cache = built(images, folder)
+    assert not set(read) & set(images.files[:16])
+    for sample, file in zip(open_samples(cache.path), images.files, strict=True):
+        np.testing.assert_array_equal(sample, expected_sample(file))
+
+
+def test_build_of_an_earlier_boot_starts_anew(
+    images: ImageList, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What was written before the machine went down is not trusted."""
+    with pytest.raises(KeyboardInterrupt):
+        built(images, folder, Events(interrupt_at=16))
+    boot = tmp_path / "boot_id"
+    boot.write_text("00000000-0000-0000-0000-000000000000\n")
+    monkeypatch.setattr(build, "_BOOT_ID", boot)
+    events = Events()
+    built(images, folder, events)
+    assert events[0][1]["done"] == 16
+
+
+def test_bad_image_stops_the_build(images: ImageList, folder: Path) -> None:
+    """A corrupt image is an error that names it and the option that leaves it out."""
+    images.files[20].write_bytes(images.files[20].read_bytes()[:300])
+    with pytest.raises(RequestError, match=r"20\.JPEG: .*--skip-bad-images"):
+        built(images, folder)
+
+
+def test_bad_images_are_left_out_on_request(images: ImageList, folder: Path) -> None:
+    """Left out, bad images are listed; samples, files and labels stay aligned."""
+    for index in (0, 20, 39):
+        images.files[index].write_bytes(b"broken")
+    cache = built(images, folder, skip_bad=True)
+    samples = open_samples(cache.path)
+    assert len(samples) == len(cache.images.files) == 37
+    assert [Path(s.split(":")[0]).name for s in cache.skipped] == ["00.JPEG", "20.JPEG", "39.JPEG"]
+    assert cache.images.labels is not None
+    for sample, file, label in zip(samples, cache.images.files, cache.images.labels, strict=True):
+        assert file.name == NAMES[label]
+        np.testing.assert_array_equal(sample, expected_sample(file))
+    assert built(images, folder, skip_bad=True).skipped == cache.skipped
+
+
+def test_cache_without_bad_images_is_no_licence(images: ImageList, folder: Path) -> None:
+    """A cache that was built without its bad images is refused when they are not to be skipped."""
+    images.files[7].write_bytes(b"broken")
+    built(images, folder, skip_bad=True)
+    with pytest.raises(RequestError, match=r"07\.JPEG: "):
+        built(images, folder)
+
+
+def test_nothing_readable_is_an_error(images: ImageList, folder: Path) -> None:
+    """When all images are bad there is nothing to run on, skipping or not."""
+    for file in images.files:
+        file.write_bytes(b"broken")
+    with pytest.raises(RequestError, match="none of the 40 images can be read"):
+        built(images, folder, skip_bad=True)
+
+
+def test_image_that_vanished_is_named(images: ImageList, folder: Path) -> None:
+    """A listed file that is gone is an error before anything is built."""
+    images.files[5].unlink()
+    with pytest.raises(RequestError, match=r"cannot read the image .*05\.JPEG"):
+        built(images, folder)
+    assert list(folder.iterdir()) == []
+
+
+def test_too_little_memory_is_found_first(
+    images: ImageList, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Samples that do not fit in memory are refused with both sizes, before the build."""
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=10 << 20))
+    with pytest.raises(RequestError, match=r"40 samples need 23\.0 MiB, 10\.0 MiB .*--count 17"):
+        built(images, folder)
+    assert list(folder.iterdir()) == []
+    assert len(built(images, folder, resident=17).images.files) == 40
+
+
+def test_full_disk_is_found_first(
+    images: ImageList, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too little room for the cache is an error that names the folder, and leaves no file of it."""
+
+    def no_room(*_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(build.os, "posix_fallocate", no_room)
+    with pytest.raises(RequestError, match=r"prepared images in .*No space left.*MLBENCH_CACHE"):
+        built(images, folder)
+    assert {p.suffix for p in folder.iterdir()} == {".lock"}
+
+
+def test_second_process_waits_for_the_first(images: ImageList, folder: Path) -> None:
+    """While another process builds, this one says so, waits, and then finds the work done."""
+    finished = built(images, folder)
+    lock = finished.path.with_suffix(".lock").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    waiting: list[dict[str, Any]] = []
+
+    def release(event: str, fields: dict[str, Any]) -> None:
+        assert event == "cache_wait"
+        waiting.append(fields)
+        lock.close()
+
+    cache = build_cache(images, PREPROCESSING["mobilenet"], "NHWC", folder, release)
+    assert cache.path == finished.path
+    assert waiting == [{"path": str(finished.path)}]
+
+
+def test_skipped_images_are_recorded_as_json(images: ImageList, folder: Path) -> None:
+    """The record beside the cache is plain JSON: index to reason."""
+    cache = built(images, folder)
+    assert json.loads(cache.path.with_suffix(".json").read_text()) == {}

@@ -1,0 +1,92 @@
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import psutil
+import pytest
+
+from mlbench.contracts.backend import Signature, TensorSpec
+from mlbench.contracts.cache import open_samples
+from mlbench.contracts.errors import RequestError
+from mlbench.data.synthetic import draw_samples
+
+
+def signature(*inputs: tuple[str, str, tuple[int | None, ...]]) -> Signature:
+    """Describe a model with these inputs."""
+    return Signature(tuple(TensorSpec(*i) for i in inputs), ())
+
+
+@pytest.mark.parametrize(
+    ("dtype", "low", "high"),
+    [
+        ("float32", 0, 1),
+        ("float64", 0, 1),
+        ("float16", 0, 1),
+        ("int64", 0, 1),
+        ("int32", 0, 1),
+        ("int8", 0, 1),
+        ("uint8", 0, 255),
+        ("bool", 0, 1),
+    ],
+)
+def test_values_have_the_type_and_range(tmp_path: Path, dtype: str, low: int, high: int) -> None:
+    """Each type is drawn over its range: fractions, small integers, bytes, booleans."""
+    feeds = draw_samples(signature(("x", dtype, (None, 3, 50))), 20, tmp_path)
+    samples = open_samples(feeds["x"])
+    assert samples.shape == (20, 3, 50)
+    assert samples.dtype == dtype
+    assert samples.min() >= low
+    assert samples.max() <= high
+    assert len(np.unique(samples)) > (2 if high == 255 or dtype.startswith("float") else 1)
+
+
+def test_each_input_has_its_own_file(tmp_path: Path) -> None:
+    """Several inputs, also of one number a sample, each get a file of the same count."""
+    model = signature(
+        ("ids", "int64", (1, 8)), ("mask", "bool", (None, 8)), ("t", "float32", (None,))
+    )
+    feeds = draw_samples(model, 5, tmp_path)
+    shapes = {name: open_samples(path).shape for name, path in feeds.items()}
+    assert shapes == {"ids": (5, 8), "mask": (5, 8), "t": (5,)}
+
+
+def test_same_seed_draws_the_same(tmp_path: Path) -> None:
+    """Samples depend on the seed alone, and samples and inputs differ from each other."""
+    model = signature(("a", "float32", (None, 4)), ("b", "float32", (None, 4)))
+    first, second = tmp_path / "1", tmp_path / "2"
+    for folder in (first, second):
+        folder.mkdir()
+    one, two = draw_samples(model, 3, first), draw_samples(model, 3, second)
+    assert one["a"].read_bytes() == two["a"].read_bytes()
+    a, b = open_samples(one["a"]), open_samples(one["b"])
+    assert not np.array_equal(a, b)
+    assert not np.array_equal(a[0], a[1])
+    other = open_samples(draw_samples(model, 3, first, seed=5)["a"])
+    assert not np.array_equal(a, other)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (("words", "int64", (None, None)), r"input words: int64\(\?, \?\): dimension 1 is free"),
+        (("scalar", "float32", ()), r"input scalar: float32\(\) has no batch dimension"),
+        (("text", "string", (None,)), r"input text: .*type 'string' cannot be drawn"),
+        (("text", "object", (None,)), r"input text: .*type 'object' cannot be drawn"),
+    ],
+)
+def test_input_that_cannot_be_drawn_is_named(
+    tmp_path: Path, spec: tuple[str, str, tuple[int | None, ...]], message: str
+) -> None:
+    """A free dimension, a missing batch and an odd type are errors that name the input."""
+    with pytest.raises(RequestError, match=message):
+        draw_samples(signature(("fine", "float32", (None, 4)), spec), 3, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_too_little_memory_is_found_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The inputs together must fit in memory."""
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=100))
+    with pytest.raises(RequestError, match="too little memory: 4 samples need"):
+        draw_samples(
+            signature(("a", "float32", (None, 4)), ("b", "uint8", (None, 16))), 4, tmp_path
+        )
