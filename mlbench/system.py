@@ -110,12 +110,12 @@ def _gpu_notes(before: Iterable[GpuReading], after: Iterable[GpuReading]) -> lis
 class HostMonitor:
     """Watches the host around one trial: `start`, the trial, `stop`.
 
-    `pids` are our own processes, coordinator and workers. `gpus` are CUDA indices of the GPUs in
-    use. Costs two readings of about a millisecond and nothing in between.
+    `pids` are the workers; this process is ours too. `gpus` are CUDA indices of the GPUs in use.
+    Costs two readings of about a millisecond and nothing in between.
     """
 
     def __init__(self, pids: Iterable[int], gpus: Iterable[int] = ()) -> None:
-        self._pids = tuple(pids)
+        self._pids = (os.getpid(), *pids)
         self._gpus = tuple(gpus)
         self._before: HostReading | None = None
 

@@ -78,13 +78,20 @@ def test_a_throttled_gpu_is_told_with_its_state():
 
 
 def test_the_monitor_reads_this_host_twice(monkeypatch):
-    """`stop` accounts for the time since `start`, by the readings of the given processes."""
+    """`stop` accounts for the time since `start`, with this process among ours."""
     after = replace(BEFORE, total_s=1010.0, steal_s=11.0)
     readings = iter([BEFORE, after])
-    monkeypatch.setattr(system, "read_host", lambda _pids, _gpus: next(readings))
+    asked = []
+
+    def read_host(pids, _gpus):
+        asked.append(pids)
+        return next(readings)
+
+    monkeypatch.setattr(system, "read_host", read_host)
     monitor = HostMonitor([1, 2])
     monitor.start()
     assert monitor.stop() == account(BEFORE, after)
+    assert asked == [(os.getpid(), 1, 2)] * 2
 
 
 def test_a_reading_of_this_host_is_consistent():

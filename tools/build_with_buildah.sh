@@ -4,13 +4,18 @@
 # Needs root, buildah and debootstrap. The Dockerfile's base is made from Debian's packages (kept
 # under its name for the next time), so nothing is pulled from an image registry. What runs has a
 # read-only root, a /dev/shm of 64 MB and no privileges, as with run_and_time.sh.
-# EXTRAS (onnxruntime,sample): the package's extras, as in the Dockerfile.
+# EXTRAS (onnxruntime,sample): the package's extras, as in the Dockerfile. STORAGE_DRIVER: buildah's,
+# vfs where overlay mounts are not allowed.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 dockerfile=$here/docker/Dockerfile.cpu
 extras=${EXTRAS:-onnxruntime,sample}
 image=localhost/mlbench:${extras%%,*}-cpu
-export STORAGE_DRIVER=vfs BUILDAH_ISOLATION=chroot
+export BUILDAH_ISOLATION=chroot
+
+buildah() {
+    command buildah ${STORAGE_DRIVER:+--storage-driver "$STORAGE_DRIVER"} "$@"
+}
 
 fail() {
     echo "error: $1" >&2
