@@ -1,0 +1,52 @@
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from mlbench.contracts import registry
+from mlbench.contracts.errors import RequestError
+from mlbench.contracts.registry import (
+    backend_names,
+    find_backend,
+    missing_runtime,
+    require_runtime,
+)
+
+
+class Foreign:
+    """A backend of somebody else's package, whose runtime is not installed."""
+
+    RUNTIME = ("no_such_runtime", "special")
+
+
+def test_our_backends_are_registered():
+    """Every backend of the project is found by its name."""
+    ours = {"null", "simulated", "onnxruntime", "tensorflow", "torch"}
+    assert ours <= set(backend_names())
+    for name in ours:
+        assert find_backend(name).OPTIONS is not None
+
+
+def test_an_unknown_backend_names_the_nearest():
+    """A misspelt backend is refused with the one that was meant."""
+    with pytest.raises(RequestError, match=r"'onnxruntme' \(did you mean 'onnxruntime'\?\)"):
+        find_backend("onnxruntme")
+
+
+def test_a_backend_that_cannot_be_imported_says_so(monkeypatch):
+    """A broken package of somebody else's is one line with its reason."""
+    broken = EntryPoint("broken", "no_such_module:Backend", registry.GROUP)
+    monkeypatch.setattr(registry, "entry_points", lambda **_: [broken])
+    with pytest.raises(RequestError, match="no_such_module"):
+        find_backend("broken")
+
+
+def test_a_missing_runtime_names_the_extra():
+    """A runtime that is not installed gets one line with the command that installs it."""
+    assert missing_runtime(Foreign) == "special"
+    with pytest.raises(RequestError, match=r"pip install 'mlbench\[special\]'"):
+        require_runtime("foreign", Foreign)
+
+
+def test_a_backend_without_a_runtime_is_always_ready():
+    """The null backend needs nothing to be installed."""
+    assert missing_runtime(find_backend("null")) is None

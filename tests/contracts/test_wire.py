@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+
+from mlbench.contracts import wire
+
+
+def test_requests_survive_the_wire():
+    """REQUEST records come out as they went in, with their trial and time of sending."""
+    requests = np.array([(0, 3, 10**18), (2**32 - 1, 5, -1)], wire.REQUEST)
+    frame = wire.unpack(wire.pack_requests(7, 123_456_789_012, requests))
+    assert (frame.kind, frame.trial, frame.sent_ns) == (wire.REQUESTS, 7, 123_456_789_012)
+    assert np.array_equal(frame.body, requests)
+
+
+def test_completions_survive_the_wire():
+    """COMPLETION records come out as they went in."""
+    completions = np.array([(1, -1, 5, 6, 65_535, wire.FAILED)], wire.COMPLETION)
+    frame = wire.unpack(wire.pack_completions(3, completions))
+    assert (frame.kind, frame.trial) == (wire.COMPLETIONS, 3)
+    assert np.array_equal(frame.body, completions)
+
+
+def test_control_messages_survive_the_wire():
+    """A control message has a type and named fields."""
+    frame = wire.unpack(wire.pack_control("warm", service_ns=1.5))
+    assert frame.kind == wire.CONTROL
+    assert frame.body == {"type": "warm", "service_ns": 1.5}
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"",
+        b"short",
+        wire.HEADER.pack(9, 0, 0),
+        wire.HEADER.pack(wire.CONTROL, 0, 0) + b"\x01",
+        wire.HEADER.pack(wire.REQUESTS, 0, 0) + b"half a record",
+    ],
+)
+def test_a_broken_frame_is_refused(frame):
+    """Bytes that are no frame raise ValueError and are never taken for data."""
+    with pytest.raises(ValueError, match=r"."):
+        wire.unpack(frame)

@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+
+from workers.feeds import Feeds
+
+PIXELS = np.arange(20, dtype=np.float32).reshape(10, 2)
+LENGTHS = np.arange(10, dtype=np.int64) * 100
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Two inputs of ten samples each."""
+    for name, values in (("pixels", PIXELS), ("length", LENGTHS)):
+        np.save(tmp_path / f"{name}.npy", values)
+    return {name: str(tmp_path / f"{name}.npy") for name in ("pixels", "length")}
+
+
+@pytest.mark.parametrize("samples", [[3], [2, 3, 4], [0, 9, 4], [5, 5, 5], [4, 3, 2]])
+def test_a_batch_holds_its_samples_in_order(files, samples):
+    """Contiguous or not, row i of every input is the sample of query i."""
+    feed = Feeds(files, batch_size=4).batch(np.array(samples, np.uint32))
+    assert np.array_equal(feed["pixels"], PIXELS[samples])
+    assert np.array_equal(feed["length"], LENGTHS[samples])
+
+
+def test_one_sample_is_a_batch_of_one(files):
+    """The feed of a single query keeps the batch's axis."""
+    feed = Feeds(files, batch_size=1).one(7)
+    assert feed["pixels"].shape == (1, 2)
+    assert feed["length"].tolist() == [700]
+
+
+def test_contiguous_samples_are_views_and_others_share_one_buffer(files):
+    """Nothing is copied that lies together; the rest is gathered where it was before."""
+    feeds = Feeds(files, batch_size=4)
+    run = feeds.batch(np.array([2, 3], np.uint32))["pixels"]
+    assert not run.flags.writeable
+    first = feeds.batch(np.array([1, 3], np.uint32))["pixels"]
+    second = feeds.batch(np.array([0, 5, 9], np.uint32))["pixels"]
+    assert np.shares_memory(first, second)
+
+
+def test_a_backend_without_inputs_gets_an_empty_feed():
+    """A device that takes no samples is fed nothing, for any batch."""
+    feeds = Feeds({}, batch_size=4)
+    assert feeds.batch(np.array([0], np.uint32)) == {}
+    assert feeds.batch(np.array([0, 1, 2], np.uint32)) == {}

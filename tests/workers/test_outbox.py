@@ -1,0 +1,93 @@
+import numpy as np
+
+from mlbench.contracts import wire
+from workers.outbox import FAILURE, Outbox
+
+
+class Wire:
+    """Keeps what was sent, decoded."""
+
+    def __init__(self):
+        self.frames = []
+
+    def send(self, frame):
+        """Take one frame."""
+        self.frames.append(wire.unpack(frame))
+
+
+def _ids(*numbers):
+    return np.array(numbers, np.uint32)
+
+
+def test_answers_travel_together_in_order():
+    """All that was added since the last flush is one frame, in the order of serving."""
+    line = Wire()
+    outbox = Outbox(line)
+    outbox.trial = 9
+    outbox.add_batch(_ids(4, 5), 100, 200, np.array([7, 8]), wire.COMPLETED)
+    outbox.add_singles(_ids(6), [200], [300], [None])
+    outbox.flush()
+    (frame,) = line.frames
+    assert frame.trial == 9
+    assert frame.body["id"].tolist() == [4, 5, 6]
+    assert frame.body["prediction"].tolist() == [7, 8, -1]
+    assert frame.body["start_ns"].tolist() == [100, 100, 200]
+    assert frame.body["done_ns"].tolist() == [200, 200, 300]
+    assert frame.body["batch"].tolist() == [2, 2, 1]
+
+
+def test_nothing_to_say_sends_nothing():
+    """A flush without answers, or after one, sends no frame."""
+    line = Wire()
+    outbox = Outbox(line)
+    outbox.flush()
+    outbox.add_batch(_ids(1), 0, 1, None, wire.COMPLETED)
+    outbox.flush()
+    outbox.flush()
+    assert len(line.frames) == 1
+
+
+def test_each_single_has_its_own_status():
+    """Of singles that were served together only those that failed are failed."""
+    line = Wire()
+    outbox = Outbox(line)
+    outbox.add_singles(_ids(1, 2, 3), [0, 1, 2], [1, 2, 3], [np.array([5]), FAILURE, None])
+    outbox.flush()
+    assert line.frames[0].body["status"].tolist() == [
+        wire.COMPLETED,
+        wire.FAILED,
+        wire.COMPLETED,
+    ]
+    assert line.frames[0].body["prediction"].tolist() == [5, -1, -1]
+
+
+def test_a_failed_batch_has_no_predictions():
+    """All queries of a batch that failed are failed, without a class."""
+    line = Wire()
+    outbox = Outbox(line)
+    outbox.add_batch(_ids(1, 2), 0, 1, None, wire.FAILED)
+    outbox.flush()
+    assert line.frames[0].body["status"].tolist() == [wire.FAILED, wire.FAILED]
+    assert line.frames[0].body["prediction"].tolist() == [-1, -1]
+
+
+def test_an_answer_waits_for_others_only_so_long():
+    """The oldest answer's age decides when it is time to send."""
+    outbox = Outbox(Wire(), hold_ns=100)
+    assert not outbox.due(10**9)
+    outbox.add_batch(_ids(1), 0, 1_000, None, wire.COMPLETED)
+    outbox.add_batch(_ids(2), 0, 1_090, None, wire.COMPLETED)
+    assert not outbox.due(1_099)
+    assert outbox.due(1_100)
+    outbox.flush()
+    assert not outbox.due(10**9)
+
+
+def test_what_belongs_to_an_earlier_trial_is_forgotten():
+    """A cleared outbox sends nothing."""
+    line = Wire()
+    outbox = Outbox(line)
+    outbox.add_batch(_ids(1), 0, 1, None, wire.COMPLETED)
+    outbox.clear()
+    outbox.flush()
+    assert line.frames == []
