@@ -29,41 +29,29 @@ _CLASS_FOLDER = re.compile(r"n\d{8}")
 def open_imagenet(folder: Path, list_path: Path | None, count: int | None) -> ImageList:
     """List the first `count` images of `folder`; raises RequestError in one line.
 
-    `list_path`: a map of "name label" lines, or a list of one label a line; found in the folder
-    when None.
+    `list_path`: a map of "name label" lines, or a list of one label a line; looked for in the
+    folder when None.
     """
-    entries = _entries(folder)
-    listing = list_path or find_label_list(folder)
-    if listing is None:
-        return _by_folder(folder, entries, count)
-    lines = _read_lines(listing)
-    if listing.name == MAP_NAME or len(lines[0].split()) > 1:
-        return _by_map(folder, listing, lines, count)
-    files = _images(folder, entries)
-    labels = read_labels(listing, lines)
-    if len(labels) != len(files):
-        raise RequestError(
-            f"{listing} has {len(labels)} labels for {len(files)} images in {folder}; "
-            "they must match one to one"
-        )
-    return ImageList(files, labels).first(count)
-
-
-def _entries(folder: Path) -> list[Path]:
     try:
-        return list(folder.iterdir())
+        listing = list_path or find_label_list(folder)
+        if listing is None:
+            return _by_folder(folder, count)
+        lines = _read_lines(listing)
+        if listing.name == MAP_NAME or len(lines[0].split()) > 1:
+            return _by_map(folder, listing, lines, count)
+        return _by_list(folder, listing, lines).first(count)
     except OSError as error:
         raise RequestError(
-            f"cannot read the data folder {folder} ({error.strerror}); "
-            "check --dataset-path or DATA_DIR"
+            f"cannot read {error.filename or folder} ({error.strerror}); "
+            "check --dataset-path (or DATA_DIR) and --dataset-list"
         ) from None
 
 
 def _read_lines(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8").rstrip().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(f"cannot read the label list {path} ({error})") from None
+    except UnicodeDecodeError:
+        raise RequestError(f"{path} is not a text file; it should list labels") from None
     if not lines:
         raise RequestError(f"{path} is empty; it needs a line for each image")
     return lines
@@ -83,13 +71,25 @@ def _by_map(folder: Path, listing: Path, lines: list[str], count: int | None) ->
     return ImageList(tuple(files), np.array(labels, dtype=np.int64))
 
 
-def _by_folder(folder: Path, entries: list[Path], count: int | None) -> ImageList:
+def _by_list(folder: Path, listing: Path, lines: list[str]) -> ImageList:
+    files = _images(folder, folder.iterdir())
+    labels = read_labels(listing, lines)
+    if len(labels) != len(files):
+        raise RequestError(
+            f"{listing} has {len(labels)} labels for {len(files)} images in {folder}; "
+            "they must match one to one"
+        )
+    return ImageList(files, labels)
+
+
+def _by_folder(folder: Path, count: int | None) -> ImageList:
+    entries = list(folder.iterdir())
     classes = sorted(e for e in entries if _CLASS_FOLDER.fullmatch(e.name) and e.is_dir())
     if not classes:
         return ImageList(_images(folder, entries)[:count], None)
     index = {path: i for i, path in enumerate(classes)}
-    files = _images(folder, (f for path in classes for f in _entries(path)))[:count]
-    return ImageList(files, np.array([index[f.parent] for f in files], dtype=np.int64))
+    files = _images(folder, (file for path in classes for file in path.iterdir()))[:count]
+    return ImageList(files, np.array([index[file.parent] for file in files], dtype=np.int64))
 
 
 def _images(folder: Path, entries: Iterable[Path]) -> tuple[Path, ...]:

@@ -25,6 +25,8 @@ _CANDIDATES = (
     f"ILSVRC2012_devkit_t12/data/{_DEVKIT}",
     "imagenet_2012_validation_synset_labels.txt",
 )
+_CLASSES = 1000  # the kit's table goes on with the inner nodes of the hierarchy
+_MAP_ROW = re.compile(r"(?P<synset>n\d{8})\s+(?P<id>\d+)")
 _SYNSET = re.compile(r"n\d{8}")
 
 
@@ -60,28 +62,45 @@ def _numbers(path: Path, words: list[str]) -> NDArray[np.int64]:
 
 
 def _devkit_labels(path: Path, ids: NDArray[np.int64]) -> NDArray[np.int64]:
-    synset_of = _synsets_by_id(path)
+    synset_of = _synset_of_id(path)
+    labels = {id_: i for i, id_ in enumerate(sorted(synset_of, key=lambda k: synset_of[k]))}
     try:
-        labels = {id_: i for i, (_, id_) in enumerate(sorted((s, k) for k, s in synset_of.items()))}
         return np.array([labels[id_] for id_ in ids.tolist()], dtype=np.int64)
     except KeyError as unknown:
         raise RequestError(f"{path}: class {unknown} is not in the kit's synset map") from None
 
 
-def _synsets_by_id(path: Path) -> dict[int, str]:
+def _synset_of_id(path: Path) -> dict[int, str]:
+    """Read the map that comes with a ground truth file: the kit's number -> synset ID."""
     text, matlab = path.with_name("map_clsloc.txt"), path.with_name("meta.mat")
     if text.is_file():
-        rows = [line.split() for line in text.read_text(encoding="utf-8").splitlines()]
-        return {int(row[1]): row[0] for row in rows if len(row) > 1}
-    if not matlab.is_file():
-        raise RequestError(
-            f"{path} numbers the classes in its own order; put the development kit's meta.mat or "
-            "map_clsloc.txt beside it"
-        )
+        return _read_map(text)
+    if matlab.is_file():
+        return _read_matlab(matlab)
+    raise RequestError(
+        f"{path} numbers the classes in its own order; put the development kit's meta.mat or "
+        "map_clsloc.txt beside it"
+    )
+
+
+def _read_map(path: Path) -> dict[int, str]:
+    synset_of = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        match = _MAP_ROW.match(line)
+        if not match:
+            raise RequestError(f"{path}:{number}: '{line}' is not 'synset number name'")
+        synset_of[int(match["id"])] = match["synset"]
+    return synset_of
+
+
+def _read_matlab(path: Path) -> dict[int, str]:
     try:
         from scipy.io import loadmat  # a large package that only this one file needs
     except ImportError:
-        raise RequestError(f"reading {matlab} needs scipy: pip install scipy") from None
-    table = loadmat(matlab, squeeze_me=True)["synsets"]
-    pairs = zip(table["ILSVRC2012_ID"].tolist(), table["WNID"].tolist(), strict=True)
-    return {int(id_): str(synset) for id_, synset in pairs if id_ <= 1000}  # above: inner nodes
+        raise RequestError(f"reading {path} needs scipy: pip install scipy") from None
+    try:
+        table = loadmat(path, squeeze_me=True)["synsets"]
+        pairs = zip(table["ILSVRC2012_ID"].tolist(), table["WNID"].tolist(), strict=True)
+    except (ValueError, KeyError, TypeError):
+        raise RequestError(f"{path} is not the development kit's table of synsets") from None
+    return {int(id_): str(synset) for id_, synset in pairs if id_ <= _CLASSES}

@@ -107,6 +107,27 @@ def test_devkit_numbers_without_their_map_are_refused(
         open_dataset("imagenet", tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("map_clsloc.txt", "n01440764 1 a\ntench\n", r"map_clsloc\.txt:2: 'tench' is not"),
+        ("map_clsloc.txt", "n01440764 1 a\n", r"class 5 is not in the kit's synset map"),
+        ("meta.mat", "text", r"meta\.mat is not the development kit's table"),
+    ],
+)
+def test_broken_devkit_map_is_named(
+    write_images: WriteImages, tmp_path: Path, name: str, content: str, message: str
+) -> None:
+    """A broken or incomplete map of the development kit is one clear line."""
+    write_images(A)
+    (tmp_path / "ILSVRC2012_validation_ground_truth.txt").write_text("5\n")
+    (tmp_path / name).write_text(content)
+    if name == "meta.mat":
+        pytest.importorskip("scipy.io")
+    with pytest.raises(RequestError, match=message):
+        open_dataset("imagenet", tmp_path)
+
+
 @pytest.mark.parametrize("line", ["val_2.JPEG", "val_2.JPEG dog", "val_2.JPEG -1", "", "5"])
 def test_map_line_that_does_not_parse_is_named(
     write_images: WriteImages, tmp_path: Path, line: str
@@ -149,7 +170,7 @@ def test_list_of_another_length_is_refused(write_images: WriteImages, tmp_path: 
 
 def test_folder_that_is_missing_or_empty_is_refused(tmp_path: Path) -> None:
     """A missing folder, an empty folder and an empty list are each one clear line."""
-    with pytest.raises(RequestError, match="cannot read the data folder"):
+    with pytest.raises(RequestError, match=r"cannot read .*absent \(No such file.*DATA_DIR"):
         open_dataset("imagenet", tmp_path / "absent")
     with pytest.raises(RequestError, match="no image found"):
         open_dataset("imagenet", tmp_path)
@@ -159,13 +180,16 @@ def test_folder_that_is_missing_or_empty_is_refused(tmp_path: Path) -> None:
     (tmp_path / "val_map.txt").touch()
     with pytest.raises(RequestError, match="is empty"):
         open_dataset("imagenet", tmp_path)
+    (tmp_path / "val_map.txt").write_bytes(b"\xff\xd8\xff")
+    with pytest.raises(RequestError, match="is not a text file"):
+        open_dataset("imagenet", tmp_path)
 
 
 def test_request_that_makes_no_sense_is_refused(tmp_path: Path) -> None:
     """No folder, no such list, no such dataset and a count of zero are each one clear line."""
     with pytest.raises(RequestError, match="DATA_DIR"):
         open_dataset("imagenet")
-    with pytest.raises(RequestError, match="cannot read the label list"):
+    with pytest.raises(RequestError, match=r"cannot read .*absent\.txt"):
         open_dataset("imagenet", tmp_path, tmp_path / "absent.txt")
     with pytest.raises(RequestError, match="no images belong to dataset 'synthetic'"):
         open_dataset("synthetic")
