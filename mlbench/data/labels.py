@@ -95,12 +95,12 @@ def _read_map(path: Path) -> dict[int, str]:
 
 def _read_matlab(path: Path) -> dict[int, str]:
     try:
-        from scipy.io import loadmat  # a large package that only this one file needs
+        from scipy.io.matlab import MatReadError, loadmat  # large, and only this file needs it
     except ImportError:
         raise RequestError(f"reading {path} needs scipy: pip install scipy") from None
     try:
         table = loadmat(path, squeeze_me=True)["synsets"]
         pairs = zip(table["ILSVRC2012_ID"].tolist(), table["WNID"].tolist(), strict=True)
-    except (ValueError, KeyError, TypeError):
+    except (MatReadError, ValueError, KeyError, TypeError):
         raise RequestError(f"{path} is not the development kit's table of synsets") from None
     return {int(id_): str(synset) for id_, synset in pairs if id_ <= _CLASSES}
