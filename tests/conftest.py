@@ -1,0 +1,94 @@
+"""What tests of several parts share: a cache folder of their own, and tiny ONNX models."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+FLOAT, INT64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what tests build out of the user's cache folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.delenv("MODEL_DIR", raising=False)
+        patch.delenv("DATA_DIR", raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Tiny ONNX models by name; `n` below is a symbolic batch dimension.
+
+    classifier  scores float (n, 4)                         -> ArgMax:0 int64 (n,), scores_out
+    images      pixels float (n, 3, 224, 224)               -> class int64 (n,), of three
+    pair        ids int64 (n, 3), mask bool (n, 2)          -> total float (n, 1)
+    lookup      index int64 (n,)                            -> class int64 (n,); fails above 3
+    one, eight  classifiers with a fixed batch dimension of 1 and 8
+    """
+    folder = tmp_path_factory.mktemp("models")
+    graphs = {
+        "classifier": _classifier("n"),
+        "one": _classifier(1),
+        "eight": _classifier(8),
+        "images": _images(),
+        "pair": _pair(),
+        "lookup": _lookup(),
+    }
+    paths = {name: folder / f"{name}.onnx" for name in graphs}
+    for name, graph in graphs.items():
+        opset = helper.make_opsetid("", 17)
+        onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=8), paths[name])
+    return paths
+
+
+def _classifier(batch: str | int) -> onnx.GraphProto:
+    nodes = [
+        helper.make_node("Identity", ["scores"], ["scores_out"]),
+        helper.make_node("ArgMax", ["scores"], ["ArgMax:0"], axis=1, keepdims=0),
+    ]
+    inputs = [helper.make_tensor_value_info("scores", FLOAT, [batch, 4])]
+    outputs = [
+        helper.make_tensor_value_info("scores_out", FLOAT, [batch, 4]),
+        helper.make_tensor_value_info("ArgMax:0", INT64, [batch]),
+    ]
+    return helper.make_graph(nodes, "classifier", inputs, outputs)
+
+
+def _images() -> onnx.GraphProto:
+    nodes = [
+        helper.make_node("ReduceMean", ["pixels"], ["means"], axes=[2, 3], keepdims=0),
+        helper.make_node("ArgMax", ["means"], ["class"], axis=1, keepdims=0),
+    ]
+    inputs = [helper.make_tensor_value_info("pixels", FLOAT, ["n", 3, 224, 224])]
+    outputs = [helper.make_tensor_value_info("class", INT64, ["n"])]
+    return helper.make_graph(nodes, "images", inputs, outputs)
+
+
+def _pair() -> onnx.GraphProto:
+    axis = numpy_helper.from_array(np.array([1]), "axis")
+    nodes = [
+        helper.make_node("Cast", ["ids"], ["ids_float"], to=FLOAT),
+        helper.make_node("Cast", ["mask"], ["mask_float"], to=FLOAT),
+        helper.make_node("Concat", ["ids_float", "mask_float"], ["all"], axis=1),
+        helper.make_node("ReduceSum", ["all", "axis"], ["total"], keepdims=1),
+    ]
+    inputs = [
+        helper.make_tensor_value_info("ids", INT64, ["n", 3]),
+        helper.make_tensor_value_info("mask", BOOL, ["n", 2]),
+    ]
+    outputs = [helper.make_tensor_value_info("total", FLOAT, ["n", 1])]
+    return helper.make_graph(nodes, "pair", inputs, outputs, [axis])
+
+
+def _lookup() -> onnx.GraphProto:
+    table = numpy_helper.from_array(np.array([10, 11, 12, 13]), "table")
+    nodes = [helper.make_node("Gather", ["table", "index"], ["class"])]
+    inputs = [helper.make_tensor_value_info("index", INT64, ["n"])]
+    outputs = [helper.make_tensor_value_info("class", INT64, ["n"])]
+    return helper.make_graph(nodes, "lookup", inputs, outputs, [table])

@@ -1,0 +1,137 @@
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from mlbench.contracts.backend import TensorSpec, WorkerSpec
+from mlbench.contracts.errors import RequestError
+from workers.ort import OrtBackend
+
+SCORES = np.float32([[0, 0, 9, 0], [0, 9, 0, 0], [0, 0, 0, 9]])
+
+
+def _load(model, **fields):
+    return OrtBackend(WorkerSpec(0, "", "onnxruntime", model=str(model), **fields))
+
+
+def test_a_signature_names_types_and_free_dimensions(models):
+    """Inputs come with their types and shapes, a symbolic dimension is free."""
+    signature = OrtBackend.inspect(str(models["pair"]))
+    assert signature.inputs == (
+        TensorSpec("ids", "int64", (None, 3)),
+        TensorSpec("mask", "bool", (None, 2)),
+    )
+    assert signature.outputs == ("total",)
+
+
+def test_a_fixed_batch_dimension_is_seen(models):
+    """A model exported for one batch size says which."""
+    (spec,) = OrtBackend.inspect(str(models["eight"])).inputs
+    assert spec.shape == (8, 4)
+
+
+def test_classes_are_answered(models):
+    """The integer output is preferred: it is the class."""
+    assert _load(models["classifier"]).predict({"scores": SCORES}).tolist() == [2, 1, 3]
+
+
+def test_scores_are_turned_into_classes(models):
+    """An output of scores that is asked for by name gives the same classes."""
+    backend = _load(models["classifier"], outputs=("scores_out",))
+    assert backend.predict({"scores": SCORES}).tolist() == [2, 1, 3]
+
+
+def test_the_label_offset_is_subtracted(models):
+    """A model with a background class counts one more than the labels."""
+    backend = _load(models["classifier"], label_offset=1)
+    assert backend.predict({"scores": SCORES}).tolist() == [1, 0, 2]
+
+
+def test_a_batch_is_answered_as_its_queries_one_by_one(models):
+    """Batching changes no answer."""
+    backend = _load(models["classifier"])
+    singles = [backend.predict({"scores": SCORES[i : i + 1]})[0] for i in range(3)]
+    assert backend.predict({"scores": SCORES}).tolist() == singles
+
+
+def test_several_inputs_of_other_types_are_fed(models):
+    """A model with integer and boolean inputs runs; its output is one score for each query."""
+    feed = {"ids": np.ones((2, 3), np.int64), "mask": np.ones((2, 2), bool)}
+    assert _load(models["pair"]).predict(feed).tolist() == [0, 0]
+
+
+def test_the_backend_describes_itself(models):
+    """The version of the runtime and the provider really in use are told."""
+    described = _load(models["one"], threads=2).describe()
+    assert described["name"] == "onnxruntime"
+    assert described["provider"] == "CPUExecutionProvider"
+    assert described["version"]
+
+
+def test_a_failing_operator_raises(models):
+    """What the runtime cannot compute is an exception and not an answer."""
+    backend = _load(models["lookup"])
+    assert backend.predict({"index": np.array([3])}).tolist() == [13]
+    with pytest.raises(Exception, match="Gather"):
+        backend.predict({"index": np.array([99])})
+
+
+def test_a_file_that_is_no_model_is_refused(tmp_path):
+    """Garbage gives a request error that names the file, when inspected and when loaded."""
+    path = tmp_path / "garbage.onnx"
+    path.write_bytes(b"this is no model")
+    with pytest.raises(RequestError, match=r"garbage\.onnx: ONNX Runtime cannot load it"):
+        OrtBackend.inspect(str(path))
+    with pytest.raises(RequestError, match=r"garbage\.onnx"):
+        _load(path)
+
+
+def test_a_model_is_needed():
+    """Without a model file there is nothing to run."""
+    with pytest.raises(RequestError, match="--model"):
+        OrtBackend(WorkerSpec(0, "", "onnxruntime"))
+
+
+def test_an_unknown_output_names_those_there_are(models):
+    """An output that the model does not have is refused with those it has."""
+    with pytest.raises(RequestError, match="'ArgMax'; it has: scores_out, ArgMax:0"):
+        _load(models["classifier"], outputs=("ArgMax",))
+
+
+@pytest.mark.parametrize(
+    "options", [{"graph": "some"}, {"spinning": "often"}, {"threads": "3"}, {"graph": ""}]
+)
+def test_an_unknown_option_is_refused(models, options):
+    """Options of the session are checked when the backend is made."""
+    with pytest.raises(RequestError, match=next(iter(options))):
+        _load(models["one"], options=options)
+
+
+def test_every_option_value_works(models):
+    """Each level of optimisation and each way of waiting gives the same answer."""
+    for options in ({"graph": "off", "spinning": "1"}, {"graph": "basic", "spinning": "0"}):
+        backend = _load(models["classifier"], options=options, threads=2)
+        assert backend.predict({"scores": SCORES}).tolist() == [2, 1, 3]
+
+
+def test_a_gpu_that_the_runtime_cannot_use_is_refused(models):
+    """A runtime without the provider says so and never runs on the CPU instead."""
+    import onnxruntime
+
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this ONNX Runtime has the CUDA provider")
+    with pytest.raises(RequestError, match="CUDAExecutionProvider"):
+        _load(models["one"], device="cuda:0")
+
+
+def test_an_input_that_cannot_be_drawn_is_refused(tmp_path):
+    """A model that takes strings is refused by name and type."""
+    info = helper.make_tensor_value_info
+    node = helper.make_node("Identity", ["text"], ["same"])
+    sides = [[info(name, TensorProto.STRING, ["n", 1])] for name in ("text", "same")]
+    graph = helper.make_graph([node], "strings", *sides)
+    path = tmp_path / "strings.onnx"
+    opset = helper.make_opsetid("", 17)
+    onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=8), path)
+    with pytest.raises(RequestError, match=r"text is a tensor\(string\)"):
+        OrtBackend.inspect(str(path))
