@@ -131,7 +131,8 @@ class Build:
         partial = os.open(partial_path, os.O_RDWR | os.O_CREAT, 0o644)
         journal = os.open(journal_path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            if os.pread(journal, _BOOT_ID_BYTES, 0) != boot:
+            whole = os.fstat(partial).st_size == self._offset(len(self._files))
+            if not whole or os.pread(journal, _BOOT_ID_BYTES, 0) != boot:
                 self._reserve(partial)
                 os.ftruncate(journal, 0)
                 os.pwrite(journal, boot + bytes(len(self._files)), 0)

@@ -10,10 +10,10 @@ def check_memory(samples: int, sample_bytes: int) -> None:
     needed = samples * sample_bytes
     available = psutil.virtual_memory().available
     if needed > available:
-        fits = available // sample_bytes
         raise RequestError(
             f"too little memory: {samples} samples need {readable(needed)}, "
-            f"{readable(available)} are available; use --count {fits} or less"
+            f"{readable(available)} are available; lower --count ({available // sample_bytes} fit) "
+            "or free memory"
         )
 
 

@@ -138,6 +138,15 @@ def test_build_of_an_earlier_boot_starts_anew(
     assert events[0][1]["done"] == 16
 
 
+def test_journal_without_its_samples_is_not_trusted(images: ImageList, folder: Path) -> None:
+    """When someone removed the unfinished file, all images are prepared again."""
+    with pytest.raises(KeyboardInterrupt):
+        built(images, folder, Events(interrupt_at=16))
+    next(folder.glob("*.partial")).unlink()
+    samples = open_samples(built(images, folder).path)
+    np.testing.assert_array_equal(samples[0], expected_sample(images.files[0]))
+
+
 def test_bad_image_stops_the_build(images: ImageList, folder: Path) -> None:
     """A corrupt image is an error that names it and the option that leaves it out."""
     images.files[20].write_bytes(images.files[20].read_bytes()[:300])
@@ -189,7 +198,7 @@ def test_too_little_memory_is_found_first(
 ) -> None:
     """Samples that do not fit in memory are refused with both sizes, before the build."""
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=10 << 20))
-    with pytest.raises(RequestError, match=r"40 samples need 23\.0 MiB, 10\.0 MiB .*--count 17"):
+    with pytest.raises(RequestError, match=r"40 samples need 23\.0 MiB, 10\.0 MiB .*\(17 fit\)"):
         built(images, folder)
     assert list(folder.iterdir()) == []
     assert len(built(images, folder, resident=17).images.files) == 40
