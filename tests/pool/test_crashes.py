@@ -1,0 +1,134 @@
+"""Worker processes that die, and coordinators that do."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from mlbench.contracts.backend import WorkerSpec
+from mlbench.contracts.errors import RunError
+from mlbench.load.arrivals import make_schedule
+from mlbench.pool.local import LocalHandle, LocalLauncher
+
+_DEADLINE_S = 30
+
+
+class FatalLauncher:
+    """Starts workers of which the first is killed when it is looked after for the third time."""
+
+    def __init__(self) -> None:
+        self.armed = False
+
+    def start(self, spec: WorkerSpec) -> "FatalHandle":
+        """Start one worker."""
+        return FatalHandle(LocalLauncher().start(spec), self, doomed=spec.index == 0)
+
+
+class FatalHandle:
+    """A worker's handle that may kill it."""
+
+    def __init__(self, handle: LocalHandle, launcher: FatalLauncher, *, doomed: bool) -> None:
+        self._handle, self._launcher, self._doomed = handle, launcher, doomed
+        self._looks = 0
+        self.pid = handle.pid
+
+    def ended(self) -> str | None:
+        """Count the looks of an armed launcher; kill at the third."""
+        if self._launcher.armed and self._doomed:
+            self._looks += 1
+            if self._looks == 3:
+                os.kill(self.pid, signal.SIGKILL)
+        return self._handle.ended()
+
+    def stop(self) -> None:
+        """Stop as usual."""
+        self._handle.stop()
+
+
+def test_a_worker_killed_in_a_trial_loses_what_it_held(start_pool, simulated_specs):
+    """After a kill the rest is served by the others, and what was held is lost and counted."""
+    launcher = FatalLauncher()
+    pool = start_pool(simulated_specs(workers=2, service_ms=30), launcher)
+    launcher.armed = True
+    completions = pool.run(make_schedule("linear", 100.0, 60, seed=0))
+    assert completions.completed + completions.failed + completions.lost == 60
+    assert completions.lost > 0
+    assert completions.workers[0].queries > 0
+    assert completions.workers[1].queries > completions.workers[0].queries
+    assert list(pool.dead) == [0]
+    assert str(pool.pids[0]) in pool.dead[0]
+    assert "SIGKILL" in pool.dead[0]
+    assert any("SIGKILL" in fault for fault in completions.faults)
+
+
+def test_the_next_trial_goes_on_with_the_workers_left(start_pool, simulated_specs):
+    """A pool with one dead worker plays the next trial on the other, without loss."""
+    launcher = FatalLauncher()
+    pool = start_pool(simulated_specs(workers=2, service_ms=5), launcher)
+    launcher.armed = True
+    pool.run(make_schedule("linear", 100.0, 60, seed=0))
+    assert 0 in pool.dead
+    completions = pool.run(make_schedule("linear", 100.0, 30, seed=1))
+    assert completions.completed == 30
+    assert set(completions.worker.tolist()) == {1}
+
+
+def test_a_pool_without_workers_ends_its_trial_and_refuses_the_next(start_pool, simulated_specs):
+    """When the last worker dies the trial ends with what it has; another one is an error."""
+    launcher = FatalLauncher()
+    pool = start_pool(simulated_specs(workers=1, service_ms=20), launcher)
+    launcher.armed = True
+    completions = pool.run(make_schedule("linear", 100.0, 300, seed=0))
+    n = len(completions.schedule.due_ns)
+    assert completions.completed + completions.failed + completions.lost == n
+    assert completions.lost > 0
+    assert completions.cut_short
+    with pytest.raises(RunError, match="SIGKILL"):
+        pool.run(make_schedule("linear", 100.0, 10, seed=0))
+
+
+def test_a_closed_pool_leaves_no_process(start_pool, simulated_specs):
+    """Workers leave when their pool is closed."""
+    pool = start_pool(simulated_specs(workers=2, service_ms=1))
+    processes = [psutil.Process(pid) for pid in pool.pids]
+    pool.close()
+    assert not any(process.is_running() for process in processes)
+
+
+_COORDINATOR = """
+import sys
+from mlbench.contracts.backend import WorkerSpec
+from mlbench.pool.coordinator import WorkerPool
+from mlbench.pool.local import LocalLauncher
+
+specs = [WorkerSpec(i, "", "null") for i in range(2)]
+with WorkerPool(specs, LocalLauncher(), warm_up_s=0.05) as pool:
+    print(*pool.pids, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_workers_leave_when_their_coordinator_is_gone():
+    """A coordinator that is killed leaves no worker behind."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", _COORDINATOR], stdin=pipe, stdout=pipe) as parent:
+        assert parent.stdout is not None
+        workers = [psutil.Process(int(pid)) for pid in parent.stdout.readline().split()]
+        assert len(workers) == 2
+        parent.kill()
+    end_s = time.monotonic() + _DEADLINE_S
+    while any(map(_lives, workers)) and time.monotonic() < end_s:
+        psutil.wait_procs(workers, timeout=0.1)
+    assert not any(map(_lives, workers))
+
+
+def _lives(process: psutil.Process) -> bool:
+    """A child of a process that is gone may stay as a zombie where nobody collects it."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
