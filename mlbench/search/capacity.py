@@ -11,7 +11,9 @@ from mlbench.search.queueing import Floats, Queue, latencies
 from mlbench.search.service import ServiceTimes
 
 _SCAN = np.array([0.9999, 0.99, 0.97, 0.93, 0.88, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.03])
-_MIN_LOGIT = -7.0
+_MAX_LOGIT = 13.0  # a load of almost 1; its negative, of almost 0
+_WIDTH = 0.05  # of the last bracket, in logits
+_LIGHT = 0.8  # load
 _WARM_UP = 8  # the first of so many parts of each stream is left out: servers start idle
 
 
@@ -78,18 +80,21 @@ def predict_capacity(
 ) -> Capacity:
     """Return the highest rate at which the percentile of the latency meets the bound.
 
-    Found on `replicas` streams of 16,384 queries. With `resamples` above 0 the error covers the
+    Found on `replicas` x 16,384 simulated queries. With `resamples` above 0 the error covers the
     sampling of the service times (block bootstrap), otherwise only the simulation's own.
     """
     solver = _Solver(queue, service, kind, constraint)
     bracket = solver.scan(Streams(kind, service, 4096, 16, seed))
     if bracket is None:
         return Capacity(0.0, 0.0)
-    load, slope, noise = solver.refine(Streams(kind, service, 16384, replicas, seed + 1), bracket)
+    # The fuller the queue, the longer it takes to settle: as 1 / (1 - load)^2.
+    length, wide = (4096, 4) if bracket[1] <= _LIGHT else (16384, 1)
+    streams = Streams(kind, service, length, wide * replicas, seed + 1)
+    load, slope, noise = solver.refine(streams, bracket)
     qps = solver.saturated_qps * load
     spread = 0.0
     if resamples:
-        streams = Streams(kind, service, 8192, 8, seed + 2)
+        streams = Streams(kind, service, length // 2, 8 * wide, seed + 2)
         spread = solver.bootstrap(streams, load, slope, resamples, np.random.default_rng(seed + 3))
     return Capacity(qps, math.hypot(noise, spread))
 
@@ -142,20 +147,24 @@ class _Solver:
         """Return the load, the slope of the excess there, and the simulation's relative error."""
         low, high = (float(_logit(load)) for load in bracket)
         under, _ = self._at(streams, low)
-        while under > 0 and low > _MIN_LOGIT:
-            low -= 0.5  # the long streams disagree with the short ones that gave the bracket
-            under, _ = self._at(streams, low)
         over, late = self._at(streams, high)
-        for _ in range(12):
-            if over <= 0 or high - low < 1e-3 * (1 + abs(low)):
-                break
-            # Regula falsi, kept off the ends so that both close in.
+        # These long streams may disagree with the short ones that gave the bracket.
+        while under > 0 and low > -_MAX_LOGIT:
+            high, over, low = low, under, low - 0.5
+            under, late = self._at(streams, low)
+        while over <= 0 and high < _MAX_LOGIT:
+            low, under, high = high, over, high + 0.5
+            over, late = self._at(streams, high)
+        while over > 0 and high - low > _WIDTH:
             guess = low - under * (high - low) / (over - under)
-            guess = min(max(guess, low + 0.1 * (high - low)), high - 0.1 * (high - low))
+            # Aim a little past the root, so that both ends close in on it.
+            guess += _WIDTH / 3 if guess - low < high - guess else -_WIDTH / 3
+            guess = min(max(guess, low + _WIDTH / 9), high - _WIDTH / 9)
             excess, late = self._at(streams, guess)
-            low, under, high, over = (
-                (guess, excess, high, over) if excess <= 0 else (low, under, guess, excess)
-            )
+            if excess <= 0:
+                low, under = guess, excess
+            else:
+                high, over = guess, excess
         slope = max((over - under) / (high - low), 0.1)
         load = float(_load(high - max(over, 0.0) / slope)) if over > 0 else float(_load(high))
         error = float(late.std()) / math.sqrt(late.size) / self.allowed

@@ -8,12 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.outcomes import Constraint, Trial
+from mlbench.percentiles import percentile as percentile_of
+from mlbench.percentiles import rank
 from mlbench.records import Completions
 from mlbench.search.queueing import Floats, Queue, latencies
 from mlbench.search.service import ServiceLog, ServiceTimes, in_seconds, service_log
 from mlbench.search.stats import Pooled, correlation_time, exceedance_interval, pool_estimates
 
 _REPLICAS = 32
+_SURE = (
+    6.0  # standard deviations of chi squared, which has a long tail; about 1 in 500 for one trial
+)
 _MIN_ERROR = 0.01  # of a simulated percentile, relative
 
 
@@ -60,16 +65,17 @@ def observe(trial: Trial, completions: Completions, queue: Queue) -> Observation
 def simulated_tails(
     due_s: Floats, service: ServiceTimes, queue: Queue, percentile: float, seed: int
 ) -> Floats:
-    """Return the percentile of the latency on exactly these arrivals, in seconds (replicas,).
+    """Return the percentile of the latency on exactly these arrivals, in seconds.
 
-    Each replica draws other service times.
+    `due_s`: (n, schedules). The result is (schedules, replicas); each replica draws other service
+    times.
     """
-    arrive_s = np.repeat(due_s[:, None], _REPLICAS, axis=1)
-    rng = np.random.default_rng(seed)
-    ratio = service.table(service.ratio)[service.draw_ranks(rng, len(due_s), _REPLICAS)]
-    rank = min(math.ceil(percentile / 100 * len(due_s)), len(due_s)) - 1
-    waits = latencies(queue, service.levels, arrive_s, ratio)
-    tails: Floats = np.partition(waits, rank, axis=0)[rank]
+    n, schedules = due_s.shape
+    arrive_s = np.repeat(due_s, _REPLICAS, axis=1)
+    ranks = service.draw_ranks(np.random.default_rng(seed), n, _REPLICAS * schedules)
+    waits = latencies(queue, service.levels, arrive_s, service.table(service.ratio)[ranks])
+    place = rank(n, percentile) - 1
+    tails: Floats = np.partition(waits, place, axis=0)[place].reshape(schedules, _REPLICAS)
     return tails
 
 
@@ -89,9 +95,10 @@ def misfit(
     """
     values, errors = [], []
     for number, seen in enumerate(observations):
-        tails = np.log(simulated_tails(seen.due_s, service, queue, percentile, seed + number))
-        rank = min(math.ceil(percentile / 100 * len(seen.latency_s)), len(seen.latency_s)) - 1
-        measured = math.log(float(np.partition(seen.latency_s, rank)[rank]))
+        tails = np.log(
+            simulated_tails(seen.due_s[:, None], service, queue, percentile, seed + number)
+        )
+        measured = math.log(percentile_of(seen.latency_s, percentile))
         values.append(measured - float(np.mean(tails)))
         errors.append(math.hypot(float(np.std(tails, ddof=1)), _MIN_ERROR))
     if not values:
@@ -99,7 +106,7 @@ def misfit(
     residual, error = np.array(values), np.array(errors)
     weight = 1 / error**2
     excess = float(weight @ residual**2) - len(residual)
-    if excess <= 2 * math.sqrt(2 * len(residual)):
+    if excess <= _SURE * math.sqrt(2 * len(residual)):
         return Pooled(0.0, 0.0, 0.0)
     prior2 = excess / float(weight.sum())
     pooled = pool_estimates(residual, error)
@@ -120,8 +127,6 @@ def most_typical(
     the long run. It favours neither verdict, and spares the device trials that an unusual burst,
     or the lack of any, would decide.
     """
-    tails = [
-        np.median(simulated_tails(in_seconds(due), service, queue, constraint.percentile, seed))
-        for due in dues_ns
-    ]
-    return int(np.argmin(np.abs(np.log(np.array(tails) / constraint.max_latency_s))))
+    due_s = in_seconds(np.stack(dues_ns, axis=1))
+    tails = np.median(simulated_tails(due_s, service, queue, constraint.percentile, seed), axis=1)
+    return int(np.argmin(np.abs(np.log(tails / constraint.max_latency_s))))

@@ -76,7 +76,7 @@ def _occupy(free: list[Floats], until: Floats) -> None:
     for i in range(1, len(free)):
         np.minimum(free[i], moving, out=free[i - 1])
         moving = np.maximum(free[i], moving)
-    free[-1] = moving.copy() if moving is until else moving
+    free[-1] = moving
 
 
 def _batched(queue: Queue, levels: Levels, arrive_s: Floats, ratio: Floats) -> Floats:

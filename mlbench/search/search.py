@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlbench.load.arrivals import make_schedule, query_count
-from mlbench.outcomes import UNMET, Answer, Constraint, Trial, TrialRequest
+from mlbench.outcomes import UNMET, Answer, Constraint, Judgement, Trial, TrialRequest
 from mlbench.records import ArrivalKind, Completions, Limits
 from mlbench.search.diagnosis import diagnose
 from mlbench.search.estimate import Estimate, estimate
@@ -261,6 +261,7 @@ class Search:
             measured_s=sum(seen.measured_s for seen in rests_on),
             queries=sum(len(seen.due_s) for seen in rests_on),
             notes=tuple(notes),
+            all_invalid=best is None and self._all_invalid(goal),
         )
 
     def _serves(self, seen: Observation, goal: _Goal, number: int) -> bool:
@@ -270,15 +271,22 @@ class Search:
         near = bool(known and known.qps and abs(math.log(seen.qps / known.qps)) < NEAR)
         return number == 0 or own or near
 
-    def _why_unmet(self, goal: _Goal) -> str:
-        own = [
+    def _own(self, goal: _Goal) -> list[Judgement]:
+        """Return the judgements of the trials that were run for this answer."""
+        return [
             seen.trial.judgement
-            for seen in self._observations
+            for seen in self._observations[1:]
             if (seen.trial.request.kind, seen.trial.request.target_latency_s)
             == (goal.kind, goal.target_s)
         ]
-        if own and all(judgement.verdict == "invalid" for judgement in own):
-            return f"every trial was invalid: {own[-1].reasons[0]}"
+
+    def _all_invalid(self, goal: _Goal) -> bool:
+        own = self._own(goal)
+        return bool(own) and all(judgement.verdict == "invalid" for judgement in own)
+
+    def _why_unmet(self, goal: _Goal) -> str:
+        if self._all_invalid(goal):
+            return f"every trial was invalid: {self._own(goal)[-1].reasons[0]}"
         known, p = goal.estimate, self.plan.percentile
         if known and known.unloaded_s > goal.target_s:
             return (

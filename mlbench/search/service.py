@@ -124,9 +124,13 @@ class ServiceTimes:
         share = np.cumsum(self.weight[order])
         middle = share - self.weight[order] / 2
         rank[order] = np.minimum((middle * len(order)).astype(np.int64), len(order) - 1)
-        starts = np.searchsorted(
-            np.cumsum(self.weight), rng.random((-(-n // self.block), replicas))
-        )
+        shape = (-(-n // self.block), replicas)
+        if self.weight.min() == self.weight.max():
+            starts = rng.integers(0, len(order), shape)
+        else:
+            starts = np.searchsorted(np.cumsum(self.weight), rng.random(shape) * (1 - 1e-12))
+        if self.block == 1:
+            return rank[starts]
         run = np.arange(self.block)[None, :, None]
         index = (starts[:, None, :] + run).reshape(-1, replicas)[:n] % len(order)
         ranks: NDArray[np.int64] = rank[index]

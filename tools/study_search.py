@@ -1,0 +1,260 @@
+"""Study the search in virtual time, on queues whose true answer is known.
+
+    python tools/study_search.py --seeds 200 --queries 10000
+
+For each system many searches run with different seeds, beside plain bisection on the raw percentile
+and LoadGen's doubling and bisection with one arrival seed, all with the same number of queries. A
+markdown table goes to stdout. Takes about a minute for each system and 100 seeds.
+"""
+
+import argparse
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mlbench.load.arrivals import make_schedule
+from mlbench.outcomes import UNMET, Answer
+from mlbench.percentiles import percentile
+from mlbench.records import ArrivalKind
+from mlbench.search.plan import SearchPlan
+from mlbench.search.queueing import Floats, Levels, Queue, latencies
+from mlbench.search.search import Search
+from mlbench.search.virtual import Batch, Service, VirtualPool
+
+Draw = Callable[[np.random.Generator, int, int], Floats]
+"""Draws service times relative to their mean: (generator, n, replicas) -> (n, replicas)."""
+
+_TRIALS = 8  # of the rivals, with equal shares of the queries
+
+
+def constant(_: np.random.Generator, n: int, replicas: int) -> Floats:
+    """Service times that never differ."""
+    return np.ones((n, replicas))
+
+
+def exponential(rng: np.random.Generator, n: int, replicas: int) -> Floats:
+    """Service times without memory."""
+    return rng.standard_exponential((n, replicas))
+
+
+def lognormal(cv: float) -> Draw:
+    """Independent lognormal service times with this coefficient of variation."""
+    sigma = math.sqrt(math.log1p(cv**2))
+    return lambda rng, n, replicas: np.exp(
+        sigma * rng.standard_normal((n, replicas)) - sigma**2 / 2
+    )
+
+
+def correlated(cv: float, memory: float) -> Draw:
+    """Lognormal service times whose logarithm is a first-order autoregression."""
+    sigma = math.sqrt(math.log1p(cv**2))
+
+    def draw(rng: np.random.Generator, n: int, replicas: int) -> Floats:
+        noise = rng.standard_normal((n, replicas))
+        noise[1:] *= math.sqrt(1 - memory**2)
+        for before, now in itertools.pairwise(noise):
+            now += memory * before
+        return np.exp(sigma * noise - sigma**2 / 2)
+
+    return draw
+
+
+def stalling(probability: float, factor: float) -> Draw:
+    """Constant service times, but some take this many times longer."""
+    mean = 1 + probability * (factor - 1)
+    return lambda rng, n, replicas: (
+        np.where(rng.random((n, replicas)) < probability, factor, 1.0) / mean
+    )
+
+
+def levels(*by_size_s: float, idle_factor: float = 1.0) -> Levels:
+    """Mean service times of batches of 1, 2, ... queries, in seconds."""
+    return Levels(np.array([0.0, *by_size_s]), idle_factor)
+
+
+@dataclass(frozen=True)
+class System:
+    """A device, the bound to meet, and how queries arrive."""
+
+    name: str
+    draw: Draw
+    bound_s: float = 0.010
+    kind: ArrivalKind = "exponential"
+    queue: Queue = field(default_factory=Queue)
+    levels: Levels = field(default_factory=lambda: levels(0.002))
+
+    @property
+    def saturated_qps(self) -> float:
+        """The rate of full batches on all servers."""
+        size = self.queue.batch_size
+        return float(self.queue.servers * size / self.levels.by_size[size])
+
+    def service(self) -> Service:
+        """Return a fresh device for a virtual pool."""
+        drawn: Iterator[float] = iter(())
+
+        def serve(rng: np.random.Generator, batch: Batch) -> float:
+            nonlocal drawn
+            ratio = next(drawn, None)
+            if ratio is None:
+                drawn = iter(self.draw(rng, 4096, 1)[:, 0].tolist())
+                ratio = next(drawn)
+            factor = self.levels.idle_factor if batch.idle_s > 0 else 1.0
+            return float(self.levels.by_size[batch.size]) * ratio * factor
+
+        return serve
+
+
+SYSTEMS = (
+    System("M/D/1", constant),
+    System("M/M/1, 20 ms", exponential, bound_s=0.020),
+    System("M/G/1, cv 0.1", lognormal(0.1)),
+    System("M/G/1, cv 0.3", lognormal(0.3)),
+    System("M/G/1, cv 1, 20 ms", lognormal(1.0), bound_s=0.020),
+    System("M/D/4", constant, queue=Queue(4)),
+    System(
+        "batches of up to 8",
+        lognormal(0.1),
+        queue=Queue(1, 8),
+        levels=levels(*(0.002 + 0.0005 * i for i in range(8))),
+    ),
+    System("D/G/1, cv 0.3", lognormal(0.3), kind="linear"),
+    System("autocorrelated, cv 0.3", correlated(0.3, 0.9)),
+    System("0.3 % stalls of 30 ms, 50 ms", stalling(0.003, 16.0), bound_s=0.050),
+    System("30 % slower after idling", lognormal(0.1), levels=levels(0.002, idle_factor=1.3)),
+)
+
+
+def late_fraction(system: System, qps: float, seed: int = 7, replicas: int = 256) -> float:
+    """Return the long-run fraction of queries later than the bound, from 4 million queries."""
+    rng, n = np.random.default_rng(seed), 16384
+    if system.kind == "linear":
+        arrive = np.repeat(np.arange(float(n))[:, None], replicas, axis=1) / qps
+    else:
+        arrive = rng.standard_exponential((n, replicas)).cumsum(axis=0) / qps
+    waits = latencies(system.queue, system.levels, arrive, system.draw(rng, n, replicas))
+    return float((waits[n // 8 :] > system.bound_s).mean())
+
+
+def true_capacity(system: System, allowed: float = 0.01) -> float:
+    """Return the highest rate that meets the bound, by bisection on common random numbers."""
+    low, high = 0.0, system.saturated_qps
+    while high - low > 2e-4 * high:
+        middle = (low + high) / 2
+        late = late_fraction(system, middle)
+        low, high = (middle, high) if late <= allowed else (low, middle)
+    return (low + high) / 2
+
+
+def search(system: System, seed: int, queries: int, truth: float, precision: float) -> Answer:
+    """Run one search with a budget of about this many queries."""
+    pool = VirtualPool(system.service(), system.queue, seed=seed)
+    budget_s = queries / truth
+    plan = SearchPlan(
+        kinds=(system.kind,),
+        targets_s=(system.bound_s,),
+        percentile=99.0,
+        max_trial_s=budget_s / 4,
+        budget_s=budget_s,
+        precision=precision,
+        seed=seed,
+        queue=system.queue,
+        first_guess_qps=0.8 * system.saturated_qps,
+    )
+    state = Search(plan)
+    while (request := state.next()) is not None:
+        schedule = make_schedule(request.kind, request.target_qps, request.queries, request.seed)
+        state.record(request, pool.run(schedule, request.limits))
+    return state.answers()[system.kind][system.bound_s]
+
+
+def _meets(system: System, pool: VirtualPool, qps: float, queries: int, seed: int) -> bool:
+    completions = pool.run(make_schedule(system.kind, qps, queries, seed))
+    return percentile(completions.latency_s, 99) <= system.bound_s
+
+
+def bisect(system: System, seed: int, queries: int) -> float:
+    """Halve the range of rates on the raw percentile of each trial, with fresh arrivals."""
+    pool = VirtualPool(system.service(), system.queue, seed=seed)
+    low, high = 0.0, system.saturated_qps
+    for step in range(_TRIALS):
+        middle = (low + high) / 2
+        met = _meets(system, pool, middle, queries // _TRIALS, seed * 100 + step)
+        low, high = (middle, high) if met else (low, middle)
+    return low
+
+
+def double_and_bisect(system: System, seed: int, queries: int) -> float:
+    """Double from a sixteenth of saturation until it fails, then halve; one arrival seed."""
+    pool = VirtualPool(system.service(), system.queue, seed=seed)
+    low, high = 0.0, math.inf
+    rate = system.saturated_qps / 16
+    for _ in range(_TRIALS + 4):
+        met = _meets(system, pool, rate, queries // (_TRIALS + 4), seed)
+        low, high = (rate, high) if met else (low, rate)
+        rate = 2 * rate if high == math.inf else (low + high) / 2
+    return low
+
+
+def study(system: System, seeds: int, queries: int, precision: float) -> str:
+    """Return one row of the table."""
+    truth, begin = true_capacity(system), time.perf_counter()
+    answers = [search(system, seed, queries, truth, precision) for seed in range(seeds)]
+    spent_s = (time.perf_counter() - begin) / seeds
+    known = [a for a in answers if a.capacity_qps and a.capacity_ci95]
+    off = np.array([a.capacity_qps / truth - 1 for a in known if a.capacity_qps])
+    ci = np.array([a.capacity_ci95 for a in known])
+    covered = ((ci[:, 0] <= truth) & (truth <= ci[:, 1])).mean()
+    half = np.median((ci[:, 1] - ci[:, 0]) / 2 / truth)
+    met = np.array([a.qps / truth for a in answers if a.qps != UNMET])
+    rivals = [
+        np.array([rival(system, seed, queries) / truth - 1 for seed in range(seeds)])
+        for rival in (bisect, double_and_bisect)
+    ]
+    cells = [
+        f"{system.name}",
+        f"{truth:.1f}",
+        f"{100 * np.median(off):+.2f}",
+        f"{100 * np.median(np.abs(off)):.2f}",
+        f"{100 * off.std():.2f}",
+        f"{100 * half:.2f}",
+        f"{100 * covered:.1f}",
+        f"{np.median(met):.3f}" if len(met) else "-",
+        f"{len(answers) - len(met)}",
+        f"{np.median([a.queries for a in answers]):,.0f}",
+        *(f"{100 * np.median(r):+.1f} / {100 * r.std():.1f}" for r in rivals),
+        f"{spent_s:.2f}",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+HEADER = (
+    "| system | true qps | bias % | median error % | spread % | half-width % | coverage % "
+    "| met / true | unmet | queries | bisection: bias / spread % "
+    "| doubling: bias / spread % | s |"
+)
+
+
+def main() -> None:
+    """Print the table, row by row."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=200, help="searches for each system")
+    parser.add_argument("--queries", type=int, default=10_000, help="queries for each search")
+    parser.add_argument("--precision", type=float, default=0.002, help="when a search may end")
+    parser.add_argument("--only", default="", help="systems whose name contains this")
+    arguments = parser.parse_args()
+    print(HEADER)
+    print("|---|" + "---:|" * (HEADER.count("|") - 2))
+    for system in SYSTEMS:
+        if arguments.only in system.name:
+            print(
+                study(system, arguments.seeds, arguments.queries, arguments.precision), flush=True
+            )
+
+
+if __name__ == "__main__":
+    main()
