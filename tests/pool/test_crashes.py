@@ -61,8 +61,7 @@ def test_a_worker_killed_in_a_trial_loses_what_it_held(start_pool, simulated_spe
     assert completions.workers[1].queries > completions.workers[0].queries
     assert list(pool.dead) == [0]
     assert str(pool.pids[0]) in pool.dead[0]
-    assert "SIGKILL" in pool.dead[0]
-    assert any("SIGKILL" in fault for fault in completions.faults)
+    assert pool.dead[0] in completions.faults
 
 
 def test_the_next_trial_goes_on_with_the_workers_left(start_pool, simulated_specs):
@@ -87,7 +86,7 @@ def test_a_pool_without_workers_ends_its_trial_and_refuses_the_next(start_pool, 
     assert completions.completed + completions.failed + completions.lost == n
     assert completions.lost > 0
     assert completions.cut_short
-    with pytest.raises(RunError, match="SIGKILL"):
+    with pytest.raises(RunError, match="worker 0"):
         pool.run(make_schedule("linear", 100.0, 10, seed=0))
 
 

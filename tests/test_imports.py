@@ -1,0 +1,148 @@
+"""Imports run one way: the rules of the house, held by reading every import statement."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for folder in ("mlbench", "workers")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+}
+NO_PICKLE_BUT_HERE = "mlbench.models.unpickle"
+
+
+def _trees(package: str) -> Iterator[tuple[str, ast.Module]]:
+    for name, path in MODULES.items():
+        if name == package or name.startswith(package + "."):
+            yield name, ast.parse(path.read_text())
+
+
+def _imported(tree: ast.Module) -> Iterator[str]:
+    """Yield the full names of everything that is imported, at any depth."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _within(name: str, packages: tuple[str, ...]) -> bool:
+    return any(name == package or name.startswith(package + ".") for package in packages)
+
+
+def _violations(package: str, forbidden: tuple[str, ...], allowed: tuple[str, ...] = ()):
+    return [
+        f"{name} imports {imported}"
+        for name, tree in _trees(package)
+        for imported in _imported(tree)
+        if _within(imported, forbidden) and not _within(imported, allowed)
+    ]
+
+
+def test_workers_import_only_the_contracts_and_the_clock():
+    """A worker process loads nothing of the coordinator's side."""
+    allowed = ("mlbench.contracts", "mlbench.clock")
+    assert _violations("workers", ("mlbench", "tools", "tests"), allowed) == []
+
+
+def test_nothing_in_mlbench_imports_workers():
+    """Workers are started as processes and never imported."""
+    assert _violations("mlbench", ("workers", "tools", "tests")) == []
+
+
+@pytest.mark.parametrize(
+    ("package", "allowed"),
+    [
+        ("mlbench.contracts", ("mlbench.contracts",)),
+        ("mlbench.clock", ()),
+        ("mlbench.records", ("mlbench.contracts",)),
+        ("mlbench.outcomes", ("mlbench.records",)),
+        ("mlbench.load", ("mlbench.load", "mlbench.records", "mlbench.contracts")),
+    ],
+)
+def test_the_core_imports_nothing_above_it(package, allowed):
+    """Contracts, records, outcomes and load know only what is below them."""
+    assert _violations(package, ("mlbench",), allowed) == []
+
+
+@pytest.mark.parametrize(
+    ("package", "above"),
+    [
+        ("search", ("pool", "cli", "data", "report", "runner", "job", "settings", "clock")),
+        ("pool", ("search", "cli", "data", "report", "models", "runner", "job", "settings")),
+        ("data", ("search", "pool", "cli", "report", "runner", "job", "settings")),
+        ("models", ("search", "pool", "cli", "report", "runner", "job", "settings")),
+        ("report", ("search", "pool", "cli", "data", "models", "runner", "job", "settings")),
+        ("settings", ("search", "pool", "cli", "data", "report", "runner", "job")),
+        ("job", ("search", "cli", "report", "runner")),
+        ("runner", ("cli",)),
+    ],
+)
+def test_imports_run_one_way(package, above):
+    """From the command line down to the records, and never back."""
+    forbidden = tuple(f"mlbench.{name}" for name in above)
+    assert _violations(f"mlbench.{package}", forbidden) == []
+
+
+@pytest.mark.parametrize("package", ["mlbench.contracts", "mlbench.clock", "workers"])
+def test_what_a_worker_loads_is_light(package):
+    """Neither OpenCV, nor the command line's packages, nor a runtime at import time."""
+    heavy = ("cv2", "click", "rich", "pydantic", "psutil")
+    assert _violations(package, heavy) == []
+    runtimes = ("onnxruntime", "tensorflow", "torch", "onnx")
+    for name, tree in _trees(package):
+        top = ast.Module([node for node in tree.body if not _is_type_checking(node)], [])
+        shallow = [
+            imported
+            for node in top.body
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for imported in _imported(ast.Module([node], []))
+        ]
+        assert not [i for i in shallow if _within(i, runtimes)], name
+
+
+def _is_type_checking(node: ast.stmt) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+
+
+def test_no_module_shadows_a_library():
+    """No worker module has the name of a library that it could be taken for."""
+    names = {path.stem for name, path in MODULES.items() if name.startswith("workers.")}
+    assert not names & {"onnxruntime", "tensorflow", "torch", "simulate", "zmq", "numpy"}
+
+
+def test_only_the_command_line_prints_or_exits():
+    """Nothing else in mlbench writes to stdout or ends the process."""
+    found = []
+    for name, tree in _trees("mlbench"):
+        if name.startswith("mlbench.cli"):
+            continue
+        calls = [ast.unparse(n.func) for n in ast.walk(tree) if isinstance(n, ast.Call)]
+        exits = ("print", "exit", "quit", "sys.exit", "os._exit", "sys.stdout.write")
+        found += [f"{name} calls {call}" for call in calls if call in exits]
+        found += [f"{name} uses click" for i in _imported(tree) if _within(i, ("click", "rich"))]
+    assert found == []
+
+
+def test_pickle_is_read_in_one_place_only():
+    """No socket and no model file is unpickled, but for the restricted reader of checkpoints."""
+    unsafe = ("pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal")
+    for package in ("mlbench", "workers"):
+        found = _violations(package, unsafe)
+        assert [f for f in found if not f.startswith(NO_PICKLE_BUT_HERE)] == []
+
+
+def test_numpy_files_are_never_unpickled():
+    """No call allows pickled objects in a file."""
+    for package in ("mlbench", "workers"):
+        for name, tree in _trees(package):
+            for node in ast.walk(tree):
+                if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
+                    assert ast.unparse(node.value) == "False", name
+                if isinstance(node, ast.keyword) and node.arg == "weights_only":
+                    assert ast.unparse(node.value) == "True", name
