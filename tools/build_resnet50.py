@@ -60,6 +60,8 @@ def main(
         if (weights is None) != synthetic or (weights and (small or digits)):
             raise RequestError("give --weights FILE, or --synthetic [--small] [--digits DIR]")
         folder = output or Path(os.environ.get("MODEL_DIR", "."))
+        for wanted in filter(None, (folder, digits)):
+            _make_folder(wanted)
         if weights:
             model = load_resnet50(weights)
         else:
@@ -76,6 +78,16 @@ def main(
 
 def _image_size(small: bool) -> int:
     return SMALL_IMAGE_SIZE if small else IMAGE_SIZE
+
+
+def _make_folder(folder: Path) -> None:
+    """Find out before the work that the result can be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RequestError(f"can't make the folder {folder} ({error.strerror})") from None
+    if not os.access(folder, os.W_OK):
+        raise RequestError(f"can't write to the folder {folder}; give another one")
 
 
 def build_synthetic(width: int, image_size: int) -> Network:
@@ -115,10 +127,7 @@ def write_files(model: Network, folder: Path) -> None:
         (GRAPHDEF_NAME, graphdef_bytes(model, "NHWC")),
     ):
         path = folder / name
-        try:
-            write_atomically(path, content)
-        except OSError as error:
-            raise RequestError(f"can't write {path} ({error.strerror}); give --output") from None
+        write_atomically(path, content)
         click.echo(f"wrote {path}, {len(content) / 1e6:.1f} MB")
 
 

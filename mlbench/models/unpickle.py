@@ -104,17 +104,13 @@ def read_pth(path: Path) -> Weights:
     try:
         read = _read_zip if zipfile.is_zipfile(path) else _read_old
         return read(path)
-    except (pickle.UnpicklingError, zipfile.BadZipFile, struct.error, EOFError) as error:
-        raise _refusal(path, error) from None
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-        raise _refusal(path, error) from None
-
-
-def _refusal(path: Path, error: Exception) -> RequestError:
-    return RequestError(
-        f"{path} is not a PyTorch state dict of plain tensors ({error}); "
-        "save one with torch.save(model.state_dict(), PATH)"
-    )
+    except OSError as error:
+        raise RequestError(f"can't read {path} ({error.strerror})") from None
+    except Exception as error:  # a broken pickle or archive can raise anything
+        raise RequestError(
+            f"{path} is not a PyTorch state dict of plain tensors ({error}); "
+            "save one with torch.save(model.state_dict(), PATH)"
+        ) from None
 
 
 def _read_zip(path: Path) -> Weights:

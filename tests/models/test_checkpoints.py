@@ -100,12 +100,13 @@ def test_torchvision_weights_make_v1_5(weights: Weights, tmp_path: Path) -> None
     ],
 )
 def test_relatives_are_refused(
-    change: Weights, told: str, weights: Weights, tmp_path: Path
+    change: Weights, told: str, weights: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another ResNet, or one with other classes, is refused with the tensor that tells."""
-    _write_safetensors(tmp_path / "a.safetensors", {**weights, **change})
+    (tmp_path / "a.pth").touch()
+    monkeypatch.setitem(checkpoints._TORCH_READERS, ".pth", lambda _: {**weights, **change})
     with pytest.raises(RequestError, match=told):
-        checkpoints.load_resnet50(tmp_path / "a.safetensors")
+        checkpoints.load_resnet50(tmp_path / "a.pth")
 
 
 def test_missing_tensor_is_told(weights: Weights, tmp_path: Path) -> None:
