@@ -120,7 +120,7 @@ def _notes(service: ServiceTimes, off: float) -> tuple[str, ...]:
         )
     if service.scatter > 0.01:
         notes.append(f"service times differ by {service.scatter:.1%} between trials beyond chance")
-    if off:
+    if abs(off) > 0.02:
         notes.append(
             f"measured latencies differ by {math.expm1(off):+.0%} from the queue model; corrected"
         )
@@ -137,7 +137,8 @@ def _contradiction(
         least, most = seen.lateness(constraint.max_latency_s)
         if verdict == "fail" and seen.qps < modelled.low and least > 1.2 * allowed:
             return f"a trial at {seen.qps:.4g} qps did not meet the bound"
-        if verdict == "pass" and seen.qps > modelled.high and most < 0.8 * allowed:
+        surely_met = most < 0.8 * allowed or not modelled.qps
+        if verdict == "pass" and seen.qps > modelled.high and surely_met:
             return f"a trial at {seen.qps:.4g} qps met the bound"
     return None
 
@@ -154,9 +155,8 @@ def _bracket(
     failed = rates("fail")
     met = [qps for qps in rates("pass") if qps < min(failed, default=math.inf)]
     low = max(met, default=0.0)
-    high = min(failed, default=2 * max(low, modelled.high))
-    if not low:
-        low = high / 4 if modelled.qps else 0.0
+    high = min(failed, default=4 * max(low, modelled.high))
+    low = low or high / 4
     note = (
         f"the queue model does not fit ({against}, against a prediction of {modelled.qps:.4g} qps):"
         " the estimate is the bracket of measured rates"

@@ -134,7 +134,7 @@ class Search:
         left_s = self.plan.budget_s - self.measured_s
         share_s = left_s / (open_goals + 1) if open_goals > 1 else left_s
         queries = query_count(qps, max(min(self.plan.max_trial_s, share_s), 0.1))
-        backlog_s = max(10 * goal.target_s, 0.25 * self.plan.max_trial_s)
+        backlog_s = max(5 * goal.target_s, 0.1 * self.plan.max_trial_s)
         return TrialRequest(
             kind=goal.kind,
             target_qps=qps,

@@ -1,0 +1,63 @@
+import math
+
+import numpy as np
+import pytest
+
+from mlbench.outcomes import Constraint
+from mlbench.search.capacity import predict_capacity, predict_late
+from mlbench.search.queueing import Queue
+from mlbench.search.service import ServiceTimes
+
+
+def test_constant_service_meets_the_exact_answer() -> None:
+    """M/D/1, 2 ms, p99 <= 10 ms: 280.39 qps by the exact waiting-time distribution."""
+    service = ServiceTimes.constant(0.002)
+    found = predict_capacity(Queue(), service, "exponential", Constraint(99, 0.010))
+    assert found.qps == pytest.approx(280.39, rel=0.01)
+    assert abs(found.qps / 280.39 - 1) < 4 * found.error
+
+
+@pytest.mark.parametrize("bound_s", [0.020, 0.050])
+def test_memoryless_service_meets_the_exact_answer(bound_s: float) -> None:
+    """M/M/1 has p99 = ln(100) / (mu - lambda)."""
+    quantiles = -np.log1p(-(np.arange(20_000) + 0.5) / 20_000) * 0.002
+    service = ServiceTimes.sampled(np.random.default_rng(1).permutation(quantiles))
+    found = predict_capacity(Queue(), service, "exponential", Constraint(99, bound_s))
+    assert found.qps == pytest.approx(500 - math.log(100) / bound_s, rel=0.01)
+
+
+def test_equal_spacing_reaches_the_service_rate() -> None:
+    """D/D/1 holds up to one query per service time, and D/D/2 twice that."""
+    service = ServiceTimes.constant(0.002)
+    for servers in (1, 2):
+        found = predict_capacity(Queue(servers), service, "linear", Constraint(99, 0.010))
+        assert found.qps == pytest.approx(500 * servers, rel=1e-4)
+
+
+def test_a_bound_below_the_service_time_has_no_rate() -> None:
+    """When the service alone takes longer than the bound, no rate meets it."""
+    service = ServiceTimes.constant(0.012)
+    assert predict_capacity(Queue(), service, "exponential", Constraint(99, 0.010)).qps == 0.0
+
+
+def test_the_late_fraction_is_what_the_percentile_allows_at_the_capacity() -> None:
+    """At the exact M/D/1 capacity about 1 % of the queries are late."""
+    service = ServiceTimes.constant(0.002)
+    late = predict_late(Queue(), service, "exponential", 280.39, 0.010, seed=3)
+    assert late == pytest.approx(0.01, rel=0.1)
+
+
+def test_few_samples_give_a_larger_error() -> None:
+    """The error grows as the sample of service times shrinks."""
+    rng = np.random.default_rng(4)
+    errors = [
+        predict_capacity(
+            Queue(),
+            ServiceTimes.sampled(rng.lognormal(0, 0.5, n) * 0.002),
+            "exponential",
+            Constraint(99, 0.010),
+            resamples=24,
+        ).error
+        for n in (300, 10_000)
+    ]
+    assert errors[0] > 2.5 * errors[1]

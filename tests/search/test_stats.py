@@ -1,0 +1,92 @@
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import beta
+
+from mlbench.load.arrivals import make_schedule
+from mlbench.search.stats import (
+    beta_cdf,
+    block_indices,
+    correlation_time,
+    effective_size,
+    exceedance_interval,
+    pool_estimates,
+    summarise,
+)
+from mlbench.search.virtual import SimulatedService, VirtualPool
+
+
+@pytest.mark.parametrize(
+    ("x", "a", "b"), [(0.01, 3, 100), (0.5, 2, 3), (0.9, 50, 4), (0.02, 183.5, 9818)]
+)
+def test_beta_cdf_agrees_with_scipy(x: float, a: float, b: float) -> None:
+    """The incomplete beta function agrees with an independent implementation."""
+    assert beta_cdf(x, a, b) == pytest.approx(beta.cdf(x, a, b), rel=1e-9)
+
+
+def test_exceedance_interval_is_clopper_pearson() -> None:
+    """The exact interval of 183 late in 10,000 has the bounds of the beta distribution."""
+    low, high = exceedance_interval(183, 10_000)
+    assert low == pytest.approx(beta.ppf(0.025, 183, 9818), rel=1e-9)
+    assert high == pytest.approx(beta.ppf(0.975, 184, 9817), rel=1e-9)
+
+
+def test_exceedance_interval_of_none_and_all_reaches_the_end() -> None:
+    """With nothing late the interval starts at 0, with everything late it ends at 1."""
+    assert exceedance_interval(0, 100)[0] == 0.0
+    assert exceedance_interval(100, 100)[1] == 1.0
+
+
+def test_independent_samples_count_in_full() -> None:
+    """White noise has a correlation time of 1, or little more by chance."""
+    assert correlation_time(np.random.default_rng(1).standard_normal(5000)) < 1.2
+
+
+def test_autoregression_has_its_known_correlation_time() -> None:
+    """A first-order autoregression of 0.9 has a correlation time of (1 + 0.9) / (1 - 0.9)."""
+    rng, x = np.random.default_rng(2), np.zeros(100_000)
+    noise = rng.standard_normal(len(x))
+    for i in range(1, len(x)):
+        x[i] = 0.9 * x[i - 1] + noise[i]
+    assert correlation_time(x) == pytest.approx(19, rel=0.25)
+    assert effective_size(x) == pytest.approx(len(x) / 19, rel=0.3)
+
+
+def test_constant_series_counts_in_full() -> None:
+    """A series that never changes, up to rounding, has no correlation to speak of."""
+    assert correlation_time(np.full(1000, 0.002)) == 1.0
+
+
+def test_blocks_run_on_and_wrap_around() -> None:
+    """A block bootstrap takes runs of consecutive samples, modulo the series."""
+    indices = block_indices(10, 5, np.random.default_rng(3))
+    assert len(indices) == 10
+    assert all((b - a) % 10 == 1 for a, b in zip(indices[:4], indices[1:5], strict=True))
+
+
+def test_pooling_finds_scatter_beyond_noise() -> None:
+    """Estimates that differ by more than their errors get a scatter and a wider mean."""
+    alike = pool_estimates(np.array([1.0, 1.01, 0.99]), np.full(3, 0.05))
+    apart = pool_estimates(np.array([1.0, 1.5, 0.5]), np.full(3, 0.05))
+    assert alike.scatter == 0.0
+    assert apart.scatter == pytest.approx(0.5, rel=0.05)
+    assert apart.error > 5 * alike.error
+
+
+def test_summary_counts_from_the_scheduled_time() -> None:
+    """A constant device at half its rate has all percentiles at its service time."""
+    pool = VirtualPool(SimulatedService(0.002))
+    summary = summarise(pool.run(make_schedule("linear", 250, 1000, 1)))
+    assert summary.count == 1000
+    assert summary.percentiles["99"] == pytest.approx(0.002)
+    assert summary.qps == pytest.approx(250, rel=0.005)
+    assert math.isclose(summary.mean_s or 0, 0.002, rel_tol=1e-6)
+
+
+def test_summary_of_few_queries_has_no_high_percentile() -> None:
+    """A percentile that too few queries can't tell is None."""
+    pool = VirtualPool(SimulatedService(0.002))
+    summary = summarise(pool.run(make_schedule("linear", 250, 50, 1)))
+    assert summary.percentiles["99"] is None
+    assert summary.percentiles["90"] is not None
