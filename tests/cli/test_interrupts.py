@@ -1,0 +1,91 @@
+"""A run that is interrupted or loses a worker: its status, and what is saved."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+RUN = [
+    *(sys.executable, "-m", "mlbench", "run", "--backend", "simulated", "--skip-accuracy"),
+    *("--backend-option", "service_ms=2", "--arrivals", "exponential", "--max-latency", "0.01"),
+    *("--quiet", "--time", "5", "--budget", "100", "--precision", "0.0001"),
+]
+
+
+@pytest.fixture
+def running(tmp_path):
+    """A run whose first trial has ended: the process and the lines it printed."""
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(RUN, cwd=tmp_path, stdout=pipe, stderr=pipe, text=True)
+    workers = []
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("linear/0.01/")
+        workers = psutil.Process(process.pid).children()
+        yield process, workers
+    finally:
+        process.kill()
+        process.wait()
+        psutil.wait_procs(workers, timeout=20)
+
+
+def _end(process, tmp_path):
+    out, err = process.communicate(timeout=60)
+    return out, err, json.loads((tmp_path / "results.json").read_text())
+
+
+def test_an_interrupted_run_is_saved(running, tmp_path):
+    """Ctrl-C ends a run with status 130, with its trials and answers so far in the file."""
+    process, _ = running
+    process.send_signal(signal.SIGINT)
+    out, err, document = _end(process, tmp_path)
+    assert process.returncode == 130
+    assert err.strip() == "error: interrupted"
+    assert document["scan"]["linear"]
+    assert set(document["results"]) == {"exponential"}
+    assert "===FINAL_RESULT: " in out
+
+
+def test_a_run_that_loses_its_worker_is_a_fault(running, tmp_path):
+    """A worker that dies for good ends the run with status 3, named, and what was measured."""
+    process, workers = running
+    (worker,) = workers
+    worker.kill()
+    _, err, document = _end(process, tmp_path)
+    assert process.returncode == 3
+    assert err.startswith("error: worker 0")
+    assert str(worker.pid) in err
+    assert err.count("\n") == 1
+    assert document["scan"]["linear"]
+
+
+def test_no_worker_outlives_an_interrupted_run(running, tmp_path):
+    """The workers are ended in order before the command returns."""
+    process, workers = running
+    process.send_signal(signal.SIGINT)
+    _end(process, tmp_path)
+    assert not any(worker.is_running() for worker in workers)
+
+
+def test_a_worker_lost_in_a_trial_is_a_fault():
+    """A trial whose worker dies ends with status 3 and one line that names it."""
+    words = ["trial", "--backend", "simulated", "--qps", "100", "--duration", "8", "--json"]
+    argv, pipe = [sys.executable, "-m", "mlbench", *words], subprocess.PIPE
+    with subprocess.Popen(argv, stdout=pipe, stderr=pipe, text=True) as process:
+        _first_worker(process.pid).kill()
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 3
+    assert err.startswith("error: worker 0")
+    assert err.count("\n") == 1
+
+
+def _first_worker(pid):
+    """Wait for the first child of a process."""
+    coordinator = psutil.Process(pid)
+    while not (children := coordinator.children()):
+        psutil.wait_procs([coordinator], timeout=0.05)
+        assert coordinator.is_running()
+    return children[0]
