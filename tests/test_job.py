@@ -1,0 +1,98 @@
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mlbench.contracts.cache import open_samples
+from mlbench.contracts.errors import RequestError
+from mlbench.job import prepare
+from mlbench.settings import TrialSettings, make_settings
+
+
+def _prepare(progress=lambda *_: None, **given):
+    return prepare(make_settings(TrialSettings, {"qps": 1.0, **given}, {}), progress)
+
+
+def test_a_backend_without_samples_needs_only_workers():
+    """A simulated device gets its options and as many sample numbers as were asked for."""
+    job = _prepare(backend="simulated", backend_options={"service_ms": "3"}, count=7)
+    (spec,) = job.specs
+    assert (spec.backend, spec.options) == ("simulated", {"service_ms": "3"})
+    assert (spec.sample_count, spec.feeds, spec.model) == (7, {}, None)
+    assert job.samples.labels is None
+
+
+def test_workers_share_the_cores_of_their_device():
+    """N workers on a device have its cores among them, and are numbered in a row."""
+    cores = sorted(os.sched_getaffinity(0))
+    job = _prepare(backend="null", workers_per_device=len(cores))
+    assert [spec.index for spec in job.specs] == list(range(len(cores)))
+    assert [spec.cores for spec in job.specs] == [(core,) for core in cores]
+    assert [spec.threads for spec in job.specs] == [1] * len(cores)
+
+
+def test_batching_reaches_the_worker_in_nanoseconds():
+    """The timeout is seconds on the command line and nanoseconds in the worker."""
+    (spec,) = _prepare(backend="null", batch_size=16, batch_timeout_s=0.0025).specs
+    assert (spec.batch_size, spec.batch_timeout_ns) == (16, 2_500_000)
+
+
+def test_the_embedded_default_is_built():
+    """The default job is the published model on twenty labelled photos, ready to be served."""
+    events = []
+    job = _prepare(lambda event, _: events.append(event))
+    (spec,) = job.specs
+    assert job.model is not None
+    assert job.model.is_file()
+    assert "embedded_model" in events
+    assert job.samples.count == spec.sample_count == len(job.samples.labels) == 20
+    (file,) = spec.feeds.values()
+    assert open_samples(file).shape == (20, 3, 224, 224)
+
+
+def test_synthetic_samples_follow_the_signature(models):
+    """Each input has its own samples, of its type and shape, without the batch dimension."""
+    job = _prepare(model=models["pair"], dataset="synthetic", count=6)
+    drawn = {name: open_samples(path) for name, path in job.samples.feeds.items()}
+    assert {name: (a.shape, a.dtype) for name, a in drawn.items()} == {
+        "ids": ((6, 3), np.int64),
+        "mask": ((6, 2), np.bool_),
+    }
+    assert job.samples.labels is None
+
+
+def test_a_relative_model_path_is_made_absolute(models, monkeypatch):
+    """A worker runs the model that was meant, from whatever folder."""
+    monkeypatch.chdir(models["one"].parent)
+    (spec,) = _prepare(model="one.onnx", dataset="synthetic", count=1).specs
+    assert spec.model == str(models["one"])
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Four photos with labels 0, 1, 2, 0."""
+    for i, name in enumerate("abcd"):
+        Image.fromarray(np.full((230, 230, 3), 60 * i, np.uint8)).save(tmp_path / f"{name}.jpg")
+    (tmp_path / "val_map.txt").write_text("a.jpg 0\nb.jpg 1\nc.jpg 2\nd.jpg 0\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(("count", "whole"), [(2, False), (4, True), (500, True)])
+def test_the_first_images_are_taken(models, photos, count, whole):
+    """Of a folder the first `count` are prepared, and whether these are all is known."""
+    samples = _prepare(
+        model=models["images"], dataset="imagenet", dataset_path=photos, count=count
+    ).samples
+    expected = [0, 1, 2, 0][:count]
+    assert samples.labels.tolist() == expected
+    assert samples.count == len(expected)
+    assert samples.whole_set is whole
+
+
+def test_channels_last_models_get_channels_last_images(models, photos):
+    """A layout that does not fit the model is found before an image is read."""
+    with pytest.raises(RequestError, match=r"float32\(\?, 224, 224, 3\).*--data-format"):
+        _prepare(
+            model=models["images"], dataset="imagenet", dataset_path=photos, data_format="NHWC"
+        )
