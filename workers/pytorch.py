@@ -213,8 +213,10 @@ def _place_of(wanted: Sequence[str], known: Sequence[str], path: str) -> int | N
     """Return where the first wanted output stands among the known ones; None for no choice."""
     for name in wanted:
         if name not in known:
-            hint = nearest(name, list(known)) or f"; it has: {', '.join(known)}"
-            raise RequestError(f"model {path} has no output '{name}'{hint}")
+            hint = nearest(name, list(known))
+            raise RequestError(
+                f"model {path} has no output '{name}'{hint}; it has: {', '.join(known)}"
+            )
     return known.index(wanted[0]) if wanted else None
 
 

@@ -153,8 +153,10 @@ def _choose_output(path: str, known: Mapping[str, Any], wanted: Sequence[str]) -
     """
     for name in wanted:
         if name not in known:
-            hint = nearest(name, known) or f"; it has: {', '.join(known)}"
-            raise RequestError(f"model {path} has no output '{name}'{hint}")
+            hint = nearest(name, known)
+            raise RequestError(
+                f"model {path} has no output '{name}'{hint}; it has: {', '.join(known)}"
+            )
     integers = (name for name, dtype in known.items() if dtype.is_integer)
     return wanted[0] if wanted else next(integers, next(iter(known)))
 

@@ -3,19 +3,20 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mlbench.contracts.backend import TensorSpec, WorkerSpec
 from mlbench.contracts.errors import RequestError
-from workers.tf import TensorFlowBackend, _claim_device, _import_tensorflow
+from workers.tf import TensorFlowBackend, _import_tensorflow
 
-needs_tensorflow = pytest.mark.skipif(
+pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("tensorflow") is None, reason="TensorFlow is not installed"
 )
-pytestmark = needs_tensorflow
 
+ROOT = Path(__file__).parents[2]
 WEIGHTS = np.eye(4, dtype=np.float32)
 FEED = np.float32([[0, 0, 9, 0], [0, 9, 0, 0], [0, 0, 0, 9]])
 CLASSES = [2, 1, 3]
@@ -23,10 +24,13 @@ CLASSES = [2, 1, 3]
 
 @pytest.fixture(scope="module")
 def tf():
-    """TensorFlow, set up as for a worker on the CPU: a process can do that only once."""
+    """TensorFlow, without the settings that a process can make only once: other tests use it."""
     module = _import_tensorflow()
-    _claim_device(module, _spec(model=None))
-    return module
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module.config.threading, "set_intra_op_parallelism_threads", lambda _n: None)
+        patch.setattr(module.config.threading, "set_inter_op_parallelism_threads", lambda _n: None)
+        patch.setattr(module.config, "set_visible_devices", lambda *_devices: None)
+        yield module
 
 
 @pytest.fixture(scope="module")
@@ -173,27 +177,44 @@ def test_a_gpu_that_cannot_be_used_is_refused(tf, models):
         TensorFlowBackend(_spec(path, device=f"cuda:{beyond}"))
 
 
-ON_GPU = """
+IN_ITS_OWN_PROCESS = """
 import json, sys
 import numpy as np
 from mlbench.contracts.backend import WorkerSpec
 from workers.tf import TensorFlowBackend
-spec, name, feed = json.loads(sys.argv[1])
+spec, name, feed = json.load(sys.stdin)
 backend = TensorFlowBackend(WorkerSpec.from_dict(spec))
 classes = backend.predict({name: np.float32(feed)}).tolist()
-print(json.dumps([classes, backend.describe()["device"]]))
+import tensorflow as tf
+threads = tf.config.threading.get_intra_op_parallelism_threads()
+gpus = [gpu.name for gpu in tf.config.list_logical_devices("GPU")]
+print(json.dumps([classes, backend.describe()["device"], threads, gpus]))
 """
+
+
+def _serve_in_its_own_process(spec, name):
+    orders = json.dumps([spec.to_dict(), name, FEED.tolist()])
+    command = [sys.executable, "-c", IN_ITS_OWN_PROCESS]
+    answer = subprocess.run(
+        command, input=orders, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    return json.loads(answer.stdout.splitlines()[-1])
+
+
+def test_a_worker_sets_its_threads_and_sees_no_gpu(models):
+    """On the CPU, TensorFlow has the worker's threads, and GPUs are hidden from it."""
+    path, name = models["frozen graph"]
+    answer = _serve_in_its_own_process(_spec(path, threads=2), name)
+    assert answer == [CLASSES, "cpu", 2, []]
 
 
 @pytest.mark.gpu
 def test_a_gpu_gives_the_same_classes(tf, models):
-    """The model on the first GPU, in a process of its own, answers as it does on the CPU."""
+    """The model on the first GPU answers as it does on the CPU, and sees no other GPU."""
     if not tf.config.list_physical_devices("GPU"):
         pytest.skip("no GPU that TensorFlow can use")
     path, name = models["frozen graph"]
-    orders = json.dumps([_spec(path, device="cuda:0").to_dict(), name, FEED.tolist()])
-    command = [sys.executable, "-c", ON_GPU, orders]
-    answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    classes, device = json.loads(answer.splitlines()[-1])
+    classes, device, _, gpus = _serve_in_its_own_process(_spec(path, device="cuda:0"), name)
     assert classes == CLASSES
     assert device != "cpu"
+    assert gpus == ["/device:GPU:0"]
