@@ -16,9 +16,7 @@ from mlbench.search.service import ServiceLog, ServiceTimes, in_seconds, service
 from mlbench.search.stats import Pooled, correlation_time, exceedance_interval, pool_estimates
 
 _REPLICAS = 32
-_SURE = (
-    6.0  # standard deviations of chi squared, which has a long tail; about 1 in 500 for one trial
-)
+_SURE = 10.0  # standard deviations of chi squared, whose tail is long; 1 in 10,000 for one trial
 _MIN_ERROR = 0.01  # of a simulated percentile, relative
 
 

@@ -26,7 +26,7 @@ from mlbench.search.service import NEAR, learn
 from mlbench.search.stats import summarise
 from mlbench.search.verdict import judge
 
-_BELOW = (0.01, 0.02, 0.035, 0.05, 0.08, 0.12)  # how far below the estimate, try after try
+_BELOW = (0.01, 0.03, 0.06, 0.1, 0.15, 0.2)  # how far below the estimate, try after try
 _CLOSE = 0.03  # a rate met this close below the estimate, relatively, is close enough
 _MAX_TRIES = 40
 _MAX_INVALID = 3  # in a row
@@ -233,10 +233,11 @@ class Search:
             return True
         return self._is_close(goal) and known.half_width <= self.plan.precision
 
-    def _urgency(self, goal: _Goal) -> tuple[bool, float]:
-        """Goals without a trial that met the bound come first, then the least certain."""
-        met = self._is_close(goal)
-        return met, -goal.estimate.half_width if met and goal.estimate else goal.tries
+    def _urgency(self, goal: _Goal) -> tuple[int, float]:
+        """Goals that no trial met come first, then those met too low, then the least certain."""
+        if self._is_close(goal) and goal.estimate:
+            return 2, -goal.estimate.half_width
+        return (0 if self._best(goal) is None else 1), goal.tries
 
     # -- answers -----------------------------------------------------------------------------
 

@@ -126,13 +126,15 @@ class Pooled:
 def pool_estimates(values: Floats, errors: Floats) -> Pooled:
     """Average estimates (n,) with known errors (n,) that may differ beyond them.
 
-    The scatter between them is DerSimonian and Laird's (Controlled Clinical Trials 7 (1986), 177).
+    The scatter between them is DerSimonian and Laird's (Controlled Clinical Trials 7 (1986), 177),
+    and 0 unless their chi squared is more than 2 standard deviations over what chance gives.
     """
     weights = 1 / np.maximum(errors, 1e-12) ** 2
     mean = float(weights @ values / weights.sum())
-    excess = float(weights @ (values - mean) ** 2) - (len(values) - 1)
+    free = len(values) - 1
+    excess = float(weights @ (values - mean) ** 2) - free
     spread = float(weights.sum() - (weights @ weights) / weights.sum())
-    scatter2 = max(excess / spread, 0.0) if spread > 0 else 0.0
+    scatter2 = excess / spread if free and excess > 2 * math.sqrt(2 * free) else 0.0
     weights = 1 / (np.maximum(errors, 1e-12) ** 2 + scatter2)
     mean = float(weights @ values / weights.sum())
     return Pooled(mean, float(weights.sum()) ** -0.5, math.sqrt(scatter2))

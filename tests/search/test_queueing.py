@@ -6,44 +6,44 @@ from mlbench.search.queueing import Floats, Levels, Queue, latencies
 from mlbench.search.virtual import SimulatedService, VirtualPool
 
 
-def constant(*by_size_s: float, idle_factor: float = 1.0) -> Levels:
+def _constant(*by_size_s: float, idle_factor: float = 1.0) -> Levels:
     return Levels(np.array([0.0, *by_size_s]), idle_factor)
 
 
-def play(queue: Queue, levels: Levels, arrive_s: Floats) -> Floats:
+def _play(queue: Queue, levels: Levels, arrive_s: Floats) -> Floats:
     return latencies(queue, levels, arrive_s[:, None], np.ones((len(arrive_s), 1)))[:, 0]
 
 
 def test_one_server_follows_lindley() -> None:
     """One server serves each query at max(arrival, previous end)."""
     arrive = np.array([0.0, 1.0, 1.5, 10.0])
-    assert play(Queue(), constant(2.0), arrive) == pytest.approx([2.0, 3.0, 4.5, 2.0])
+    assert _play(Queue(), _constant(2.0), arrive) == pytest.approx([2.0, 3.0, 4.5, 2.0])
 
 
 def test_two_servers_take_the_next_in_line() -> None:
     """The server that is free first takes the next query."""
     arrive = np.array([0.0, 0.1, 0.2, 0.3])
-    assert play(Queue(2), constant(1.0), arrive) == pytest.approx([1.0, 1.0, 1.8, 1.8])
+    assert _play(Queue(2), _constant(1.0), arrive) == pytest.approx([1.0, 1.0, 1.8, 1.8])
 
 
 def test_a_free_server_takes_what_waits() -> None:
     """Without a timeout a batch is what waits when the server becomes free."""
     arrive = np.array([0.0, 0.1, 0.2, 0.3])
-    latency = play(Queue(1, 2), constant(1.0, 1.5), arrive)
+    latency = _play(Queue(1, 2), _constant(1.0, 1.5), arrive)
     assert latency == pytest.approx([1.0, 2.4, 2.3, 3.2])
 
 
 def test_a_batch_waits_for_its_timeout() -> None:
     """With a timeout the server waits for a full batch, but no longer than the timeout."""
     arrive = np.array([0.0, 0.1, 5.0])
-    latency = play(Queue(1, 2, 0.5), constant(1.0, 1.5), arrive)
+    latency = _play(Queue(1, 2, 0.5), _constant(1.0, 1.5), arrive)
     assert latency == pytest.approx([1.6, 1.5, 1.5])
 
 
 def test_idle_servers_are_slower() -> None:
     """A query that finds its server idle takes the idle factor longer."""
     arrive = np.array([0.0, 1.0, 10.0])
-    latency = play(Queue(), constant(2.0, idle_factor=1.5), arrive)
+    latency = _play(Queue(), _constant(2.0, idle_factor=1.5), arrive)
     assert latency == pytest.approx([3.0, 4.0, 3.0])
 
 
@@ -63,7 +63,7 @@ def test_replicas_play_as_the_virtual_pool(queue: Queue, service: SimulatedServi
     schedules = [make_schedule("exponential", 0.8 * capacity, 400, seed) for seed in (1, 2)]
     arrive = np.stack([s.due_ns * 1e-9 for s in schedules], axis=1)
     by_size = [0.002 + service.per_item_s * i for i in range(queue.batch_size)]
-    levels = constant(*by_size, idle_factor=1 + service.idle_slowdown)
+    levels = _constant(*by_size, idle_factor=1 + service.idle_slowdown)
     got = latencies(queue, levels, arrive, np.ones_like(arrive))
     for column, schedule in enumerate(schedules):
         expected = VirtualPool(service, queue).run(schedule).latency_s

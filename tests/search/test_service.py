@@ -3,11 +3,13 @@ import pytest
 
 from mlbench.load.arrivals import make_schedule
 from mlbench.search.queueing import Queue
-from mlbench.search.service import ServiceTimes, learn, service_log
+from mlbench.search.service import ServiceLog, ServiceTimes, learn, service_log
 from mlbench.search.virtual import SimulatedService, VirtualPool
 
 
-def logs_of(service: SimulatedService, queue: Queue, rates: tuple[float, ...], n: int = 2000):  # type: ignore[no-untyped-def]  # noqa: ANN201
+def _logs_of(
+    service: SimulatedService, queue: Queue, rates: tuple[float, ...], n: int = 2000
+) -> list[ServiceLog]:
     pool = VirtualPool(service, queue)
     runs = [pool.run(make_schedule("exponential", qps, n, i)) for i, qps in enumerate(rates)]
     return [service_log(run, queue) for run in runs]
@@ -15,7 +17,7 @@ def logs_of(service: SimulatedService, queue: Queue, rates: tuple[float, ...], n
 
 def test_service_times_are_read_off_a_trial() -> None:
     """Every batch of a constant device took the same time, whether it waited or not."""
-    (log,) = logs_of(SimulatedService(0.002), Queue(), (400,))
+    (log,) = _logs_of(SimulatedService(0.002), Queue(), (400,))
     assert log.seconds == pytest.approx(0.002, abs=1e-8)
     assert 0.1 < log.idle.mean() < 0.4
 
@@ -23,7 +25,7 @@ def test_service_times_are_read_off_a_trial() -> None:
 def test_batches_are_told_apart_by_their_start() -> None:
     """Queries of one batch count once, with the size of the batch."""
     queue = Queue(2, 4, 0.001)
-    (log,) = logs_of(SimulatedService(0.002, per_item_s=0.0005), queue, (1500,))
+    (log,) = _logs_of(SimulatedService(0.002, per_item_s=0.0005), queue, (1500,))
     assert log.size.sum() == 2000
     assert log.seconds == pytest.approx(0.002 + 0.0005 * (log.size - 1), abs=1e-7)
 
@@ -31,7 +33,7 @@ def test_batches_are_told_apart_by_their_start() -> None:
 def test_levels_follow_the_batch_size() -> None:
     """The mean service time is learnt for each batch size."""
     queue = Queue(1, 4)
-    logs = logs_of(SimulatedService(0.002, per_item_s=0.0005), queue, (600, 1000))
+    logs = _logs_of(SimulatedService(0.002, per_item_s=0.0005), queue, (600, 1000))
     times = learn(logs, queue, 800)
     assert times.levels.by_size[1:] == pytest.approx([0.002, 0.0025, 0.003, 0.0035], rel=1e-3)
     assert times.saturated_qps(queue) == pytest.approx(4 / 0.0035, rel=1e-3)
@@ -40,9 +42,9 @@ def test_levels_follow_the_batch_size() -> None:
 def test_idle_slowdown_is_recognised() -> None:
     """A device that is slower after idling gets its factor, a steady one gets none."""
     slower = learn(
-        logs_of(SimulatedService(0.002, cv=0.1, idle_slowdown=0.3), Queue(), (300,)), Queue(), 300
+        _logs_of(SimulatedService(0.002, cv=0.1, idle_slowdown=0.3), Queue(), (300,)), Queue(), 300
     )
-    steady = learn(logs_of(SimulatedService(0.002, cv=0.1), Queue(), (300,)), Queue(), 300)
+    steady = learn(_logs_of(SimulatedService(0.002, cv=0.1), Queue(), (300,)), Queue(), 300)
     assert slower.levels.idle_factor == pytest.approx(1.3, rel=0.02)
     assert steady.levels.idle_factor == 1.0
 
@@ -50,7 +52,7 @@ def test_idle_slowdown_is_recognised() -> None:
 def test_trials_that_differ_are_learnt_from_near_the_rate() -> None:
     """When service times depend on the load, only trials near the rate count."""
     quick, slow = (SimulatedService(s, cv=0.05) for s in (0.002, 0.003))
-    logs = logs_of(quick, Queue(), (100,)) + logs_of(slow, Queue(), (250,))
+    logs = _logs_of(quick, Queue(), (100,)) + _logs_of(slow, Queue(), (250,))
     for qps, seconds in ((105, 0.002), (240, 0.003)):
         times = learn(logs, Queue(), qps)
         assert times.levels.by_size[1] == pytest.approx(seconds, rel=0.01)
@@ -59,7 +61,7 @@ def test_trials_that_differ_are_learnt_from_near_the_rate() -> None:
 
 def test_draws_have_the_measured_distribution() -> None:
     """Ratios drawn through the table have the mean and spread of those measured."""
-    (log,) = logs_of(SimulatedService(0.002, cv=0.3), Queue(), (250,))
+    (log,) = _logs_of(SimulatedService(0.002, cv=0.3), Queue(), (250,))
     times = learn([log], Queue(), 250)
     drawn = times.table(times.ratio)[times.draw_ranks(np.random.default_rng(1), 500, 100)]
     assert drawn.mean() == pytest.approx(times.ratio.mean(), rel=0.01)

@@ -1,0 +1,154 @@
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlbench.contracts import wire
+from mlbench.load.arrivals import make_schedule
+from mlbench.outcomes import Constraint
+from mlbench.records import ArrivalKind, Completions, HostAccount, Limits
+from mlbench.search.queueing import Queue
+from mlbench.search.verdict import judge
+from mlbench.search.virtual import SimulatedService, VirtualPool
+
+TEN_MS = Constraint(99, 0.010)
+
+
+def _trial(
+    qps: float,
+    kind: ArrivalKind = "exponential",
+    queries: int = 5000,
+    cv: float = 0.0,
+    max_backlog_s: float | None = None,
+) -> Completions:
+    pool = VirtualPool(SimulatedService(0.002, cv=cv), seed=1)
+    return pool.run(make_schedule(kind, qps, queries, 1), Limits(max_backlog_s))
+
+
+def test_a_fast_trial_passes_with_its_figures() -> None:
+    """A trial within its bound passes, and says how many queries were late."""
+    judged = judge(_trial(200), TEN_MS)
+    assert judged.verdict == "pass"
+    assert "of 5,000 were later" in judged.reasons[0]
+
+
+def test_a_slow_trial_fails() -> None:
+    """A trial far over its bound fails."""
+    judged = judge(_trial(400), TEN_MS)
+    assert judged.verdict == "fail"
+    assert "is over 10 ms" in judged.reasons[0]
+
+
+def test_a_near_miss_is_undecided() -> None:
+    """A trial that chance may have put over the bound is neither met nor failed."""
+    completions = _trial(270, queries=2000)
+    just_missed = Constraint(99, float(np.quantile(completions.latency_s, 0.988)))
+    judged = judge(completions, just_missed)
+    assert judged.verdict == "undecided"
+    assert "chance" in judged.reasons[0]
+
+
+@pytest.mark.parametrize("kind", ["linear", "exponential"])
+@pytest.mark.parametrize("cv", [0.0, 0.3])
+def test_overload_never_passes(kind: ArrivalKind, cv: float) -> None:
+    """1 % more than the device serves is no pass under a bound of a minute."""
+    assert judge(_trial(508, kind, 20_000, cv), Constraint(99, 60.0)).verdict != "pass"
+
+
+def test_certain_overload_fails_in_words() -> None:
+    """A constant device that is offered 1 % too much fails, however long the bound."""
+    judged = judge(_trial(505, "linear"), Constraint(99, 60.0))
+    assert judged.verdict == "fail"
+    assert "fell behind" in judged.reasons[0]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_busy_device_is_not_overloaded(seed: int) -> None:
+    """A long queue at 97 % load is a random walk, no overload."""
+    pool = VirtualPool(SimulatedService(0.002, cv=0.3), seed=seed)
+    completions = pool.run(make_schedule("exponential", 485, 10_000, seed))
+    assert judge(completions, Constraint(99, 60.0)).verdict == "pass"
+
+
+def test_linear_arrivals_just_below_the_service_rate_pass() -> None:
+    """A constant device holds 99.9 % of its rate."""
+    assert judge(_trial(499.5, "linear"), TEN_MS).verdict == "pass"
+
+
+def test_a_trial_cut_short_fails() -> None:
+    """A trial that was ended because its backlog grew has failed."""
+    completions = _trial(2000, "linear", max_backlog_s=0.5)
+    assert completions.cut_short
+    assert judge(completions, Constraint(99, 60.0)).verdict == "fail"
+
+
+def test_full_batches_that_keep_up_pass() -> None:
+    """A batching device that is always busy, but with room in its batches, keeps up."""
+    queue = Queue(1, 8)
+    pool = VirtualPool(SimulatedService(0.002, per_item_s=0.0005), queue)
+    completions = pool.run(make_schedule("exponential", 1100, 10_000, 1))
+    assert judge(completions, Constraint(99, 0.05), queue).verdict == "pass"
+
+
+@pytest.mark.parametrize(("status", "word"), [(wire.FAILED, "failed"), (wire.LOST, "no answer")])
+def test_failed_and_lost_queries_are_invalid(status: int, word: str) -> None:
+    """A trial with a query that was not answered is invalid, with the count."""
+    completions = _trial(200)
+    fates = completions.status.copy()
+    fates[7] = status
+    judged = judge(replace(completions, status=fates), TEN_MS)
+    assert judged.verdict == "invalid"
+    assert f"1 of 5,000 queries {'got ' if status == wire.LOST else ''}{word}" in judged.reasons[0]
+
+
+def test_too_few_queries_are_invalid() -> None:
+    """A percentile that the queries can't tell is invalid, with the number needed."""
+    judged = judge(_trial(200, queries=60), TEN_MS)
+    assert judged.verdict == "invalid"
+    assert "too few queries: 60, but p99 needs 100" in judged.reasons[0]
+
+
+def test_a_missed_rate_is_invalid() -> None:
+    """Sending 2 % slower than asked for is invalid."""
+    completions = _trial(200)
+    begin_ns = completions.start_of_trial_ns
+    late_ns = ((completions.sent_ns - begin_ns) * 1.02).astype(np.int64) + begin_ns
+    shift_ns = late_ns - completions.sent_ns
+    slow = replace(completions, sent_ns=late_ns, done_ns=completions.done_ns + shift_ns)
+    judged = judge(slow, Constraint(99, 60.0))
+    assert judged.verdict == "invalid"
+    assert "asked for" in judged.reasons[0]
+
+
+def test_lateness_of_the_generator_is_invalid_when_it_decides() -> None:
+    """When latency meets the bound without the send lag only, the trial is invalid."""
+    completions = _trial(50)
+    lag_ns = 9_000_000
+    late = replace(
+        completions,
+        sent_ns=completions.sent_ns + lag_ns,
+        start_ns=completions.start_ns + lag_ns,
+        done_ns=completions.done_ns + lag_ns,
+    )
+    judged = judge(late, TEN_MS)
+    assert judged.verdict == "invalid"
+    assert "the load generator's own lateness decides" in judged.reasons[0]
+    assert judge(late, Constraint(99, 0.1)).verdict == "pass"
+
+
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [
+        ({"steal_fraction": 0.2}, "taken away 20%"),
+        ({"other_cpu_fraction": 0.5}, "other processes used 50%"),
+        ({"major_faults": 100_000}, "100,000 pages"),
+        ({"throttled": 3}, "3 times (throttling)"),
+        ({"notes": ("the GPU was throttled",)}, "the GPU was throttled"),
+    ],
+)
+def test_a_disturbed_host_is_invalid(host: dict[str, Any], words: str) -> None:
+    """A host that was busy with something else makes a trial invalid, with the figure."""
+    judged = judge(replace(_trial(200), host=HostAccount(**host)), TEN_MS)
+    assert judged.verdict == "invalid"
+    assert words in judged.reasons[0]
