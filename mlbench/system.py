@@ -62,6 +62,7 @@ class HostReading:
 def account(before: HostReading, after: HostReading) -> HostAccount:
     """Return what the host did between two readings.
 
+    `throttled` counts how often a CPU quota stopped processes; heat and GPUs are told in `notes`.
     A process that is only in `after` was started in between and counts whole; one that is gone
     counts as not ours, because its last figures are unknown.
     """
@@ -72,13 +73,12 @@ def account(before: HostReading, after: HostReading) -> HostAccount:
     pairs = [(before.processes.get(pid, fresh), now) for pid, now in after.processes.items()]
     ours_s = sum(now.cpu_s - then.cpu_s for then, now in pairs)
     heat = after.heat_throttles - before.heat_throttles
-    quota = after.quota_throttles - before.quota_throttles
     return HostAccount(
         steal_fraction=_fraction(steal_s, span_s),
         other_cpu_fraction=_fraction(busy_s - ours_s, span_s),
         major_faults=sum(now.major_faults - then.major_faults for then, now in pairs),
-        throttled=heat + quota,
-        notes=(*_cpu_notes(heat, quota), *_gpu_notes(before.gpus, after.gpus)),
+        throttled=after.quota_throttles - before.quota_throttles,
+        notes=(*_heat_notes(heat), *_gpu_notes(before.gpus, after.gpus)),
     )
 
 
@@ -87,13 +87,8 @@ def _fraction(part_s: float, whole_s: float) -> float:
     return min(max(part_s / whole_s, 0.0), 1.0) if whole_s > 0 else 0.0
 
 
-def _cpu_notes(heat: int, quota: int) -> list[str]:
-    notes = []
-    if heat > 0:
-        notes.append(f"the CPU was slowed down by heat {heat} times")
-    if quota > 0:
-        notes.append(f"the container's CPU quota stopped its processes {quota} times")
-    return notes
+def _heat_notes(times: int) -> list[str]:
+    return [f"the CPU was slowed down by heat {times:,} times"] if times > 0 else []
 
 
 def _gpu_notes(before: Iterable[GpuReading], after: Iterable[GpuReading]) -> list[str]:

@@ -59,13 +59,12 @@ def test_fractions_stay_within_zero_and_one_when_ticks_disagree():
     assert account(BEFORE, BEFORE).steal_fraction == 0.0
 
 
-def test_throttling_of_the_cpu_is_counted_and_told():
-    """Heat and a container's quota are told apart in words and added up in the count."""
+def test_throttling_by_quota_is_counted_and_by_heat_is_told():
+    """What a CPU quota stopped is a count, what heat slowed down is a sentence."""
     after = replace(BEFORE, total_s=1010.0, heat_throttles=7, quota_throttles=3)
     result = account(BEFORE, after)
-    assert result.throttled == 4
-    assert "by heat 3 times" in result.notes[0]
-    assert "quota stopped its processes 1 times" in result.notes[1]
+    assert result.throttled == 1
+    assert result.notes == ("the CPU was slowed down by heat 3 times",)
 
 
 def test_a_throttled_gpu_is_told_with_its_state():
