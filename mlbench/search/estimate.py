@@ -11,7 +11,8 @@ from mlbench.search.observation import Observation, misfit
 from mlbench.search.queueing import Queue
 from mlbench.search.service import NEAR, ServiceTimes, learn
 
-_Z95 = 1.96
+_RESAMPLES = 32
+_T95 = 2.04  # Student's t for that many resamples
 _STEADY = 0.03  # estimates that differ by less, relatively, agree
 _MAX_MISFIT = 0.5  # in logarithms of the latency; beyond it the model explains too little
 
@@ -98,7 +99,7 @@ def _predict(
     bound_s = constraint.max_latency_s
     corrected = replace(constraint, max_latency_s=bound_s * math.exp(-off.mean))
     unloaded_s = service.unloaded_quantile_s(constraint.percentile)
-    found = predict_capacity(queue, service, kind, corrected, seed=seed, resamples=32)
+    found = predict_capacity(queue, service, kind, corrected, seed=seed, resamples=_RESAMPLES)
     if not found.qps:
         return Estimate(0.0, 0.0, 0.0, True, unloaded_s)
     error = found.error
@@ -106,7 +107,7 @@ def _predict(
         wider = replace(constraint, max_latency_s=bound_s * math.exp(off.error - off.mean))
         above = predict_capacity(queue, service, kind, wider, seed=seed, replicas=32)
         error = math.hypot(error, math.log(max(above.qps / found.qps, 1.0)))
-    span = math.exp(_Z95 * error)
+    span = math.exp(_T95 * error)
     return Estimate(
         found.qps, found.qps / span, found.qps * span, True, unloaded_s, _notes(service, off.mean)
     )
