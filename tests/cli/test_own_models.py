@@ -8,12 +8,10 @@ import pytest
 @pytest.mark.parametrize(
     ("model", "words"),
     [
-        ("pair", ()),
         ("pair", ("--batch-size", 4)),
         ("one", ()),
         ("classifier", ("--batch-size", 8, "--batch-timeout", 0.005)),
-        ("classifier", ("--outputs", "scores_out")),
-        ("classifier", ("--inputs", "scores")),
+        ("classifier", ("--outputs", "scores_out", "--inputs", "scores")),
         ("images", ("--count", 3)),
     ],
 )

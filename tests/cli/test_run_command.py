@@ -115,12 +115,13 @@ def test_the_embedded_default_knows_its_photos(command, tmp_path):
 
 
 def test_synthetic_data_has_no_accuracy(command, models, tmp_path):
-    """Accuracy is skipped for synthetic data, and both the output and the file say so."""
+    """Accuracy is skipped for synthetic data; the output, headed by a calibration, says so."""
     output = tmp_path / "results.json"
     words = ("--model", models["pair"], "--dataset", "synthetic", "--count", 10)
     result = command("run", *words, *BRIEF, "--output", output)
     document = _valid(output)
     assert "accuracy skipped: synthetic data has no true answers" in result.err
+    assert "generator: sends " in result.err
     assert document["notes"] == ["accuracy skipped: synthetic data has no true answers"]
     assert document["check_accuracy"] is None
     assert "===FINAL_RESULT" in result.out
@@ -144,7 +145,8 @@ def test_skipped_images_are_counted_and_listed(command, models, colours, tmp_pat
     """Accuracy is told over the images that are left; those left out are named."""
     output = tmp_path / "results.json"
     words = ("--model", models["images"], "--dataset", "imagenet", "--dataset-path", colours)
-    result = command("run", *words, "--skip-bad-images", *BRIEF, "--output", output)
+    words += ("--skip-bad-images", "--quiet", *BRIEF)
+    result = command("run", *words, "--output", output)
     accuracy = _valid(output)["check_accuracy"]
     assert (accuracy["good_items"], accuracy["total_items"]) == (2, 3)
     (skipped,) = accuracy["skipped_images"]

@@ -18,10 +18,11 @@ _DEADLINE_S = 30
 
 
 class FatalLauncher:
-    """Starts workers of which the first is killed when it is looked after for the third time."""
+    """Starts workers of which the first gets a signal when it is looked after the third time."""
 
-    def __init__(self) -> None:
+    def __init__(self, signal_: signal.Signals = signal.SIGKILL) -> None:
         self.armed = False
+        self.signal = signal_
 
     def start(self, spec: WorkerSpec) -> "FatalHandle":
         """Start one worker."""
@@ -29,7 +30,7 @@ class FatalLauncher:
 
 
 class FatalHandle:
-    """A worker's handle that may kill it."""
+    """A worker's handle that may turn on it."""
 
     def __init__(self, handle: LocalHandle, launcher: FatalLauncher, *, doomed: bool) -> None:
         self._handle, self._launcher, self._doomed = handle, launcher, doomed
@@ -37,11 +38,11 @@ class FatalHandle:
         self.pid = handle.pid
 
     def ended(self) -> str | None:
-        """Count the looks of an armed launcher; kill at the third."""
+        """Count the looks of an armed launcher; signal at the third."""
         if self._launcher.armed and self._doomed:
             self._looks += 1
             if self._looks == 3:
-                os.kill(self.pid, signal.SIGKILL)
+                os.kill(self.pid, self._launcher.signal)
         return self._handle.ended()
 
     def stop(self) -> None:
@@ -88,6 +89,18 @@ def test_a_pool_without_workers_ends_its_trial_and_refuses_the_next(start_pool, 
     assert completions.cut_short
     with pytest.raises(RunError, match="worker 0"):
         pool.run(make_schedule("linear", 100.0, 10, seed=0))
+
+
+def test_a_worker_that_falls_silent_is_given_up(start_pool, simulated_specs):
+    """A worker that hangs is found by its silence; the trial ends and counts what it held."""
+    launcher = FatalLauncher(signal.SIGSTOP)
+    pool = start_pool(simulated_specs(workers=2, service_ms=5), launcher)
+    launcher.armed = True
+    completions = pool.run(make_schedule("linear", 100.0, 400, seed=0))
+    assert completions.completed + completions.failed + completions.lost == 400
+    assert completions.lost > 0
+    assert list(pool.dead) == [0]
+    os.kill(pool.pids[0], signal.SIGKILL)
 
 
 def test_a_closed_pool_leaves_no_process(start_pool, simulated_specs):
