@@ -72,10 +72,10 @@ buildah bud --pull-never --format docker --layers --build-arg "EXTRAS=$extras" "
 echo "image $image built in $SECONDS s" >&2
 
 container=$(buildah from --pull-never "$image")
-trap 'buildah umount "$container" >/dev/null; buildah rm "$container" >/dev/null' EXIT
-root=$(buildah mount "$container")
 output=$(mktemp -d)
 chmod 1777 "$output"
+trap 'buildah umount "$container" >/dev/null; buildah rm "$container" >/dev/null; rm -r "$output"' EXIT
+root=$(buildah mount "$container")
 run_image trial --backend simulated --qps 200 --duration 2 --max-latency 0.5 --arrivals linear
 if [[ $extras == *sample* ]]; then
     run_image trial --backend "${extras%%,*}" --qps 20 --duration 2
