@@ -26,11 +26,11 @@ from mlbench.search.service import NEAR, learn
 from mlbench.search.stats import summarise
 from mlbench.search.verdict import judge
 
-_BELOW = (0.01, 0.03, 0.06, 0.1, 0.15, 0.2)  # how far below the estimate, try after try
-_CLOSE = 0.03  # a rate met this close below the estimate, relatively, is close enough
+_BELOW = (0.01, 0.025, 0.04, 0.07, 0.12, 0.2)  # how far below the estimate, try after try
+_CLOSE = 0.041  # a rate met this close below the estimate, relatively, is close enough
 _MAX_TRIES = 40
 _MAX_INVALID = 3  # in a row
-_CANDIDATES = 8
+_CANDIDATES = 16
 _TOO_LONG = 50_000  # queries; so long a trial is typical anyway
 
 
@@ -145,16 +145,16 @@ class Search:
         )
 
     def _rate(self, goal: _Goal) -> float:
-        known = goal.estimate
+        known, guess_qps = goal.estimate, self.plan.first_guess_qps
+        # Slower than this the longest trial has too few queries for the percentile.
+        least_qps = 150 / (100 - self.plan.percentile) / self.plan.max_trial_s
+        least_qps = min(least_qps, 0.5 * guess_qps)
         if known is None:
-            return 0.5 * self.plan.first_guess_qps
+            return 0.5 * guess_qps
         if not known.qps:
-            # No rate seems to meet the bound: look at an almost idle device.
-            guess = self.plan.first_guess_qps
-            return min(max(0.05 * guess, 200 / self.plan.max_trial_s), 0.5 * guess)
-        if not known.modelled:
-            return known.qps
-        return known.qps * (1 - _BELOW[min(goal.misses, len(_BELOW) - 1)])
+            return max(0.05 * guess_qps, least_qps)  # it seems unmet: see an almost idle device
+        below = _BELOW[min(goal.misses, len(_BELOW) - 1)] if known.modelled else 0.0
+        return max(known.qps * (1 - below), least_qps)
 
     def _fresh_seed(self) -> int:
         self._seeds += 1

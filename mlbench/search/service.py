@@ -202,7 +202,11 @@ def _fit_levels(
 
 
 def _idle_factor(seconds: Floats, size: NDArray[np.int64], idle: NDArray[np.bool_]) -> float:
-    """Return how much longer batches take after idling; 1 when that may well be chance."""
+    """Return how much longer batches take after idling; 1 when that may well be chance.
+
+    Never less than 1: where slow batches come in runs, the queue is busy just then, which looks
+    like a device that is quicker after idling.
+    """
     logs, errors = [], []
     for n in np.unique(size):
         cold, warm = seconds[(size == n) & idle], seconds[(size == n) & ~idle]
@@ -213,4 +217,4 @@ def _idle_factor(seconds: Floats, size: NDArray[np.int64], idle: NDArray[np.bool
     if not logs:
         return 1.0
     pooled = pool_estimates(np.array(logs), np.array(errors))
-    return float(np.exp(pooled.mean)) if abs(pooled.mean) > 4 * pooled.error else 1.0
+    return float(np.exp(pooled.mean)) if pooled.mean > 4 * pooled.error else 1.0

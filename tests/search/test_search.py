@@ -1,0 +1,182 @@
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mlbench.contracts import wire
+from mlbench.load.arrivals import make_schedule
+from mlbench.outcomes import UNMET, Answer
+from mlbench.records import ArrivalKind, Completions
+from mlbench.search.plan import SearchPlan
+from mlbench.search.queueing import Queue
+from mlbench.search.search import Search
+from mlbench.search.virtual import Batch, Service, SimulatedService, VirtualPool
+
+Change = Callable[[Completions], Completions]
+
+
+def _plan(
+    kinds: tuple[ArrivalKind, ...] = ("exponential",),
+    targets_s: tuple[float, ...] = (0.010,),
+    budget_s: float = 60.0,
+    seed: int = 1,
+    queue: Queue | None = None,
+    guess_qps: float = 450.0,
+) -> SearchPlan:
+    return SearchPlan(
+        kinds, targets_s, 99.0, 10.0, budget_s, 0.02, seed, queue or Queue(), guess_qps
+    )
+
+
+def _run(plan: SearchPlan, service: Service, change: Change = lambda c: c) -> Search:
+    search, pool = Search(plan), VirtualPool(service, plan.queue, seed=plan.seed)
+    while (request := search.next()) is not None:
+        schedule = make_schedule(request.kind, request.target_qps, request.queries, request.seed)
+        search.record(request, change(pool.run(schedule, request.limits)))
+    return search
+
+
+def _answer(plan: SearchPlan, service: Service, change: Change = lambda c: c) -> Answer:
+    return _run(plan, service, change).answers()[plan.kinds[0]][plan.targets_s[0]]
+
+
+def _capacity(answer: Answer) -> tuple[float, float, float]:
+    assert answer.capacity_qps is not None
+    assert answer.capacity_ci95 is not None
+    return (*answer.capacity_ci95, answer.capacity_qps)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_constant_device_gets_its_exact_answer(seed: int) -> None:
+    """2 ms, p99 <= 10 ms: 280.39 qps by M/D/1, in at most 40 s, with a trial that met it."""
+    answer = _answer(_plan(seed=seed), SimulatedService(0.002))
+    low, high, capacity = _capacity(answer)
+    assert capacity == pytest.approx(280.39, rel=0.015)
+    assert low < capacity < high
+    assert 0.92 * 280.39 < answer.qps <= high
+    assert answer.trial is not None
+    assert answer.trial.judgement.verdict == "pass"
+    assert answer.trial.request.target_qps == answer.qps
+    assert answer.measured_s <= 40
+
+
+def test_two_workers_get_their_answer() -> None:
+    """Two constant servers of 2 ms hold 745 qps (M/D/2, from a long simulation)."""
+    _, _, capacity = _capacity(_answer(_plan(queue=Queue(2)), SimulatedService(0.002)))
+    assert capacity == pytest.approx(746.0, rel=0.015)
+
+
+def test_linear_arrivals_reach_the_service_rate() -> None:
+    """A constant 2 ms device holds 500 equally spaced qps, and a trial shows nearly that."""
+    answer = _answer(_plan(("linear",)), SimulatedService(0.002))
+    assert _capacity(answer)[2] == pytest.approx(500, rel=0.001)
+    assert 485 <= answer.qps <= 500
+
+
+def test_eight_answers_share_their_trials() -> None:
+    """All kinds and targets are answered within one budget, rising with the bound."""
+    plan = _plan(("linear", "exponential"), (0.01, 0.05, 0.1, 0.2), 150.0)
+    search = _run(plan, SimulatedService(0.003, cv=0.1), lambda c: c)
+    assert search.measured_s <= 150
+    for kind, answers in search.answers().items():
+        capacities = [_capacity(answer)[2] for answer in answers.values()]
+        assert capacities == sorted(capacities), kind
+        assert all(
+            answer.qps > 0.9 * c for answer, c in zip(answers.values(), capacities, strict=True)
+        )
+    assert len(search.trials) < 20
+
+
+def test_a_search_asks_the_same_for_the_same_seed() -> None:
+    """The seed decides everything; repeats have seeds of their own."""
+    first, again = (_run(_plan(seed=5), SimulatedService(0.002, cv=0.3)) for _ in range(2))
+    assert [t.request for t in first.trials] == [t.request for t in again.trials]
+    seeds = [t.request.seed for t in first.trials]
+    assert len(set(seeds)) == len(seeds)
+
+
+def test_a_target_below_the_service_time_is_unmet_with_the_reason() -> None:
+    """A 12 ms device can't answer in 10 ms: -1, after a trial that shows it."""
+    answer = _answer(_plan(guess_qps=80.0), SimulatedService(0.012))
+    assert answer.qps == UNMET
+    assert answer.trial is None
+    assert answer.notes[0].startswith("the service time's 99th percentile, 12 ms, is already over")
+
+
+def test_invalid_trials_end_the_search_and_are_named() -> None:
+    """When every trial has a failed query the search gives up, and says why."""
+
+    def fail_one(completions: Completions) -> Completions:
+        status = completions.status.copy()
+        status[0] = wire.FAILED
+        return replace(completions, status=status)
+
+    search = _run(_plan(), SimulatedService(0.002), fail_one)
+    answer = search.answers()["exponential"][0.010]
+    assert answer.qps == UNMET
+    assert "every trial was invalid: 1 of" in answer.notes[0]
+    assert len(search.trials) <= 5
+
+
+def test_one_invalid_trial_is_repeated() -> None:
+    """An invalid trial is repeated with a fresh seed and does not change the answer."""
+    spoilt: list[int] = []
+
+    def spoil_second(completions: Completions) -> Completions:
+        spoilt.append(1)
+        if len(spoilt) != 2:
+            return completions
+        return replace(completions, host=replace(completions.host, steal_fraction=0.5))
+
+    search = _run(_plan(), SimulatedService(0.002), spoil_second)
+    assert [trial.judgement.verdict for trial in search.trials][1] == "invalid"
+    answer = search.answers()["exponential"][0.010]
+    assert answer.capacity_qps == pytest.approx(280.39, rel=0.015)
+    assert answer.qps > 250
+
+
+def test_idle_slowdown_is_modelled_and_noted() -> None:
+    """A device that is slower after idling gets its own answer (266 qps, by simulation)."""
+    answer = _answer(_plan(), SimulatedService(0.002, cv=0.1, idle_slowdown=0.3))
+    assert answer.capacity_qps == pytest.approx(266.5, rel=0.02)
+    assert any("idle before" in note for note in answer.notes)
+
+
+def _cliff(rng: np.random.Generator, batch: Batch) -> float:
+    slow = 3.0 if batch.target_qps > 200 else 1.0
+    return slow * SimulatedService(0.002, cv=0.1)(rng, batch)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_cliff_is_found_by_measured_brackets(seed: int) -> None:
+    """A device that collapses over 200 qps gets no answer above that, and a note."""
+    answer = _answer(_plan(seed=seed, budget_s=150.0), _cliff)
+    assert 150 < answer.qps <= 200
+    assert any("does not fit" in note for note in answer.notes)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_stalls_give_no_false_pass(seed: int) -> None:
+    """With 0.3 % stalls no rate is reported above the true capacity but by its own interval."""
+    service = SimulatedService(0.002, stall_p=0.003, stall_s=0.030)
+    answer = _answer(_plan(targets_s=(0.050,), seed=seed), service)
+    low, high, _ = _capacity(answer)
+    assert answer.qps <= high
+    assert low < 430
+    assert any("stalls" in note for note in answer.notes)
+
+
+def test_drift_is_noted_and_widens_the_interval() -> None:
+    """A device that slows down while it is measured is said to, and is less certain."""
+    steady = _answer(_plan(budget_s=100.0), SimulatedService(0.002, cv=0.1))
+    adrift = _answer(_plan(budget_s=100.0), SimulatedService(0.002, cv=0.1, drift_per_s=0.002))
+    assert any("slowed down" in note for note in adrift.notes)
+    wide, narrow = (_capacity(a)[1] - _capacity(a)[0] for a in (adrift, steady))
+    assert wide > narrow
+
+
+def test_impossible_plans_are_refused() -> None:
+    """A plan without a positive budget can't be made."""
+    with pytest.raises(ValueError, match="positive"):
+        _plan(budget_s=0.0)
