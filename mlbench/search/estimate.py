@@ -14,7 +14,7 @@ from mlbench.search.service import NEAR, ServiceTimes, learn
 _RESAMPLES = 32
 _T95 = 2.04  # Student's t for that many resamples
 _STEADY = 0.03  # estimates that differ by less, relatively, agree
-_MAX_MISFIT = 0.5  # in logarithms of the latency; beyond it the model explains too little
+_MARGIN = 0.05  # relative; a trial this far outside the interval contradicts the model
 
 
 @dataclass(frozen=True)
@@ -133,13 +133,15 @@ def _contradiction(
 ) -> str | None:
     """Say which trial can't be reconciled with the model's interval, or None."""
     allowed = 1 - constraint.percentile / 100
+    # 95 % intervals are missed now and then: contradiction takes twice their width, and more.
+    slack = (1 + _MARGIN) * math.sqrt(modelled.high / modelled.low) if modelled.qps else 1.0
     for seen in same:
         verdict = seen.trial.judgements[constraint.max_latency_s].verdict
         least, most = seen.lateness(constraint.max_latency_s)
-        if verdict == "fail" and seen.qps < modelled.low and least > 1.2 * allowed:
+        if verdict == "fail" and seen.qps < modelled.low / slack and least > 1.2 * allowed:
             return f"a trial at {seen.qps:.4g} qps did not meet the bound"
         surely_met = most < 0.8 * allowed or not modelled.qps
-        if verdict == "pass" and seen.qps > modelled.high and surely_met:
+        if verdict == "pass" and seen.qps > modelled.high * slack and surely_met:
             return f"a trial at {seen.qps:.4g} qps met the bound"
     return None
 
