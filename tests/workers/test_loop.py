@@ -1,0 +1,143 @@
+"""The worker's loop with a scripted coordinator, in this process."""
+
+import numpy as np
+import pytest
+
+from mlbench.clock import now_ns
+from mlbench.contracts import wire
+from mlbench.contracts.backend import WorkerSpec
+from workers.loop import Worker
+
+
+class Script:
+    """A connection that delivers a frame whenever the worker has nothing to do."""
+
+    def __init__(self, *frames):
+        self._frames = [wire.unpack(frame) for frame in frames]
+        self.socket = self
+        self.sent = []
+        self.controls = []
+        self.waits_after_the_end = 0
+        self._idle = True
+
+    def received(self):
+        """Deliver the next frame to an idle worker."""
+        if self._idle and self._frames:
+            self._idle = False
+            yield self._frames.pop(0)
+
+    def wait(self, _timeout_ns):
+        """Return at once; count the waits when nothing will come any more."""
+        self.waits_after_the_end += not self._frames
+        self._idle = True
+
+    def alive(self):
+        """The coordinator is there."""
+        return True
+
+    def send(self, frame):
+        """Keep what the worker answers."""
+        self.sent.append(wire.unpack(frame))
+
+    def send_control(self, type_, **fields):
+        """Keep what the worker says."""
+        self.controls.append((type_, fields))
+
+
+class Doubler:
+    """A backend whose class is twice the sample; cannot answer sample 9."""
+
+    def __init__(self):
+        self.batches = []
+
+    def predict(self, feed):
+        """Note the batch and answer it."""
+        samples = feed["x"]
+        self.batches.append(samples.tolist())
+        if 9 in samples:
+            raise ValueError("nine")
+        return samples * 2
+
+
+STOP = wire.pack_control("stop")
+
+
+def _requests(trial, *ids, samples=None):
+    requests = np.zeros(len(ids), wire.REQUEST)
+    requests["id"], requests["sample"] = ids, ids if samples is None else samples
+    return wire.pack_requests(trial, now_ns(), requests)
+
+
+@pytest.fixture
+def serve(tmp_path):
+    """Return a function that plays frames to a worker and returns its connection and backend."""
+    np.save(tmp_path / "x.npy", np.arange(10))
+
+    def play(*frames, batch_size=1):
+        feeds = {"x": str(tmp_path / "x.npy")}
+        spec = WorkerSpec(0, "", "doubler", feeds=feeds, batch_size=batch_size, sample_count=10)
+        connection, backend = Script(*frames), Doubler()
+        Worker(spec, backend, connection).run()
+        return connection, backend
+
+    return play
+
+
+def _column(connection, name):
+    return [value for frame in connection.sent for value in frame.body[name].tolist()]
+
+
+def test_a_worker_told_to_stop_leaves_at_once(serve):
+    """After the word to stop a worker waits for nothing more."""
+    connection, _ = serve(STOP)
+    assert connection.waits_after_the_end == 0
+
+
+def test_singles_are_a_call_each(serve):
+    """With batches of one every query is a predict call of its own, with its own times."""
+    connection, backend = serve(_requests(1, 3, 4, 5), STOP)
+    assert backend.batches == [[3], [4], [5]]
+    assert _column(connection, "prediction") == [6, 8, 10]
+    assert _column(connection, "batch") == [1, 1, 1]
+    starts_ns, dones_ns = (_column(connection, name) for name in ("start_ns", "done_ns"))
+    assert all(later >= done for later, done in zip(starts_ns[1:], dones_ns, strict=False))
+
+
+def test_batches_are_one_call(serve):
+    """What waits is served together, up to the largest batch, in order."""
+    connection, backend = serve(_requests(1, 1, 2, 3), STOP, batch_size=2)
+    assert backend.batches == [[1, 2], [3]]
+    assert _column(connection, "id") == [1, 2, 3]
+    assert _column(connection, "batch") == [2, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "failed"), [(1, [False, True, False]), (3, [True, True, True])]
+)
+def test_what_raises_is_failed_and_the_worker_goes_on(serve, batch_size, failed):
+    """A query, or its whole batch, is failed by an exception; the worker serves what follows."""
+    connection, _ = serve(
+        _requests(1, 1, 2, 3, samples=[4, 9, 5]), _requests(1, 4), STOP, batch_size=batch_size
+    )
+    status = _column(connection, "status")
+    assert [s == wire.FAILED for s in status] == [*failed, False]
+    assert _column(connection, "id") == [1, 2, 3, 4]
+
+
+def test_answers_belong_to_their_trial(serve):
+    """A frame of answers carries the number of the trial that its queries came with."""
+    connection, _ = serve(_requests(1, 1), _requests(2, 2), STOP)
+    assert [(frame.trial, frame.body["id"].tolist()) for frame in connection.sent] == [
+        (1, [1]),
+        (2, [2]),
+    ]
+
+
+def test_a_warm_up_tells_the_service_time(serve):
+    """Told to warm up, a worker serves samples, answers no query and reports its time."""
+    connection, backend = serve(wire.pack_control("warm_up", seconds=0.0), STOP)
+    ((type_, fields),) = connection.controls
+    assert type_ == "warm"
+    assert fields["service_ns"] > 0
+    assert backend.batches
+    assert connection.sent == []
