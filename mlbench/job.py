@@ -4,7 +4,7 @@ Everything that can be wrong with a request is found here, before a worker start
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -29,6 +29,7 @@ from mlbench.data.synthetic import draw_samples
 from mlbench.devices import Place, parse_devices, place_workers
 from mlbench.gpus import gpu_count
 from mlbench.models.lite0 import lite0_path
+from mlbench.models.metadata import model_metadata
 from mlbench.pool.local import inspect_model
 from mlbench.records import Progress
 from mlbench.settings import Settings
@@ -51,11 +52,11 @@ class Samples:
 
 @dataclass(frozen=True)
 class Job:
-    """Everything a pool needs."""
+    """Everything a pool needs, and what the model file says about itself."""
 
     specs: tuple[WorkerSpec, ...]
     samples: Samples
-    model: Path | None
+    model_says: Mapping[str, str]
 
 
 def prepare(settings: Settings, progress: Progress) -> Job:
@@ -76,7 +77,7 @@ def prepare(settings: Settings, progress: Progress) -> Job:
     _check_batch(settings, signature)
     samples = _samples(settings, signature, progress)
     specs = tuple(_worker_spec(settings, i, p, model, samples) for i, p in enumerate(places))
-    return Job(specs, samples, model)
+    return Job(specs, samples, model_metadata(model) if model else {})
 
 
 def _worker_spec(

@@ -16,7 +16,9 @@ from mlbench.pool.coordinator import WorkerPool
 from mlbench.pool.local import LocalLauncher
 from mlbench.records import Completions, HostAccount, TrialRunner
 from mlbench.report.accuracy import Accuracy
-from mlbench.search.search import Search, SearchPlan
+from mlbench.search.plan import SearchPlan
+from mlbench.search.queueing import Queue
+from mlbench.search.search import Search
 from mlbench.search.stats import summarise
 from mlbench.settings import RunSettings, Settings
 from mlbench.system import HostMonitor
@@ -46,11 +48,13 @@ def open_pool(job: Job, settings: Settings) -> WorkerPool:
         monitor.start()
         return monitor.stop
 
+    # A simulated device keeps its own time: whatever else the host does cannot slow it down.
+    simulated = settings.backend == "simulated"
     return WorkerPool(
         job.specs,
         LocalLauncher(),
         round_robin=settings.dispatch == "round-robin",
-        host_account=watch_host,
+        host_account=None if simulated else watch_host,
     )
 
 
@@ -117,9 +121,7 @@ def plan_search(pool: WorkerPool, settings: RunSettings) -> SearchPlan:
         budget_s=settings.budget,
         precision=settings.precision,
         seed=settings.seed,
-        servers=pool.size,
-        batch_size=settings.batch_size,
-        batch_timeout_s=settings.batch_timeout_s,
+        queue=Queue(pool.size, settings.batch_size, settings.batch_timeout_s),
         first_guess_qps=pool.saturated_qps,
     )
 

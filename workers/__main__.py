@@ -11,7 +11,7 @@ from typing import Any
 
 from mlbench.clock import set_precise_sleep
 from mlbench.contracts.backend import WorkerSpec
-from mlbench.contracts.errors import MlbenchError, RequestError
+from mlbench.contracts.errors import RequestError, one_line
 from mlbench.contracts.registry import find_backend
 from workers.connection import Connection
 from workers.loop import Worker
@@ -35,7 +35,7 @@ def _inspect(orders: dict[str, Any]) -> dict[str, Any]:
         backend = find_backend(orders["backend"])
         return {"signature": backend.inspect(orders["model"]).to_dict()}
     except Exception as error:
-        return {"error": describe_error(error)}
+        return {"error": one_line(error)}
 
 
 def serve(spec: WorkerSpec) -> None:
@@ -51,17 +51,11 @@ def serve(spec: WorkerSpec) -> None:
         connection.send_control("ready", pid=os.getpid(), backend=backend.describe())
     except Exception as error:
         is_request = isinstance(error, RequestError)
-        connection.send_control("error", request=is_request, message=describe_error(error))
+        connection.send_control("error", request=is_request, message=one_line(error))
         connection.close()
         return
     worker.run()
     connection.close()
-
-
-def describe_error(error: Exception) -> str:
-    """Return an error as one line."""
-    text = " ".join(str(error).split())
-    return text if isinstance(error, MlbenchError) else f"{type(error).__name__}: {text}"
 
 
 if __name__ == "__main__":

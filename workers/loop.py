@@ -15,6 +15,7 @@ from mlbench.clock import now_ns, sleep_until
 from mlbench.contracts import wire
 from mlbench.contracts.backend import Backend, Predictions, WorkerSpec
 from mlbench.contracts.batching import batch_start_ns
+from mlbench.contracts.errors import one_line
 from workers.connection import Connection
 from workers.feeds import Feeds
 from workers.outbox import FAILURE, Failure, Outbox
@@ -48,18 +49,18 @@ class Worker:
         """Serve until told to stop or the coordinator is gone."""
         while not self._stopped and self._connection.alive():
             self._receive()
-            if not len(self._queue):
-                self._outbox.flush()
-                self._connection.wait(_IDLE_NS)
-                continue
-            start_ns = self._next_start_ns()
-            if start_ns > now_ns():
-                self._outbox.flush()
-                self._connection.wait(start_ns - now_ns())
-                continue
-            self._serve()
-            if not len(self._queue) or self._outbox.due(now_ns()):
-                self._outbox.flush()
+            if not self._stopped:
+                self._serve_or_wait()
+
+    def _serve_or_wait(self) -> None:
+        wait_ns = self._next_start_ns() - now_ns() if len(self._queue) else _IDLE_NS
+        if wait_ns > 0:
+            self._outbox.flush()
+            self._connection.wait(wait_ns)
+            return
+        self._serve()
+        if not len(self._queue) or self._outbox.due(now_ns()):
+            self._outbox.flush()
 
     def _receive(self) -> None:
         for frame in self._connection.received():
@@ -80,7 +81,16 @@ class Worker:
         if message["type"] == "stop":
             self._stopped = True
         elif message["type"] == "warm_up":
-            service_ns = warm_up(self._backend, self._feeds, self._spec, message["seconds"])
+            self._warm_up(message["seconds"])
+
+    def _warm_up(self, seconds: float) -> None:
+        try:
+            service_ns = warm_up(self._backend, self._feeds, self._spec, seconds)
+        except Exception as error:
+            why = f"the model fails at its first query: {one_line(error)}"
+            self._connection.send_control("error", request=False, message=why)
+            self._stopped = True
+        else:
             self._connection.send_control("warm", service_ns=service_ns)
 
     def _next_start_ns(self) -> int:
@@ -141,4 +151,4 @@ class Worker:
 
 
 def _tell(error: Exception) -> None:
-    print(f"worker {os.getpid()}: {type(error).__name__}: {error}", file=sys.stderr)
+    print(f"worker {os.getpid()}: {one_line(error)}", file=sys.stderr)

@@ -39,13 +39,18 @@ def run(quiet: bool, as_json: bool, **options: Any) -> int:
     store = ResultStore(settings.output, _head(settings))
     job = prepare(settings, reporter.progress)
     listener = _Saved(store, reporter, settings.percentile, silent=as_json)
+    synthetic = job.model_says.get("weights") == "synthetic"
+    if synthetic:
+        note = f"this is not a trained model: {job.model_says.get('description', 'no description')}"
+        store.add_note(note)
+        reporter.warn(note)
     if not quiet:
         reporter.say(calibrate().sentence)
     with open_pool(job, settings) as pool:
         why = _why_no_accuracy(settings, job.samples.labels is not None)
         if why is None:
-            told = check_accuracy(pool, job.samples, pool.saturated_qps, settings.accuracy_target)
-            listener.accuracy(*told)
+            target = None if synthetic else settings.accuracy_target
+            listener.accuracy(*check_accuracy(pool, job.samples, pool.saturated_qps, target))
         else:
             store.add_note(f"accuracy skipped: {why}")
             reporter.say(f"accuracy skipped: {why}")
@@ -129,5 +134,4 @@ def _estimate(answer: Answer) -> str:
 
 
 def _status(answers: Sequence[Answer], accuracy_missed: bool) -> int:
-    no_verdict = any(answer.no_valid_trial for answer in answers)
-    return 1 if accuracy_missed or no_verdict else 0
+    return 1 if accuracy_missed or any(answer.all_invalid for answer in answers) else 0

@@ -17,3 +17,9 @@ class RunError(MlbenchError):
     """Something broke while running."""
 
     exit_status = 3
+
+
+def one_line(error: Exception) -> str:
+    """Return an error in one line; with its type, unless it is one of ours."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, MlbenchError) else f"{type(error).__name__}: {text}"

@@ -39,12 +39,14 @@ class ExpectedFirst:
 
     def assign(self, count: int, now_ns: int) -> list[Share]:
         """Divide `count` queries; cost depends on the number of workers, not on `count`."""
+        if not self._alive:
+            return []
         if len(self._alive) == 1:
             shares = {self._alive[0]: count}
         else:
             free_ns = {w: max(self._free_ns[w], now_ns) for w in self._alive}
             shares = self._fill(count, free_ns) if count > len(self._alive) else {}
-            for _ in range(count - sum(shares.values()) if self._alive else 0):
+            for _ in range(count - sum(shares.values())):
                 first = min(
                     self._alive,
                     key=lambda w: free_ns[w] + (shares.get(w, 0) + 1) * self._service_ns[w],

@@ -30,7 +30,7 @@ def read_keras(path: Path) -> Weights:
     Raises RequestError when h5py is missing, or the file is not a ResNet50 of Keras.
     """
     try:
-        import h5py  # type: ignore[import-not-found, unused-ignore]  # optional, without types
+        import h5py
     except ImportError:
         raise RequestError(f"reading {path.name} needs h5py; pip install h5py") from None
     try:

@@ -167,7 +167,7 @@ class WorkerPool:
                 try:
                     state.sent(ids, self._link.send_requests(worker, self._trial, requests))
                 except Gone:
-                    self._bury(state, worker, "cannot be reached any more")
+                    self._bury(state, worker)
         self._drain(state)
         now = now_ns()
         if now >= self._look_at_ns:
@@ -191,18 +191,19 @@ class WorkerPool:
 
     def _look_after_workers(self, state: TrialState) -> None:
         for worker, handle in enumerate(self._handles):
-            ended = None if worker in self.dead else handle.ended()
-            if ended:
-                self._drain(state)
-                self._bury(state, worker, ended)
+            if worker in self.dead:
                 continue
-            if worker not in self.dead:
-                try:
-                    self._link.send_control(worker, "alive?")
-                except Gone:
-                    self._bury(state, worker, "fell silent")
+            if handle.ended():
+                self._drain(state)  # its last answers may still be there
+                self._bury(state, worker)
+                continue
+            try:
+                self._link.send_control(worker, "alive?")
+            except Gone:
+                self._bury(state, worker)
 
-    def _bury(self, state: TrialState, worker: int, how: str) -> None:
+    def _bury(self, state: TrialState, worker: int) -> None:
+        how = self._handles[worker].ended() or "fell silent"
         self.dead[worker] = f"{self._name(worker)} {how}"
         state.worker_lost(worker, self.dead[worker])
 
