@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mlbench.contracts import wire
 from mlbench.outcomes import Constraint, Trial
 from mlbench.percentiles import percentile as percentile_of
 from mlbench.percentiles import rank
@@ -23,11 +24,15 @@ _MIN_ERROR = 0.01  # of a simulated percentile, relative
 
 @dataclass(frozen=True)
 class Observation:
-    """One trial: its verdicts, its service times, its arrivals and latencies in seconds (n,)."""
+    """One trial: its verdicts, its service times, its arrivals and latencies in seconds (n,).
+
+    Both count from when queries were really sent: the load generator's own lateness, which
+    verdicts count, is no property of the device and must not move an estimate.
+    """
 
     trial: Trial
     log: ServiceLog
-    due_s: Floats
+    sent_s: Floats
     latency_s: Floats
     measured_s: float
     cut_short: bool
@@ -51,11 +56,12 @@ class Observation:
 
 def observe(trial: Trial, completions: Completions, queue: Queue) -> Observation:
     """Keep what the estimates need of a trial."""
+    ok = completions.status == wire.COMPLETED
     return Observation(
         trial=trial,
         log=service_log(completions, queue),
-        due_s=in_seconds(completions.schedule.due_ns),
-        latency_s=completions.latency_s,
+        sent_s=in_seconds(completions.sent_ns[ok] - completions.start_of_trial_ns),
+        latency_s=in_seconds((completions.done_ns - completions.sent_ns)[ok]),
         measured_s=completions.duration_s,
         cut_short=completions.cut_short,
     )
@@ -94,7 +100,7 @@ def misfit(
     values, errors = [], []
     for number, seen in enumerate(observations):
         tails = np.log(
-            simulated_tails(seen.due_s[:, None], service, queue, percentile, seed + number)
+            simulated_tails(seen.sent_s[:, None], service, queue, percentile, seed + number)
         )
         measured = math.log(percentile_of(seen.latency_s, percentile))
         values.append(measured - float(np.mean(tails)))

@@ -260,7 +260,7 @@ class Search:
             capacity_ci95=(known.low, known.high) if known and known.qps else None,
             trials=len(rests_on),
             measured_s=sum(seen.measured_s for seen in rests_on),
-            queries=sum(len(seen.due_s) for seen in rests_on),
+            queries=sum(len(seen.sent_s) for seen in rests_on),
             notes=tuple(notes),
             all_invalid=best is None and self._all_invalid(goal),
         )
