@@ -1,13 +1,13 @@
 """The highest rate at which a simulated queue meets a latency bound, and how well it is known."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mlbench.outcomes import Constraint
 from mlbench.records import ArrivalKind
-from mlbench.search.queueing import Floats, Queue, latencies
+from mlbench.search.queueing import Floats, Levels, Queue, latencies
 from mlbench.search.service import ServiceTimes
 
 _SCAN = np.array([0.9999, 0.99, 0.97, 0.93, 0.88, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.03])
@@ -45,11 +45,12 @@ class Streams:
         self.ranks = service.draw_ranks(rng, length, replicas)
 
     def late_fraction(
-        self, queue: Queue, service: ServiceTimes, qps: Floats, tables: Floats, bound_s: float
+        self, queue: Queue, levels: Levels, qps: Floats, tables: Floats, bound_s: float
     ) -> Floats:
         """Return the fraction of queries later than the bound, float64 (rates, replicas).
 
         `qps`: (rates,). `tables`: (rates, m), the service ratios that each rate is tried with.
+        The levels are the same for all rates, or `by_size` is (batch_size + 1, rates).
         """
         length, replicas = self.arrive.shape
         shape = (length, len(qps), replicas)
@@ -57,7 +58,9 @@ class Streams:
         ratio = np.empty(shape)
         for i, table in enumerate(tables):
             ratio[:, i] = table[self.ranks]
-        late = latencies(queue, service.levels, arrive_s, ratio.reshape(length, -1)) > bound_s
+        if levels.by_size.ndim == 2:
+            levels = replace(levels, by_size=np.repeat(levels.by_size, replicas, axis=1))
+        late = latencies(queue, levels, arrive_s, ratio.reshape(length, -1)) > bound_s
         fraction: Floats = late[length // _WARM_UP :].mean(axis=0).reshape(len(qps), replicas)
         return fraction
 
@@ -68,7 +71,9 @@ def predict_late(
     """Return the expected fraction of queries later than `bound_s` at the rate `qps`."""
     streams = Streams(kind, service, 16384, 64, seed)
     table = service.table(service.ratio)[None, :]
-    return float(streams.late_fraction(queue, service, np.array([qps]), table, bound_s).mean())
+    return float(
+        streams.late_fraction(queue, service.levels, np.array([qps]), table, bound_s).mean()
+    )
 
 
 def predict_capacity(
@@ -126,11 +131,19 @@ class _Solver:
         self.saturated_qps = service.saturated_qps(queue)
         self.table = service.table(service.ratio)
 
-    def _late(self, streams: Streams, load: Floats, tables: Floats | None = None) -> Floats:
+    def _late(
+        self,
+        streams: Streams,
+        load: Floats,
+        tables: Floats | None = None,
+        levels: Levels | None = None,
+    ) -> Floats:
         if tables is None:
             tables = np.broadcast_to(self.table, (len(load), len(self.table)))
         qps = load * self.saturated_qps / (tables.mean(axis=1) / self.table.mean())
-        return streams.late_fraction(self.queue, self.service, qps, tables, self.bound_s)
+        return streams.late_fraction(
+            self.queue, levels or self.service.levels, qps, tables, self.bound_s
+        )
 
     def _excess(self, late: Floats) -> Floats:
         """Log of the late fraction over the allowed one, finite when nothing is late."""
@@ -188,10 +201,21 @@ class _Solver:
         """Return the relative spread of the capacity over resampled service times."""
         drawn = [self.service.table(self.service.resample(rng)) for _ in range(resamples)]
         tables = np.array([self.table, *drawn])
+        levels = self._resample_levels(resamples, rng)
         logit = np.full(len(tables), float(_logit(load)))
         for _ in range(2):
-            excess = self._excess(self._late(streams, _load(logit), tables).mean(axis=1))
+            excess = self._excess(self._late(streams, _load(logit), tables, levels).mean(axis=1))
             logit = logit - np.clip(excess / slope, -1.0, 1.0)
         qps = _load(logit) / tables.mean(axis=1)
         spread = float(np.std(np.log(qps[1:] / qps[0]), ddof=1))
         return spread * (_RUNS_WIDER if self.service.block > 1 else 1.0)
+
+    def _resample_levels(self, resamples: int, rng: np.random.Generator) -> Levels:
+        """The mean of each batch size is known from its own batches only; the first stays."""
+        levels = self.service.levels
+        if self.queue.batch_size == 1:
+            return levels
+        luck = rng.standard_normal((len(levels.by_size), resamples + 1))
+        luck[:, 0] = 0.0
+        moved = levels.by_size[:, None] * np.exp(self.service.level_error[:, None] * luck)
+        return replace(levels, by_size=moved)

@@ -34,8 +34,9 @@ class Levels:
     """Mean service times in seconds.
 
     `by_size`: float64 (batch_size + 1,), the mean of a batch of that size that starts right after
-    another; entry 0 is not used. `idle_factor`: how many times longer a batch takes on a server
-    that was idle before, as cold cores do.
+    another; entry 0 is not used. With batches it may be (batch_size + 1, replicas).
+    `idle_factor`: how many times longer a batch takes on a server that was idle before, as cold
+    cores do.
     """
 
     by_size: Floats
@@ -83,6 +84,7 @@ def _batched(queue: Queue, levels: Levels, arrive_s: Floats, ratio: Floats) -> F
     n, replicas = arrive_s.shape
     size, column = queue.batch_size, np.arange(replicas)
     place = np.arange(size)[:, None]
+    by_size = np.broadcast_to(levels.by_size.reshape(size + 1, -1), (size + 1, replicas))
     padded = np.concatenate([arrive_s, np.full((size, replicas), np.inf)])
     done = np.empty_like(padded)
     free = [np.full(replicas, -np.inf) for _ in range(queue.servers)]
@@ -93,7 +95,7 @@ def _batched(queue: Queue, levels: Levels, arrive_s: Floats, ratio: Floats) -> F
             free[0], window[0], window[-1], queue.batch_timeout_s, np.maximum, np.minimum
         )
         count = (window <= start).sum(axis=0)
-        seconds = levels.by_size[count] * ratio[np.minimum(first, n - 1), column]
+        seconds = by_size[count, column] * ratio[np.minimum(first, n - 1), column]
         if levels.idle_factor != 1.0:
             seconds = np.where(window[0] > free[0], seconds * levels.idle_factor, seconds)
         until = start + seconds

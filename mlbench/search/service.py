@@ -1,7 +1,7 @@
 """Service times as measured, and what is drawn from them to simulate the same device."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,6 +77,7 @@ class ServiceTimes:
     `ratio`, `weight`, `trial`: (m,), each batch's service time over its level, its share (the
     shares add up to 1), and the number of its trial. `block`: how many in a row belong together.
     `scatter`: relative standard deviation between trials beyond what chance explains.
+    `level_error`: (batch_size + 1,) or (1,), the relative standard errors of the levels.
     """
 
     levels: Levels
@@ -85,6 +86,7 @@ class ServiceTimes:
     trial: NDArray[np.int64]
     block: int = 1
     scatter: float = 0.0
+    level_error: Floats = field(default_factory=lambda: np.zeros(1))
 
     @classmethod
     def constant(cls, seconds: float, batch_size: int = 1) -> "ServiceTimes":
@@ -184,7 +186,9 @@ def _combine(logs: Sequence[ServiceLog], queue: Queue) -> ServiceTimes:
     weight = share[trial] / share[trial].sum()
     longest = max(taus)
     block = 1 if longest == 1.0 else int(min(np.ceil(5 * longest), max(len(ratio) // 20, 1)))
-    return ServiceTimes(levels, ratio, weight, trial, block, pooled.scatter)
+    seen = np.bincount(size, minlength=queue.batch_size + 1)[: queue.batch_size + 1]
+    level_error = ratio.std() * np.sqrt(longest / np.maximum(seen, 1))
+    return ServiceTimes(levels, ratio, weight, trial, block, pooled.scatter, level_error)
 
 
 def _fit_levels(
