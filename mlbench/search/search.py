@@ -28,6 +28,7 @@ from mlbench.search.verdict import judge
 
 _BELOW = (0.01, 0.025, 0.04, 0.07, 0.12, 0.2)  # how far below the estimate, try after try
 _CLOSE = 0.041  # a rate met this close below the estimate, relatively, is close enough
+_LEAST = 0.2  # of the longest trial; less measured time is not worth a trial
 _MAX_TRIES = 40
 _MAX_INVALID = 3  # in a row
 _CANDIDATES = 16
@@ -75,14 +76,14 @@ class Search:
         """Return the trial wanted next; None when the search is over."""
         if not self._observations:
             return self._saturated()
-        while self.measured_s < 0.98 * self.plan.budget_s:
+        while self._left_s > _LEAST * min(self.plan.max_trial_s, self.plan.budget_s):
             goals = [goal for goal in self._goals if not goal.closed]
             if not goals:
                 return None
             goal = min(goals, key=self._urgency)
             self._refresh(goal)
             if not self._is_reached(goal):
-                return self._request(goal, len(goals))
+                return self._request(goal)
             goal.closed = True
         return None
 
@@ -129,11 +130,16 @@ class Search:
             limits=Limits(max_backlog_s=2 * seconds),
         )
 
-    def _request(self, goal: _Goal, open_goals: int) -> TrialRequest:
+    @property
+    def _left_s(self) -> float:
+        return self.plan.budget_s - self.measured_s
+
+    def _request(self, goal: _Goal) -> TrialRequest:
+        """Ask for a long trial, but leave a share of the budget to each answer without a rate."""
+        waiting = sum(not other.closed and self._best(other) is None for other in self._goals)
+        share_s = self._left_s / (waiting + 1) if waiting > 1 else self._left_s
         qps = self._rate(goal)
-        left_s = self.plan.budget_s - self.measured_s
-        share_s = left_s / (open_goals + 1) if open_goals > 1 else left_s
-        queries = query_count(qps, max(min(self.plan.max_trial_s, share_s), 0.1))
+        queries = query_count(qps, min(self.plan.max_trial_s, share_s))
         backlog_s = max(5 * goal.target_s, 0.1 * self.plan.max_trial_s)
         return TrialRequest(
             kind=goal.kind,
@@ -294,4 +300,6 @@ class Search:
                 f"the service time's {p:g}th percentile, {known.unloaded_s * 1e3:.3g} ms, "
                 f"is already over {goal.target_s * 1e3:.3g} ms"
             )
+        if known and not known.qps and goal.misses:
+            return f"not even a slow trial met the bound: {self._own(goal)[-1].reasons[-1]}"
         return "no trial met the bound before the budget was spent"
