@@ -12,7 +12,7 @@ from mlbench.search.queueing import Queue
 from mlbench.search.service import NEAR, ServiceTimes, learn
 
 _RESAMPLES = 32
-_T95 = 2.04  # Student's t for that many resamples
+_WIDTH95 = 2.3  # errors; 1.96 if they were known exactly. Calibrated by tools/study_search.py
 _STEADY = 0.03  # estimates that differ by less, relatively, agree
 _MARGIN = 0.05  # relative; a trial this far outside the interval contradicts the model
 
@@ -107,7 +107,7 @@ def _predict(
         wider = replace(constraint, max_latency_s=bound_s * math.exp(off.error - off.mean))
         above = predict_capacity(queue, service, kind, wider, seed=seed, replicas=32)
         error = math.hypot(error, math.log(max(above.qps / found.qps, 1.0)))
-    span = math.exp(_T95 * error)
+    span = math.exp(_WIDTH95 * error)
     return Estimate(
         found.qps, found.qps / span, found.qps * span, True, unloaded_s, _notes(service, off.mean)
     )

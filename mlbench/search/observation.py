@@ -18,7 +18,7 @@ from mlbench.search.stats import Pooled, correlation_time, exceedance_interval, 
 
 _REPLICAS = 32
 _CLIP = 3.0  # standard deviations; a single jam in the queue can make more of one trial
-_SURE = 3.3  # standard deviations of the mean over trials, so that one trial never suffices
+_SURE = 4.0  # standard deviations of the mean over trials, so that one trial never suffices
 _MIN_ERROR = 0.01  # of a simulated percentile, relative
 
 
