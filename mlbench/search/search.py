@@ -114,8 +114,6 @@ class Search:
             found[goal.kind][goal.target_s] = self._answer(goal)
         return found
 
-    # -- trials ------------------------------------------------------------------------------
-
     def _saturated(self) -> TrialRequest:
         """A flood: several times the guess, so that queries always wait and batches are full."""
         guess = self.plan.first_guess_qps
@@ -175,8 +173,6 @@ class Search:
         service = learn([seen.log for seen in self._usable()], self.plan.queue, known.qps)
         dues = [make_schedule(goal.kind, known.qps, queries, seed).due_ns for seed in fresh]
         return fresh[most_typical(dues, service, self.plan.queue, goal.constraint, self.plan.seed)]
-
-    # -- estimates ---------------------------------------------------------------------------
 
     def _usable(self) -> list[Observation]:
         """Trials to learn from: the flood, and all that were valid."""
@@ -244,8 +240,6 @@ class Search:
         if self._is_close(goal) and goal.estimate:
             return 2, -goal.estimate.half_width
         return (0 if self._best(goal) is None else 1), goal.tries
-
-    # -- answers -----------------------------------------------------------------------------
 
     def _answer(self, goal: _Goal) -> Answer:
         self._refresh(goal)
