@@ -24,7 +24,7 @@ def _search(seed: int) -> tuple[float, tuple[float, float], float]:
 
 
 def test_estimates_are_right_and_know_their_error() -> None:
-    """From 10,000 queries: within 1 % in the median, nearly always in the interval, no false pass."""
+    """From 10,000 queries: within 1 % in the median, nearly always in the interval."""
     found = [_search(seed) for seed in range(8)]
     errors = np.array([capacity / TRUE_QPS - 1 for capacity, _, _ in found])
     assert np.median(np.abs(errors)) < 0.01
