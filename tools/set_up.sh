@@ -9,7 +9,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 python=${PYTHON:-}
 for candidate in python3.13 python3.12 python3.11 python3; do
     [ -z "$python" ] && command -v "$candidate" > /dev/null \
-        && "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' && python=$candidate
+        && "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null && python=$candidate
 done
 if [ -z "$python" ]; then
     echo "error: Python 3.11 or newer was not found; install it or name it in PYTHON" >&2

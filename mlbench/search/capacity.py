@@ -102,7 +102,7 @@ def predict_capacity(
     qps = solver.saturated_qps * load
     spread = 0.0
     if resamples:
-        streams = Streams(kind, service, length // 2, 8 * wide, seed + 2)
+        streams = Streams(kind, service, length // 2, 12 * wide, seed + 2)
         spread = solver.bootstrap(streams, load, slope, resamples, np.random.default_rng(seed + 3))
     return Capacity(qps, math.hypot(noise, spread))
 
@@ -207,7 +207,9 @@ class _Solver:
             excess = self._excess(self._late(streams, _load(logit), tables, levels).mean(axis=1))
             logit = logit - np.clip(excess / slope, -1.0, 1.0)
         qps = _load(logit) / tables.mean(axis=1)
-        spread = float(np.std(np.log(qps[1:] / qps[0]), ddof=1))
+        # Half the central 68 %: a resample with one huge service time can make a spread of any size.
+        below, above = np.percentile(np.log(qps[1:] / qps[0]), [15.87, 84.13])
+        spread = float(above - below) / 2
         return spread * (_RUNS_WIDER if self.service.block > 1 else 1.0)
 
     def _resample_levels(self, resamples: int, rng: np.random.Generator) -> Levels:

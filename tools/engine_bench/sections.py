@@ -1,0 +1,162 @@
+"""What is compared: each section yields rows (metric, system, value); higher-level code repeats."""
+
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from engine_bench.ideal import k_server_latency_s
+from engine_bench.ours import (
+    BOUND_S,
+    highest_held,
+    lag_s,
+    null_pool,
+    percentile_s,
+    play,
+    simulated_pool,
+)
+from mlbench.contracts.backend import WorkerSpec
+from mlbench.data.folders import cache_dir
+from mlbench.load.arrivals import make_schedule
+from mlbench.models.lite0 import lite0_path
+from mlbench.pool.coordinator import WorkerPool
+from mlbench.pool.local import LocalLauncher
+
+Row = tuple[str, str, float]
+_HERE = Path(__file__).parent
+
+
+def _script(name: str, *arguments: object) -> dict[str, float]:
+    """Run a script of this folder in a process of its own; return its line of JSON."""
+    command = [sys.executable, str(_HERE / name), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return dict(json.loads(done.stdout.strip().splitlines()[-1]))
+
+
+def rate(repeat: int) -> Iterator[Row]:
+    """Highest Poisson rate that keeps p99 within 10 ms on a null system."""
+    metric = f"highest qps with p99 <= {BOUND_S * 1e3:.0f} ms"
+    for sut, start_qps in (("threaded", 60_000), ("inline", 100_000)):
+
+        def loadgen(qps: float, sut: str = sut) -> float:
+            return _script("loadgen_trial.py", sut, qps, 1.0)["p99_s"]
+
+        yield metric, f"LoadGen, {sut} Python SUT", highest_held(loadgen, start_qps)
+    for batch_size, start_qps in ((1, 150_000), (1024, 400_000)):
+        with null_pool(batch_size) as pool:
+
+            def ours(qps: float, pool: WorkerPool = pool) -> float:
+                return percentile_s(play(pool, qps, 1.0, repeat), 99)
+
+            yield metric, f"mlbench, batch size {batch_size}", highest_held(ours, start_qps)
+
+
+def lag(repeat: int) -> Iterator[Row]:
+    """How late queries are sent: ours as measured; LoadGen's inline latency is an upper bound."""
+    with null_pool(1) as pool:
+        for qps in (1_000, 10_000):
+            completions = play(pool, qps, 4.0, repeat)
+            for p in (50, 99):
+                metric = f"send lag p{p} at {qps:,} qps (us)"
+                yield metric, "mlbench", lag_s(completions, p) * 1e6
+            peer = _script("loadgen_trial.py", "inline", qps, 4.0)
+            for p in (50, 99):
+                metric = f"send lag p{p} at {qps:,} qps (us)"
+                yield metric, "LoadGen (latency of an inline SUT)", peer[f"p{p}_s"] * 1e6
+
+
+def model(repeat: int) -> Iterator[Row]:
+    """The pool against the bare ONNX Runtime loop, EfficientNet-Lite0, same session settings."""
+    for batch in (1, 8):
+        bare = _script("bare.py", "saturated", batch, 1, 4.0)["qps"]
+        yield f"saturated images/s, batch {batch}, one thread", "bare ONNX Runtime loop", bare
+        with _lite0_pool(batch, 1) as pool:
+            ours = _saturated_qps(pool, bare, repeat)
+        yield f"saturated images/s, batch {batch}, one thread", "mlbench", ours
+        yield f"saturated throughput, batch {batch}", "mlbench / bare", ours / bare
+    metric = "unloaded latency p50 at 20 qps (us)"
+    bare_us = _script("bare.py", "paced", 1, 1, 6.0, 20)["service_p50_s"] * 1e6
+    yield metric, "bare session, paced", bare_us
+    with _lite0_pool(1, 1) as pool:
+        completions = pool.run(make_schedule("linear", 20.0, 120, repeat))
+    yield metric, "mlbench", percentile_s(completions, 50) * 1e6
+    added_ns = (completions.done_ns - completions.due_ns) - (
+        completions.done_ns - completions.start_ns
+    )
+    yield "added before service, p50 at 20 qps (us)", "mlbench", float(np.median(added_ns)) / 1e3
+
+
+def _lite0_pool(batch_size: int, threads: int) -> WorkerPool:
+    rng = np.random.default_rng(0)
+    samples = cache_dir() / "bench-engine.npy"
+    if not samples.exists():
+        np.save(samples, rng.random((64, 3, 224, 224), np.float32) * 2 - 1)
+    spec = WorkerSpec(
+        0,
+        "",
+        "onnxruntime",
+        model=str(lite0_path("onnx", "NCHW", cache_dir())),
+        feeds={"input_tensor:0": str(samples)},
+        threads=threads,
+        batch_size=batch_size,
+        sample_count=64,
+    )
+    return WorkerPool([spec], LocalLauncher())
+
+
+def _saturated_qps(pool: WorkerPool, guess_qps: float, seed: int) -> float:
+    completions = pool.run(make_schedule("linear", 3 * guess_qps, round(4 * guess_qps), seed))
+    done_ns = np.sort(completions.done_ns)
+    return (len(done_ns) - 1) / ((done_ns[-1] - done_ns[0]) * 1e-9)
+
+
+def dispatch(repeat: int) -> Iterator[Row]:
+    """Two simulated workers of 2 ms at 700 qps against an ideal two-server queue."""
+    for name, round_robin in (("expected first", False), ("round robin", True)):
+        for options, label in (("2", "2 ms"), ("2,4", "2 and 4 ms")):
+            qps = 700.0 if options == "2" else 525.0
+            with simulated_pool(options, 2, round_robin=round_robin) as pool:
+                completions = play(pool, qps, 10.0, repeat)
+            p99_ms = percentile_s(completions, 99) * 1e3
+            metric = f"p99 of two workers, {label}, at {qps:.0f} qps (ms)"
+            yield metric, f"mlbench, {name}", p99_ms
+            if options == "2" and not round_robin:
+                ideal = k_server_latency_s(completions.schedule.due_ns * 1e-9, 2, 0.002)
+                ideal_ms = float(np.quantile(ideal, 0.99)) * 1e3
+                yield metric, "ideal queue, same arrivals", ideal_ms
+                yield (
+                    "p99 over the ideal queue's, two workers of 2 ms",
+                    "mlbench",
+                    p99_ms / ideal_ms,
+                )
+
+
+def scale(repeat: int) -> Iterator[Row]:
+    """One null worker against eight, and the cost of a query from 10^4 to 10^7 queries."""
+    for workers in (1, 8):
+        with null_pool(1024, workers) as pool:
+
+            def ours(qps: float, pool: WorkerPool = pool) -> float:
+                return percentile_s(play(pool, qps, 1.0, repeat), 99)
+
+            held = highest_held(ours, 300_000)
+        yield "highest qps with p99 <= 10 ms, batch size 1024", f"{workers} null workers", held
+    with null_pool(1024) as pool:
+        for power in (4, 5, 6, 7):
+            completions = pool.run(make_schedule("exponential", 400_000.0, 10**power, repeat))
+            cost_ns = completions.coordinator_busy * completions.duration_s * 1e9 / 10**power
+            yield "coordinator's CPU time for a query (ns)", f"10^{power} queries", cost_ns
+            wrong = 10**power - completions.completed + len(completions.faults)
+            yield "queries lost, failed or counted twice", f"10^{power} queries", float(wrong)
+            del completions
+    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    yield "coordinator's peak memory (MiB)", "after 10^7 queries", peak_mib
+
+
+SECTIONS: dict[str, Callable[[int], Iterator[Row]]] = {
+    section.__name__: section for section in (rate, lag, model, dispatch, scale)
+}
