@@ -207,7 +207,7 @@ class _Solver:
             excess = self._excess(self._late(streams, _load(logit), tables, levels).mean(axis=1))
             logit = logit - np.clip(excess / slope, -1.0, 1.0)
         qps = _load(logit) / tables.mean(axis=1)
-        # Half the central 68 %: a resample with one huge service time can make a spread of any size.
+        # Half the central 68 %: one resample with huge service times could make any spread.
         below, above = np.percentile(np.log(qps[1:] / qps[0]), [15.87, 84.13])
         spread = float(above - below) / 2
         return spread * (_RUNS_WIDER if self.service.block > 1 else 1.0)
