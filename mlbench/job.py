@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 from mlbench.contracts.backend import (
@@ -24,7 +25,8 @@ from mlbench.contracts.registry import find_backend, require_runtime
 from mlbench.data.cache import build_cache
 from mlbench.data.datasets import open_dataset
 from mlbench.data.folders import cache_dir
-from mlbench.data.preprocess import PREPROCESSING, sample_shape
+from mlbench.data.images import ImageList
+from mlbench.data.preprocess import PREPROCESSING, sample_bytes, sample_shape
 from mlbench.data.synthetic import draw_samples
 from mlbench.devices import Place, parse_devices, place_workers
 from mlbench.gpus import gpu_count
@@ -34,17 +36,21 @@ from mlbench.pool.local import inspect_model
 from mlbench.records import Progress
 from mlbench.settings import Settings
 
+_USUAL_COUNT = 500
+
 
 @dataclass(frozen=True)
 class Samples:
-    """What trials draw from: cache files by input name, and the truth where it is known.
+    """The samples: cache files by input name, and the truth where it is known.
 
-    `labels` int64 (count,), or None when accuracy cannot be told. `whole_set` says that these are
-    all images of the dataset. `skipped` lists bad images that were left out.
+    Accuracy runs over all `count` of them; trials draw from the first `resident`, which fit in
+    memory. `labels` int64 (count,), or None when accuracy cannot be told. `whole_set` says that
+    these are all images of the dataset. `skipped` lists bad images that were left out.
     """
 
     feeds: dict[str, str]
     count: int
+    resident: int
     labels: NDArray[np.int64] | None = None
     whole_set: bool = False
     skipped: tuple[str, ...] = ()
@@ -96,7 +102,7 @@ def _worker_spec(
         threads=place.threads,
         batch_size=settings.batch_size,
         batch_timeout_ns=round(settings.batch_timeout_s * 1e9),
-        sample_count=samples.count,
+        sample_count=samples.resident,
         label_offset=settings.label_offset,
     )
 
@@ -136,16 +142,29 @@ def _check_batch(settings: Settings, signature: Signature) -> None:
 
 
 def _samples(settings: Settings, signature: Signature, progress: Progress) -> Samples:
-    if settings.dataset is None or not signature.inputs:
-        return Samples({}, settings.count)
+    if not signature.inputs:
+        return Samples({}, settings.count, settings.count)
+    if settings.dataset is None:
+        raise RequestError(
+            f"the model takes {', '.join(map(str, signature.inputs))}: say what to feed it with "
+            "--dataset synthetic, sample or imagenet"
+        )
     inputs = _chosen_inputs(settings, signature)
     if settings.dataset == "synthetic":
         chosen = Signature(tuple(inputs), signature.outputs)
         feeds = draw_samples(chosen, settings.count, cache_dir())
-        return Samples({name: str(path) for name, path in feeds.items()}, settings.count)
+        files = {name: str(path) for name, path in feeds.items()}
+        return Samples(files, settings.count, settings.count)
     name = _check_image_input(settings, inputs)
     everything = open_dataset(settings.dataset, settings.dataset_path, settings.dataset_list)
+    return _image_samples(settings, name, everything, progress)
+
+
+def _image_samples(
+    settings: Settings, name: str, everything: ImageList, progress: Progress
+) -> Samples:
     images = everything.first(settings.count)
+    resident = _resident(len(images.files), settings, progress)
     built = build_cache(
         images,
         PREPROCESSING[settings.preprocessing],
@@ -153,14 +172,25 @@ def _samples(settings: Settings, signature: Signature, progress: Progress) -> Sa
         cache_dir(),
         progress,
         skip_bad=settings.skip_bad_images,
+        resident=resident,
     )
     return Samples(
         {name: str(built.path)},
         len(built.images.files),
+        min(resident, len(built.images.files)),
         built.images.labels,
         settings.dataset == "imagenet" and len(images.files) == len(everything.files),
         built.skipped,
     )
+
+
+def _resident(count: int, settings: Settings, progress: Progress) -> int:
+    """Return how many images trials draw from: all that fit in memory, else the usual number."""
+    needed = count * sample_bytes(settings.data_format)
+    if count <= _USUAL_COUNT or needed <= psutil.virtual_memory().available:
+        return count
+    progress("streamed", {"count": count, "resident": _USUAL_COUNT})
+    return _USUAL_COUNT
 
 
 def _chosen_inputs(settings: Settings, signature: Signature) -> Sequence[TensorSpec]:

@@ -14,7 +14,7 @@ from mlbench.load.arrivals import make_schedule
 from mlbench.outcomes import Answer, Summary, Trial
 from mlbench.pool.coordinator import WorkerPool
 from mlbench.pool.local import LocalLauncher
-from mlbench.records import Completions, HostAccount, TrialRunner
+from mlbench.records import Completions, HostAccount
 from mlbench.report.accuracy import Accuracy
 from mlbench.search.plan import SearchPlan
 from mlbench.search.queueing import Queue
@@ -59,14 +59,16 @@ def open_pool(job: Job, settings: Settings) -> WorkerPool:
 
 
 def check_accuracy(
-    pool: TrialRunner, samples: Samples, saturated_qps: float, target: float | None
+    pool: WorkerPool, samples: Samples, saturated_qps: float, target: float | None
 ) -> tuple[Summary, Accuracy]:
     """Serve every sample once at about the highest rate, and compare answers with labels.
 
     Raises RunError when a query had no answer, or the model's output is not a class.
     """
     assert samples.labels is not None  # noqa: S101 - the caller skips the stage otherwise
+    pool.sample_count = samples.count
     completions = pool.run(make_schedule("linear", saturated_qps, samples.count, seed=0))
+    pool.sample_count = samples.resident
     _check_complete(completions)
     right = int(np.count_nonzero(completions.prediction == samples.labels))
     needed = None if target is None else 100 * _NEEDED * target

@@ -32,6 +32,11 @@ class Reporter:
             self._preprocess(fields["done"], fields["total"])
         elif event == "embedded_model":
             self.say("model: the embedded default, EfficientNet-Lite0 with its ImageNet weights")
+        elif event == "streamed":
+            self.say(
+                f"{fields['count']:,} images do not fit in memory: accuracy streams them, trials "
+                f"draw from the first {fields['resident']:,}"
+            )
         elif event == "cache_wait":
             self.say(f"waiting for another process that prepares {fields['path']}")
 

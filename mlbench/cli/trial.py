@@ -42,7 +42,7 @@ def trial(quiet: bool, as_json: bool, **options: Any) -> int:
         dead = "; ".join(pool.dead.values())
     judgement = _judge(settings, completions)
     if settings.raw is not None:
-        save_raw(settings.raw, completions, job.samples.count)
+        save_raw(settings.raw, completions, job.samples.resident)
     _print(trial_document(completions, judgement, completions.returned_ns), as_json)
     if dead:
         raise RunError(dead)

@@ -32,6 +32,7 @@ _ANSWER_S = 10.0
 class WorkerPool:
     """Worker processes that play schedules; use as a context manager.
 
+    Queries cycle through the first `sample_count` samples, at first those of the specs.
     `host_account` is called when a trial begins and returns what to call when it ends.
     Raises RequestError when a worker cannot load what it was asked to, RunError when one dies.
     """
@@ -50,6 +51,7 @@ class WorkerPool:
         self._host_account = host_account
         self._link = Link()
         self._specs = [WorkerSpec(**{**vars(s), "endpoint": self._link.endpoint}) for s in specs]
+        self.sample_count = specs[0].sample_count
         self._trial = 0
         self._alarm = Alarm()
         self._look_at_ns = 0
@@ -143,7 +145,7 @@ class WorkerPool:
             now_ns() + _LEAD_NS,
             self._dispatcher(),
             workers=len(self._specs),
-            sample_count=self._specs[0].sample_count,
+            sample_count=self.sample_count,
         )
         cpu_s, begin_ns = time.thread_time(), now_ns()
         with real_time_priority():
