@@ -6,6 +6,7 @@ Schedule ---> TrialState.take_due ---> Link.send_requests ---> worker processes
              Dispatcher  +---- TrialState.received <--- Link.received  (stamped in the worker)
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Self
@@ -25,6 +26,7 @@ _LEAD_NS = 5_000_000
 _LOOK_EVERY_NS = 50_000_000
 _GUARD_NS = 150_000  # this close to a due time nothing else is begun
 _BREATH_S = 20e-6
+_PRIORITY_QPS = 20_000.0
 _READY_S = 300.0
 _ANSWER_S = 10.0
 
@@ -148,7 +150,9 @@ class WorkerPool:
             sample_count=self.sample_count,
         )
         cpu_s, begin_ns = time.thread_time(), now_ns()
-        with real_time_priority():
+        # A coordinator that is always busy would, with priority, starve its own I/O thread.
+        rarely_busy = schedule.offered_qps <= _PRIORITY_QPS
+        with real_time_priority() if rarely_busy else contextlib.nullcontext():
             while not state.finished:
                 self._step(state, limits)
         busy = (time.thread_time() - cpu_s) / max((now_ns() - begin_ns) * 1e-9, 1e-9)
