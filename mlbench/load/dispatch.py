@@ -20,6 +20,9 @@ class Dispatcher(Protocol):
     def assign(self, count: int, now_ns: int) -> list[Share]:
         """Divide `count` queries that are due now; empty when no worker is left."""
 
+    def idle_next(self, now_ns: int) -> int | None:
+        """Return the worker that the next query would go to, if it has nothing to do now."""
+
     def completed(self, worker: int, count: int, done_ns: int, service_ns: float) -> None:
         """Note `count` answers of a worker: the last at `done_ns`, `service_ns` for each query."""
 
@@ -47,16 +50,26 @@ class ExpectedFirst:
             free_ns = {w: max(self._free_ns[w], now_ns) for w in self._alive}
             shares = self._fill(count, free_ns) if count > len(self._alive) else {}
             for _ in range(count - sum(shares.values())):
-                first = min(
-                    self._alive,
-                    key=lambda w: free_ns[w] + (shares.get(w, 0) + 1) * self._service_ns[w],
-                )
+                first = self._first(free_ns, shares)
                 shares[first] = shares.get(first, 0) + 1
         for worker, share in shares.items():
             busy_until_ns = max(self._free_ns[worker], now_ns)
             self._free_ns[worker] = busy_until_ns + share * self._service_ns[worker]
             self._outstanding[worker] += share
         return list(shares.items())
+
+    def _first(self, free_ns: dict[int, float], shares: dict[int, int]) -> int:
+        """Return who would complete one more query first."""
+        return min(
+            self._alive, key=lambda w: free_ns[w] + (shares.get(w, 0) + 1) * self._service_ns[w]
+        )
+
+    def idle_next(self, now_ns: int) -> int | None:
+        """Return the worker that the next query would go to, if it has nothing to do now."""
+        if not self._alive:
+            return None
+        first = self._first({w: max(self._free_ns[w], now_ns) for w in self._alive}, {})
+        return None if self._outstanding[first] else first
 
     def _fill(self, count: int, free_ns: dict[int, float]) -> dict[int, int]:
         """Pour almost all of `count` in so that all workers end at about the same time."""
@@ -90,6 +103,7 @@ class RoundRobin:
     def __init__(self, workers: int) -> None:
         self._alive = list(range(workers))
         self._turn = 0
+        self._outstanding = [0] * workers
 
     def assign(self, count: int, now_ns: int) -> list[Share]:  # noqa: ARG002 - the protocol's
         """Divide `count` queries evenly, going on where the last call ended."""
@@ -99,10 +113,26 @@ class RoundRobin:
         turns = [self._alive[(self._turn + i) % len(self._alive)] for i in range(len(self._alive))]
         self._turn = (self._turn + count) % len(self._alive)
         shares = [(w, each + (i < extra)) for i, w in enumerate(turns)]
+        for worker, share in shares:
+            self._outstanding[worker] += share
         return [(w, n) for w, n in shares if n]
 
-    def completed(self, worker: int, count: int, done_ns: int, service_ns: float) -> None:
-        """Nothing that comes back changes the turns."""
+    def idle_next(self, now_ns: int) -> int | None:  # noqa: ARG002 - the protocol's
+        """Return the worker whose turn is next, if it has nothing to do now."""
+        if not self._alive:
+            return None
+        first = self._alive[self._turn % len(self._alive)]
+        return None if self._outstanding[first] else first
+
+    def completed(
+        self,
+        worker: int,
+        count: int,
+        done_ns: int,  # noqa: ARG002 - the protocol's
+        service_ns: float,  # noqa: ARG002 - the protocol's
+    ) -> None:
+        """Keep count; nothing that comes back changes the turns."""
+        self._outstanding[worker] -= count
 
     def lost(self, worker: int) -> None:
         """Leave a worker out."""

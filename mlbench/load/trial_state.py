@@ -93,6 +93,10 @@ class TrialState:
             self.end_early("no worker is left")
         return sends
 
+    def idle_next(self, now_ns: int) -> int | None:
+        """Return the worker that the next query would go to, if it has nothing to do now."""
+        return self._dispatcher.idle_next(now_ns)
+
     def sent(self, ids: slice, sent_ns: int) -> None:
         """Note that one frame with these queries was handed to the socket."""
         self._sent_ns[ids] = sent_ns

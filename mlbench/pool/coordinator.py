@@ -26,6 +26,8 @@ _LEAD_NS = 5_000_000
 _LOOK_EVERY_NS = 50_000_000
 _GUARD_NS = 150_000  # this close to a due time nothing else is begun
 _BREATH_S = 20e-6
+_WORDS_AHEAD_NS = (600_000, 150_000)
+_ASLEEP_NS = 1_000_000
 _PRIORITY_QPS = 20_000.0
 _READY_S = 300.0
 _ANSWER_S = 10.0
@@ -193,10 +195,29 @@ class WorkerPool:
             time.sleep(_BREATH_S)
             return
         wake_ns = min(due_ns, now_ns() + _LOOK_EVERY_NS)
+        if wake_ns == due_ns and due_ns - now_ns() > _ASLEEP_NS:
+            for ahead_ns in _WORDS_AHEAD_NS:
+                self._listen_until(state, due_ns - ahead_ns)
+                self._wake_the_way(state)
+        self._listen_until(state, wake_ns)
+
+    def _listen_until(self, state: TrialState, wake_ns: int) -> None:
+        """Take in what comes back, but begin nothing close to the end."""
         while (spare_ns := wake_ns - now_ns() - _GUARD_NS) > _GUARD_NS:
             self._link.wait(spare_ns)
             self._drain(state)
         self._alarm.wait_until(wake_ns)
+
+    def _wake_the_way(self, state: TrialState) -> None:
+        """Send a word ahead to the idle worker that is next.
+
+        Three threads pass a query on, and in a virtual machine each takes 100 us to wake from a
+        long sleep: that is the transport's doing, not the device's. Woken before, they take 30 us.
+        """
+        worker = state.idle_next(now_ns())
+        if worker is not None:
+            with contextlib.suppress(Gone):  # the next look after the workers finds out
+                self._link.send_control(worker, "soon")
 
     def _drain(self, state: TrialState) -> None:
         for worker, frame in self._link.received():
