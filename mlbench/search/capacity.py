@@ -98,7 +98,10 @@ def predict_capacity(
     # The fuller the queue, the longer it takes to settle: as 1 / (1 - load)^2.
     length, wide = (4096, 4) if bracket[1] <= _LIGHT else (16384, 1)
     streams = Streams(kind, service, length, wide * replicas, seed + 1)
-    load, slope, noise = solver.refine(streams, bracket)
+    refined = solver.refine(streams, bracket)
+    if refined is None:
+        return Capacity(0.0, 0.0)
+    load, slope, noise = refined
     qps = solver.saturated_qps * load
     spread = 0.0
     if resamples:
@@ -159,8 +162,13 @@ class _Solver:
         best = int(met[0])
         return (_SCAN[best], _SCAN[best - 1] if best else 1 - 1e-6)
 
-    def refine(self, streams: Streams, bracket: tuple[float, float]) -> tuple[float, float, float]:
-        """Return the load, the slope of the excess there, and the simulation's relative error."""
+    def refine(
+        self, streams: Streams, bracket: tuple[float, float]
+    ) -> tuple[float, float, float] | None:
+        """Return the load, the slope of the excess there, and the simulation's relative error.
+
+        None when even an idle device is late more often than allowed.
+        """
         low, high = (float(_logit(load)) for load in bracket)
         under, _ = self._at(streams, low)
         over, late = self._at(streams, high)
@@ -168,6 +176,8 @@ class _Solver:
         while under > 0 and low > -_MAX_LOGIT:
             high, over, low = low, under, low - 0.5
             under, late = self._at(streams, low)
+        if under > 0:
+            return None
         while over <= 0 and high < _MAX_LOGIT:
             low, under, high = high, over, high + 0.5
             over, late = self._at(streams, high)
