@@ -80,8 +80,8 @@ class Answer:
 
     `qps` is the target rate of `trial`, a real trial that met the bound, or UNMET. `capacity_qps`
     is the estimate of the true highest rate, `capacity_ci95` its 95 % interval. `trials`,
-    `measured_s` and `queries` count what this answer rests on. `all_invalid`: there is no verdict,
-    since each trial that was run for it was INVALID.
+    `measured_s` and `queries` count what this answer rests on. `no_verdict`: no valid
+    trial was run for it, so that UNMET says nothing about the device.
     """
 
     kind: ArrivalKind
@@ -94,4 +94,4 @@ class Answer:
     measured_s: float
     queries: int
     notes: tuple[str, ...] = field(default=())
-    all_invalid: bool = False
+    no_verdict: bool = False

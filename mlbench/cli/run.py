@@ -134,4 +134,4 @@ def _estimate(answer: Answer) -> str:
 
 
 def _status(answers: Sequence[Answer], accuracy_missed: bool) -> int:
-    return 1 if accuracy_missed or any(answer.all_invalid for answer in answers) else 0
+    return 1 if accuracy_missed or any(answer.no_verdict for answer in answers) else 0

@@ -29,6 +29,7 @@ from mlbench.search.verdict import judge
 _BELOW = (0.01, 0.025, 0.04, 0.07, 0.12, 0.2)  # how far below the estimate, try after try
 _CLOSE = 0.041  # a rate met this close below the estimate, relatively, is close enough
 _LEAST = 0.2  # of the longest trial; less measured time is not worth a trial
+_UNSURE = 0.1  # the furthest below that an uncertain estimate alone puts a trial
 _MAX_TRIES = 40
 _MAX_INVALID = 3  # in a row
 _CANDIDATES = 16
@@ -118,7 +119,7 @@ class Search:
         """A flood: several times the guess, so that queries always wait and batches are full."""
         guess = self.plan.first_guess_qps
         seconds = min(1.0, self.plan.max_trial_s, 0.1 * self.plan.budget_s)
-        queries = int(np.clip(guess * seconds, 120, 20_000))
+        queries = int(np.clip(guess * seconds, 20, 20_000))
         return TrialRequest(
             kind="linear",
             target_qps=4 * guess,
@@ -157,7 +158,11 @@ class Search:
             return 0.5 * guess_qps
         if not known.qps:
             return max(0.05 * guess_qps, least_qps)  # it seems unmet: see an almost idle device
-        below = _BELOW[min(goal.misses, len(_BELOW) - 1)] if known.modelled else 0.0
+        below = 0.0
+        if known.modelled:
+            # The less is known, the further below a trial must lie to meet the bound for certain.
+            unsure = min(0.5 * known.half_width, _UNSURE)
+            below = max(_BELOW[min(goal.misses, len(_BELOW) - 1)], unsure)
         return max(known.qps * (1 - below), least_qps)
 
     def _fresh_seed(self) -> int:
@@ -249,6 +254,7 @@ class Search:
         ]
         notes = list(known.notes) if known else []
         notes += diagnose(self._usable())
+        no_verdict = best is None and self._has_no_verdict(goal)
         if best is None:
             notes.insert(0, self._why_unmet(goal))
         return Answer(
@@ -256,13 +262,15 @@ class Search:
             target_latency_s=goal.target_s,
             qps=best.request.target_qps if best else UNMET,
             trial=best,
-            capacity_qps=known.qps if known and known.qps else None,
-            capacity_ci95=(known.low, known.high) if known and known.qps else None,
+            capacity_qps=known.qps if known and known.qps and not no_verdict else None,
+            capacity_ci95=(known.low, known.high)
+            if known and known.qps and not no_verdict
+            else None,
             trials=len(rests_on),
             measured_s=sum(seen.measured_s for seen in rests_on),
             queries=sum(len(seen.sent_s) for seen in rests_on),
             notes=tuple(notes),
-            all_invalid=best is None and self._all_invalid(goal),
+            no_verdict=no_verdict,
         )
 
     def _serves(self, seen: Observation, goal: _Goal, number: int) -> bool:
@@ -281,13 +289,15 @@ class Search:
             == (goal.kind, goal.target_s)
         ]
 
-    def _all_invalid(self, goal: _Goal) -> bool:
-        own = self._own(goal)
-        return bool(own) and all(judgement.verdict == "invalid" for judgement in own)
+    def _has_no_verdict(self, goal: _Goal) -> bool:
+        return all(judgement.verdict == "invalid" for judgement in self._own(goal))
 
     def _why_unmet(self, goal: _Goal) -> str:
-        if self._all_invalid(goal):
-            return f"every trial was invalid: {self._own(goal)[-1].reasons[0]}"
+        own = self._own(goal)
+        if not own:
+            return "no trial was run for it: the budget was spent before; raise --budget"
+        if self._has_no_verdict(goal):
+            return f"every trial was invalid: {own[-1].reasons[0]}"
         known, p = goal.estimate, self.plan.percentile
         if known and known.unloaded_s > goal.target_s:
             return (
@@ -295,5 +305,5 @@ class Search:
                 f"is already over {goal.target_s * 1e3:.3g} ms"
             )
         if known and not known.qps and goal.misses:
-            return f"not even a slow trial met the bound: {self._own(goal)[-1].reasons[-1]}"
+            return f"not even a slow trial met the bound: {own[-1].reasons[-1]}"
         return "no trial met the bound before the budget was spent"

@@ -15,6 +15,7 @@ MAX_RATE_ERROR = 0.01
 MAX_STEAL = 0.05
 MAX_OTHER_CPU = 0.25
 MAX_FAULTS_PER_S = 20.0
+MAX_LAG = 0.1  # of the bound
 """Beyond these a trial says more about its host than about the device."""
 
 _BUSY = 0.995  # of the time; less leaves the device room to catch up
@@ -42,17 +43,32 @@ def judge(
         return Judgement("fail", (*words, reason))
     if overload:
         return Judgement("fail" if verdict == "fail" else "undecided", (overload.words, reason))
+    lateness = _lateness(completions, constraint, verdict, reason)
+    return Judgement("invalid", (lateness,)) if lateness else Judgement(verdict, (reason,))
+
+
+def _lateness(
+    completions: Completions, constraint: Constraint, verdict: Verdict, reason: str
+) -> str | None:
+    """Say so when the load generator and not the device decided.
+
+    It did when the latency from the sending gives another verdict. And it may have when queries
+    were late by a good part of the bound: they leave in a burst, which then queues at the device.
+    """
+    p = constraint.percentile
+    lag_s = percentile(in_seconds(completions.sent_ns - completions.due_ns), p)
     without_lag, other = _compare(in_seconds(completions.done_ns - completions.sent_ns), constraint)
     if (verdict == "pass") != (without_lag == "pass"):
-        lag_s = percentile(
-            in_seconds(completions.sent_ns - completions.due_ns), constraint.percentile
+        return (
+            f"the load generator's own lateness decides (its p{p:g} is {_ms(lag_s)}): from the "
+            f"scheduled time {reason}; from the sending {other}"
         )
-        lateness = (
-            f"the load generator's own lateness decides (its p{constraint.percentile:g} is "
-            f"{_ms(lag_s)}): from the scheduled time {reason}; from the sending {other}"
+    if verdict != "pass" and lag_s > MAX_LAG * constraint.max_latency_s:
+        return (
+            f"the load generator was late (p{p:g} {_ms(lag_s)}), and what it sent in bursts queued "
+            f"at the device: {reason}"
         )
-        return Judgement("invalid", (lateness,))
-    return Judgement(verdict, (reason,))
+    return None
 
 
 def _shape(completions: Completions) -> Queue:
