@@ -39,5 +39,8 @@ else
         "EfficientNet-Lite0 and 20 photos (a functional check, not an ImageNet accuracy)" >&2
 fi
 
-"$here/tools/set_up.sh" "$here/.venv" "$extra"
-exec "$here/.venv/bin/mlbench-coordinator" run --profile "$profile" --device "$device" "$@"
+# The CPU and GPU packages of a runtime exclude each other.
+venv=$here/.venv
+[ "$device" = cpu ] || venv=$here/.venv-$runtime-gpu
+"$here/tools/set_up.sh" "$venv" "$extra"
+exec "$venv/bin/mlbench-coordinator" run --profile "$profile" --device "$device" "$@"

@@ -1,5 +1,6 @@
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -96,3 +97,28 @@ def test_channels_last_models_get_channels_last_images(models, photos):
         _prepare(
             model=models["images"], dataset="imagenet", dataset_path=photos, data_format="NHWC"
         )
+
+
+def test_more_images_than_fit_in_memory_are_streamed(models, photos, monkeypatch):
+    """Accuracy runs over all images that were asked for, trials over those that fit in memory."""
+    monkeypatch.setattr("mlbench.job._USUAL_COUNT", 2)
+    memory = SimpleNamespace(available=2 * 3 * 224 * 224 * 4 + 1)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: memory)
+    events = []
+    job = _prepare(
+        lambda event, _: events.append(event),
+        model=models["images"],
+        dataset="imagenet",
+        dataset_path=photos,
+        count=3,
+    )
+    assert (job.samples.count, job.samples.resident) == (3, 2)
+    assert job.specs[0].sample_count == 2
+    assert "streamed" in events
+
+
+def test_a_model_without_a_profile_asks_what_to_feed_it(models):
+    """A model that takes inputs is never run on nothing."""
+    settings = make_settings(TrialSettings, {"qps": 1.0, "model": models["pair"]}, {})
+    with pytest.raises(RequestError, match="--dataset synthetic"):
+        prepare(settings.model_copy(update={"dataset": None}), lambda *_: None)

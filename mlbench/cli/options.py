@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import click
 
 from mlbench.contracts.errors import RequestError
+from mlbench.profiles import PROFILES
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -37,7 +38,7 @@ def _key_values(
 
 
 _SHARED = [
-    click.option("--profile", help="Defaults for a kind of model: resnet50-onnxruntime, ..."),
+    click.option("--profile", help=f"Defaults for a kind of model: {', '.join(PROFILES)}."),
     click.option("--backend", help="onnxruntime (default), tensorflow, torch, null, simulated."),
     click.option(
         "--backend-option",

@@ -44,8 +44,9 @@ def run(quiet: bool, as_json: bool, **options: Any) -> int:
         note = f"this is not a trained model: {job.model_says.get('description', 'no description')}"
         store.add_note(note)
         reporter.warn(note)
-    if not quiet:
-        reporter.say(calibrate().sentence)
+    generator = calibrate().sentence
+    store.add_note(generator)
+    reporter.say(generator)
     with open_pool(job, settings) as pool:
         why = _why_no_accuracy(settings, job.samples.labels is not None)
         if why is None:

@@ -126,3 +126,25 @@ def test_round_robin_goes_on_where_it_ended():
     dispatcher = RoundRobin(3)
     assert _assign(dispatcher, 5, 0) == {0: 2, 1: 2, 2: 1}
     assert _assign(dispatcher, 2, 0) == {2: 1, 0: 1}
+
+
+def test_only_an_idle_worker_is_told_ahead():
+    """The next worker is named while it is idle, and nobody while the next one has work."""
+    dispatcher = ExpectedFirst([2.0 * MS, 3.0 * MS])
+    assert dispatcher.idle_next(0) == 0
+    (first,) = _assign(dispatcher, 1, 0)
+    assert dispatcher.idle_next(0) != first
+    _assign(dispatcher, 1, 0)
+    assert dispatcher.idle_next(0) is None
+    dispatcher.completed(first, 1, 2 * MS, 2.0 * MS)
+    assert dispatcher.idle_next(3 * MS) == first
+
+
+def test_round_robin_tells_ahead_whose_turn_is_next():
+    """Round robin names the worker whose turn it is, as long as that one is idle."""
+    dispatcher = RoundRobin(2)
+    assert dispatcher.idle_next(0) == 0
+    _assign(dispatcher, 2, 0)
+    assert dispatcher.idle_next(0) is None
+    dispatcher.completed(0, 1, MS, 1.0 * MS)
+    assert dispatcher.idle_next(MS) == 0

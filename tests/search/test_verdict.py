@@ -152,3 +152,17 @@ def test_a_disturbed_host_is_invalid(host: dict[str, Any], words: str) -> None:
     judged = judge(replace(_trial(200), host=HostAccount(**host)), TEN_MS)
     assert judged.verdict == "invalid"
     assert words in judged.reasons[0]
+
+
+def test_a_burst_after_lateness_is_not_the_devices_fault() -> None:
+    """A bound missed while queries were sent in late bursts is invalid, not a fail."""
+    completions = _trial(250, "linear", queries=1000)
+    late = slice(400, 460)  # the generator slept: these leave together, and queue one by one
+    sent_ns = completions.sent_ns.copy()
+    sent_ns[late] = sent_ns[460]
+    done_ns = completions.done_ns.copy()
+    for i in range(400, 1000):
+        done_ns[i] = max(sent_ns[i], done_ns[i - 1]) + 2_000_000
+    judged = judge(replace(completions, sent_ns=sent_ns, done_ns=done_ns), TEN_MS)
+    assert judged.verdict == "invalid"
+    assert "bursts" in judged.reasons[0]
