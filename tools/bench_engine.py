@@ -4,7 +4,8 @@
     python tools/bench_engine.py --section lag --section rate
 
 Sections: rate, lag (both beside MLPerf LoadGen: pip install mlcommons-loadgen), model (the pool
-beside a bare ONNX Runtime loop), dispatch, scale. Nothing else should run on the machine.
+beside a bare ONNX Runtime loop), bound (the rate that `run` finds beside the queue model of a bare
+session), dispatch, scale. Nothing else should run on the machine.
 """
 
 import json

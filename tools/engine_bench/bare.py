@@ -1,7 +1,7 @@
 """The bare ONNX Runtime loop, with the session settings of our backend, in a process of its own.
 
-python tools/engine_bench/bare.py saturated|paced BATCH THREADS SECONDS [QPS] prints a line of JSON:
-queries per second and the median service time.
+python tools/engine_bench/bare.py saturated|paced|poisson BATCH THREADS SECONDS [QPS] prints a line
+of JSON: queries per second, the median service time and all service times.
 """
 
 import json
@@ -12,19 +12,27 @@ import numpy as np
 from mlbench.clock import now_ns, set_precise_sleep, sleep_until
 from mlbench.contracts.backend import WorkerSpec
 from mlbench.data.folders import cache_dir
+from mlbench.load.arrivals import make_schedule, query_count
 from mlbench.models.lite0 import lite0_path
+from mlbench.records import ArrivalKind
 from workers.ort import OrtBackend
 
 
 def main() -> None:
     """Measure as the arguments say."""
     mode, batch, threads, seconds = sys.argv[1], *map(float, sys.argv[2:5])
-    qps = float(sys.argv[5]) if mode == "paced" else None
-    print(json.dumps(measure(int(batch), int(threads), seconds, qps)))
+    dues_ns = None
+    if mode != "saturated":
+        qps = float(sys.argv[5])
+        kind: ArrivalKind = "linear" if mode == "paced" else "exponential"
+        dues_ns = make_schedule(kind, qps, query_count(qps, seconds), seed=1).due_ns.tolist()
+    print(json.dumps(measure(int(batch), int(threads), seconds, dues_ns)))
 
 
-def measure(batch: int, threads: int, seconds: float, qps: float | None) -> dict[str, float]:
-    """Call the session in a loop, as fast as it goes or paced at `qps`."""
+def measure(
+    batch: int, threads: int, seconds: float, dues_ns: list[int] | None
+) -> dict[str, object]:
+    """Call the session in a loop, as fast as it goes for `seconds`, or at these due times."""
     set_precise_sleep()
     model = str(lite0_path("onnx", "NCHW", cache_dir()))
     backend = OrtBackend(WorkerSpec(0, "", "onnxruntime", model=model, threads=threads))
@@ -33,11 +41,10 @@ def measure(batch: int, threads: int, seconds: float, qps: float | None) -> dict
     for feed in feeds[:20]:
         backend.predict(feed)
     times_ns: list[int] = []
-    begin_ns = due_ns = now_ns()
-    while now_ns() - begin_ns < seconds * 1e9:
-        if qps is not None:
-            due_ns += round(1e9 / qps)
-            sleep_until(due_ns)
+    begin_ns = now_ns()
+    while len(times_ns) < len(dues_ns) if dues_ns else now_ns() - begin_ns < seconds * 1e9:
+        if dues_ns:
+            sleep_until(begin_ns + dues_ns[len(times_ns)])
         start_ns = now_ns()
         backend.predict(feeds[len(times_ns) % len(feeds)])
         times_ns.append(now_ns() - start_ns)
@@ -45,6 +52,7 @@ def measure(batch: int, threads: int, seconds: float, qps: float | None) -> dict
     return {
         "qps": batch * len(times_ns) / elapsed_s,
         "service_p50_s": float(np.median(times_ns)) * 1e-9,
+        "service_s": [ns * 1e-9 for ns in times_ns],
     }
 
 

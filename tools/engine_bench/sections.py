@@ -1,11 +1,14 @@
 """What is compared: each section yields rows (metric, system, value); higher-level code repeats."""
 
 import json
+import os
 import resource
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,14 +26,19 @@ from mlbench.contracts.backend import WorkerSpec
 from mlbench.data.folders import cache_dir
 from mlbench.load.arrivals import make_schedule
 from mlbench.models.lite0 import lite0_path
+from mlbench.outcomes import Constraint
 from mlbench.pool.coordinator import WorkerPool
 from mlbench.pool.local import LocalLauncher
+from mlbench.report.notation import plain
+from mlbench.search.capacity import predict_capacity
+from mlbench.search.queueing import Queue
+from mlbench.search.service import ServiceTimes
 
 Row = tuple[str, str, float]
 _HERE = Path(__file__).parent
 
 
-def _script(name: str, *arguments: object) -> dict[str, float]:
+def _script(name: str, *arguments: object) -> dict[str, Any]:
     """Run a script of this folder in a process of its own; return its line of JSON."""
     command = [sys.executable, str(_HERE / name), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -135,6 +143,36 @@ def dispatch(repeat: int) -> Iterator[Row]:
                 )
 
 
+def bound(repeat: int) -> Iterator[Row]:
+    """The rate that `run` finds against the queue model of a bare session at that rate.
+
+    The model gets the service times of the same session without a pool, called at Poisson times at
+    that very rate. All cores, default settings.
+    """
+    threads = len(os.sched_getaffinity(0))
+    for bound_s in (0.010, 0.050):
+        answer = _run(bound_s, repeat)
+        bare = _script("bare.py", "poisson", 1, threads, 10.0, answer["qps"])
+        service = ServiceTimes.sampled(np.array(bare["service_s"]), block=10)
+        ideal = predict_capacity(Queue(), service, "exponential", Constraint(99.0, bound_s))
+        metric = f"Poisson qps with p99 <= {bound_s * 1e3:.0f} ms, EfficientNet-Lite0"
+        yield metric, "mlbench, met by a trial", answer["qps"]
+        yield metric, "mlbench, capacity", answer["capacity_qps"]
+        yield metric, "queue model of the bare session", ideal.qps
+        yield f"{metric}: met / model", "mlbench", answer["qps"] / ideal.qps
+
+
+def _run(bound_s: float, seed: int) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder, "results.json")
+        options = f"--arrivals exponential --max-latency {bound_s} --budget 45 --skip-accuracy"
+        command = [sys.executable, "-m", "mlbench", "run", *options.split(), "--quiet"]
+        command += ["--seed", str(seed), "--output", str(output)]
+        subprocess.run(command, capture_output=True, check=True)
+        answers = json.loads(output.read_text())["results"]["exponential"]
+    return dict(answers[plain(bound_s)])
+
+
 def scale(repeat: int) -> Iterator[Row]:
     """One null worker against eight, and the cost of a query from 10^4 to 10^7 queries."""
     for workers in (1, 8):
@@ -158,5 +196,5 @@ def scale(repeat: int) -> Iterator[Row]:
 
 
 SECTIONS: dict[str, Callable[[int], Iterator[Row]]] = {
-    section.__name__: section for section in (rate, lag, model, dispatch, scale)
+    section.__name__: section for section in (rate, lag, model, bound, dispatch, scale)
 }
