@@ -21,6 +21,7 @@ from mlbench.records import ArrivalKind, Completions, Limits
 from mlbench.search.diagnosis import diagnose
 from mlbench.search.estimate import Estimate, estimate
 from mlbench.search.observation import Observation, most_typical, observe
+from mlbench.search.order import in_order
 from mlbench.search.plan import SearchPlan
 from mlbench.search.service import NEAR, learn
 from mlbench.search.stats import summarise
@@ -111,8 +112,15 @@ class Search:
     def answers(self) -> Mapping[ArrivalKind, Mapping[float, Answer]]:
         """Return what is known by now, for each arrival kind and target."""
         found: dict[ArrivalKind, dict[float, Answer]] = {kind: {} for kind in self.plan.kinds}
-        for goal in self._goals:
-            found[goal.kind][goal.target_s] = self._answer(goal)
+        for kind in self.plan.kinds:
+            goals = sorted(
+                (goal for goal in self._goals if goal.kind == kind), key=lambda goal: goal.target_s
+            )
+            for goal in goals:
+                self._refresh(goal)
+            known = in_order([goal.estimate for goal in goals])
+            by_target = {g.target_s: self._answer(g, k) for g, k in zip(goals, known, strict=True)}
+            found[kind] = {target_s: by_target[target_s] for target_s in self.plan.targets_s}
         return found
 
     def _saturated(self) -> TrialRequest:
@@ -135,7 +143,9 @@ class Search:
 
     def _request(self, goal: _Goal) -> TrialRequest:
         """Ask for a long trial, but leave a share of the budget to each answer without a rate."""
-        waiting = sum(not other.closed and self._best(other) is None for other in self._goals)
+        waiting = sum(
+            not other.closed and self._best(other, other.estimate) is None for other in self._goals
+        )
         share_s = self._left_s / (waiting + 1) if waiting > 1 else self._left_s
         qps = self._rate(goal)
         queries = query_count(qps, min(self.plan.max_trial_s, share_s))
@@ -209,9 +219,9 @@ class Search:
                 if verdict != "invalid":
                     goal.misses = 0 if verdict == "pass" else goal.misses + 1
 
-    def _best(self, goal: _Goal) -> Trial | None:
+    def _best(self, goal: _Goal, known: Estimate | None) -> Trial | None:
         """The trial at the highest rate that met the bound and that the estimate allows."""
-        high = goal.estimate.high if goal.estimate else math.inf
+        high = known.high if known else math.inf
         met = [
             trial
             for trial in self.trials
@@ -222,8 +232,8 @@ class Search:
         return max(met, key=lambda trial: trial.request.target_qps, default=None)
 
     def _is_close(self, goal: _Goal) -> bool:
-        best = self._best(goal)
         known = goal.estimate
+        best = self._best(goal, known)
         if best is None or known is None:
             return False
         return best.request.target_qps >= (1 - _CLOSE) * known.qps or not known.modelled
@@ -244,11 +254,10 @@ class Search:
         """Goals that no trial met come first, then those met too low, then the least certain."""
         if self._is_close(goal) and goal.estimate:
             return 2, -goal.estimate.half_width
-        return (0 if self._best(goal) is None else 1), goal.tries
+        return (0 if self._best(goal, goal.estimate) is None else 1), goal.tries
 
-    def _answer(self, goal: _Goal) -> Answer:
-        self._refresh(goal)
-        best, known = self._best(goal), goal.estimate
+    def _answer(self, goal: _Goal, known: Estimate | None) -> Answer:
+        best = self._best(goal, known)
         rests_on = [
             seen for i, seen in enumerate(self._observations) if self._serves(seen, goal, i)
         ]

@@ -1,0 +1,37 @@
+"""Estimates for several bounds belong together: a wider bound cannot lower the rate."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from mlbench.search.estimate import Estimate
+
+
+def in_order(estimates: Sequence[Estimate | None]) -> list[Estimate | None]:
+    """Return the estimates of one arrival kind, given and returned by rising bound, in order.
+
+    Where the rate of a wider bound is below a narrower one's, one of the two is off by chance: the
+    less certain takes the rate and the interval of the other. None and unmet bounds stay as they
+    are.
+    """
+    ordered = list(estimates)
+    for _ in ordered:
+        for i in range(len(ordered) - 1):
+            ordered[i : i + 2] = _pair(ordered[i], ordered[i + 1])
+    return ordered
+
+
+def _pair(
+    narrow: Estimate | None, wide: Estimate | None
+) -> tuple[Estimate | None, Estimate | None]:
+    if narrow is None or wide is None or not narrow.qps or not wide.qps or narrow.qps <= wide.qps:
+        return narrow, wide
+    if narrow.half_width <= wide.half_width:
+        return narrow, _taken(wide, narrow, "narrower")
+    return _taken(narrow, wide, "wider"), wide
+
+
+def _taken(loser: Estimate, winner: Estimate, which: str) -> Estimate:
+    note = f"taken from the {which} bound, which is better known: its own were {loser.qps:.4g} qps"
+    return replace(
+        loser, qps=winner.qps, low=winner.low, high=winner.high, notes=(*loser.notes, note)
+    )

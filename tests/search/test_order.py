@@ -1,0 +1,43 @@
+"""Estimates of several bounds are put in order."""
+
+from mlbench.search.estimate import Estimate
+from mlbench.search.order import in_order
+
+
+def _estimate(qps: float, half_width: float) -> Estimate:
+    return Estimate(qps, qps * (1 - half_width), qps * (1 + half_width), True, 0.001)
+
+
+def _rates(estimates: list[Estimate | None]) -> list[float | None]:
+    return [None if e is None else e.qps for e in estimates]
+
+
+def test_rates_in_order_are_left_alone() -> None:
+    """Estimates that rise with the bound are returned as they are."""
+    estimates = [_estimate(100, 0.1), _estimate(200, 0.3), _estimate(200, 0.01)]
+    assert in_order(estimates) == estimates
+
+
+def test_the_less_certain_of_two_follows_the_other() -> None:
+    """Where a wider bound has the lower rate, the estimate with the wider interval gives way."""
+    assert _rates(in_order([_estimate(300, 0.01), _estimate(200, 0.5)])) == [300, 300]
+    assert _rates(in_order([_estimate(300, 0.5), _estimate(200, 0.01)])) == [200, 200]
+    (_, wide) = in_order([_estimate(300, 0.01), _estimate(200, 0.5)])
+    assert wide is not None
+    assert "narrower bound" in wide.notes[-1]
+
+
+def test_order_holds_over_several_bounds() -> None:
+    """After ordering no estimate lies below that of a narrower bound."""
+    rates = _rates(
+        in_order(
+            [_estimate(300, 0.2), _estimate(200, 0.1), _estimate(250, 0.3), _estimate(90, 0.9)]
+        )
+    )
+    assert rates == sorted(rates, key=float)  # type: ignore[arg-type]  # none is None here
+
+
+def test_unmet_and_unknown_estimates_are_left_alone() -> None:
+    """A bound that nothing meets and one without an estimate neither give nor take a rate."""
+    estimates = [None, Estimate(0.0, 0.0, 0.0, True, 0.02), _estimate(100, 0.1)]
+    assert in_order(estimates) == estimates
