@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
-tools/set_up.sh .venv onnxruntime,sample,dev
+tools/set_up.sh .venv onnxruntime,tensorflow,sample,dev
 export PATH="$PWD/.venv/bin:$PATH"
 ruff check .
 ruff format --check .
