@@ -141,6 +141,11 @@ class Search:
     def _left_s(self) -> float:
         return self.plan.budget_s - self.measured_s
 
+    @property
+    def _fewest(self) -> int:
+        """The fewest queries of a trial that tell the percentile, with some to spare."""
+        return math.ceil(150 / (100 - self.plan.percentile))
+
     def _request(self, goal: _Goal) -> TrialRequest:
         """Ask for a long trial, but leave a share of the budget to each answer without a rate."""
         waiting = sum(
@@ -149,6 +154,8 @@ class Search:
         share_s = self._left_s / (waiting + 1) if waiting > 1 else self._left_s
         qps = self._rate(goal)
         queries = query_count(qps, min(self.plan.max_trial_s, share_s))
+        if self._fewest / qps <= min(self.plan.max_trial_s, self._left_s):
+            queries = max(queries, self._fewest)
         backlog_s = max(5 * goal.target_s, 0.1 * self.plan.max_trial_s)
         return TrialRequest(
             kind=goal.kind,
@@ -162,7 +169,7 @@ class Search:
     def _rate(self, goal: _Goal) -> float:
         known, guess_qps = goal.estimate, self.plan.first_guess_qps
         # Slower than this the longest trial has too few queries for the percentile.
-        least_qps = 150 / (100 - self.plan.percentile) / self.plan.max_trial_s
+        least_qps = self._fewest / self.plan.max_trial_s
         least_qps = min(least_qps, 0.5 * guess_qps)
         if known is None:
             return 0.5 * guess_qps
