@@ -200,11 +200,11 @@ def double_and_bisect(system: System, seed: int, queries: int) -> float:
     return low
 
 
-def study(system: System, seeds: int, queries: int, precision: float) -> str:
+def study(system: System, seeds: range, queries: int, precision: float) -> str:
     """Return one row of the table."""
     truth, begin = true_capacity(system), time.perf_counter()
-    answers = [search(system, seed, queries, truth, precision) for seed in range(seeds)]
-    spent_s = (time.perf_counter() - begin) / seeds
+    answers = [search(system, seed, queries, truth, precision) for seed in seeds]
+    spent_s = (time.perf_counter() - begin) / len(seeds)
     known = [a for a in answers if a.capacity_qps and a.capacity_ci95]
     off = np.array([a.capacity_qps / truth - 1 for a in known if a.capacity_qps])
     ci = np.array([a.capacity_ci95 for a in known])
@@ -212,7 +212,7 @@ def study(system: System, seeds: int, queries: int, precision: float) -> str:
     half = np.median((ci[:, 1] - ci[:, 0]) / 2 / truth)
     met = np.array([a.qps / truth for a in answers if a.qps != UNMET])
     rivals = [
-        np.array([rival(system, seed, queries) / truth - 1 for seed in range(seeds)])
+        np.array([rival(system, seed, queries) / truth - 1 for seed in seeds])
         for rival in (bisect, double_and_bisect)
     ]
     cells = [
@@ -243,17 +243,17 @@ def main() -> None:
     """Print the table, row by row."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=200, help="searches for each system")
+    parser.add_argument("--first-seed", type=int, default=0, help="of consecutive ones")
     parser.add_argument("--queries", type=int, default=10_000, help="queries for each search")
     parser.add_argument("--precision", type=float, default=0.002, help="when a search may end")
     parser.add_argument("--only", default="", help="systems whose name contains this")
     arguments = parser.parse_args()
+    seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
     print(HEADER)
     print("|---|" + "---:|" * (HEADER.count("|") - 2))
     for system in SYSTEMS:
         if arguments.only in system.name:
-            print(
-                study(system, arguments.seeds, arguments.queries, arguments.precision), flush=True
-            )
+            print(study(system, seeds, arguments.queries, arguments.precision), flush=True)
 
 
 if __name__ == "__main__":

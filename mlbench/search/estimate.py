@@ -11,8 +11,8 @@ from mlbench.search.observation import Observation, misfit
 from mlbench.search.queueing import Queue
 from mlbench.search.service import NEAR, ServiceTimes, learn
 
-_RESAMPLES = 32
-_WIDTH95 = 2.3  # errors; 1.96 if they were known exactly. Calibrated by tools/study_search.py
+_RESAMPLES = 48
+_WIDTH95 = 2.05  # errors: Student's t, for what the spread of so many resamples is worth
 _STEADY = 0.03  # estimates that differ by less, relatively, agree
 _MARGIN = 0.05  # relative; a trial this far outside the interval contradicts the model
 

@@ -77,8 +77,8 @@ def simulated_tails(
     """
     n, schedules = due_s.shape
     arrive_s = np.repeat(due_s, _REPLICAS, axis=1)
-    ranks = service.draw_ranks(np.random.default_rng(seed), n, _REPLICAS * schedules)
-    waits = latencies(queue, service.levels, arrive_s, service.table(service.ratio)[ranks])
+    ratio = service.draw(np.random.default_rng(seed), n, _REPLICAS * schedules)
+    waits = latencies(queue, service.levels, arrive_s, ratio)
     place = rank(n, percentile) - 1
     tails: Floats = np.partition(waits, place, axis=0)[place].reshape(schedules, _REPLICAS)
     return tails

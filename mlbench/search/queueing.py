@@ -34,7 +34,7 @@ class Levels:
     """Mean service times in seconds.
 
     `by_size`: float64 (batch_size + 1,), the mean of a batch of that size that starts right after
-    another; entry 0 is not used. With batches it may be (batch_size + 1, replicas).
+    another; entry 0 is not used. It may also be (batch_size + 1, replicas).
     `idle_factor`: how many times longer a batch takes on a server that was idle before, as cold
     cores do.
     """

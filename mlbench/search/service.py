@@ -15,6 +15,7 @@ from mlbench.search.stats import block_indices, correlation_time, pool_estimates
 NEAR = 0.2
 """Trials whose rates differ by less than this, in logarithms, load the device alike."""
 
+_LONGER = 3  # the bootstrap's blocks than those of the simulation
 _MIN_ERROR = 2e-4  # relative; clocks and rounding are no finer
 
 
@@ -113,39 +114,46 @@ class ServiceTimes:
         return float(table[rank] * self.levels.by_size[1] * self.levels.idle_factor)
 
     def table(self, ratio: Floats) -> Floats:
-        """Return (m,) ratios in ascending order, spread by weight; `draw_ranks` points into it."""
+        """Return (m,) ratios in ascending order, spread by weight."""
         order = np.argsort(ratio, kind="stable")
+        if self.weight.min() == self.weight.max():
+            return ratio[order]
         share = np.cumsum(self.weight[order])
         middle = (np.arange(len(ratio)) + 0.5) / len(ratio)
         return ratio[order][np.minimum(np.searchsorted(share, middle), len(ratio) - 1)]
 
-    def draw_ranks(self, rng: np.random.Generator, n: int, replicas: int) -> NDArray[np.int64]:
-        """Draw (n, replicas) positions in `table`, in blocks that run on as they were measured."""
-        order = np.argsort(self.ratio, kind="stable")
-        rank = np.empty(len(order), dtype=np.int64)
-        share = np.cumsum(self.weight[order])
-        middle = share - self.weight[order] / 2
-        rank[order] = np.minimum((middle * len(order)).astype(np.int64), len(order) - 1)
-        shape = (-(-n // self.block), replicas)
-        if self.weight.min() == self.weight.max():
-            starts = rng.integers(0, len(order), shape)
-        else:
-            starts = np.searchsorted(np.cumsum(self.weight), rng.random(shape) * (1 - 1e-12))
-        if self.block == 1:
-            return rank[starts]
-        run = np.arange(self.block)[None, :, None]
-        index = (starts[:, None, :] + run).reshape(-1, replicas)[:n] % len(order)
-        ranks: NDArray[np.int64] = rank[index]
-        return ranks
+    def draw(self, rng: np.random.Generator, n: int, replicas: int) -> Floats:
+        """Draw (n, replicas) ratios, one by one or in blocks that run on as they were measured.
 
-    def resample(self, rng: np.random.Generator) -> Floats:
-        """Return a block bootstrap of the ratios, trial by trial, with the trials' scatter."""
+        The same generator gives equal ranks to resamples without blocks, equal places otherwise.
+        """
+        m = len(self.ratio)
+        if self.block == 1:
+            return self.table(self.ratio)[rng.integers(0, m, (n, replicas))]
+        shape = (-(-n // self.block), replicas)
+        starts = np.searchsorted(np.cumsum(self.weight), rng.random(shape) * (1 - 1e-12))
+        run = np.arange(self.block)[None, :, None]
+        index = (starts[:, None, :] + run).reshape(-1, replicas)[:n] % m
+        ratios: Floats = self.ratio[index]
+        return ratios
+
+    def resample(self, rng: np.random.Generator) -> "ServiceTimes":
+        """Return a block bootstrap, trial by trial, with the trials' scatter and moved levels.
+
+        Its blocks are longer than those that are drawn from it, so that the error of the
+        autocorrelation shows as well.
+        """
         drawn = np.empty_like(self.ratio)
         for number in np.unique(self.trial):
             own = np.flatnonzero(self.trial == number)
-            picked = own[block_indices(len(own), min(self.block, len(own)), rng)]
+            block = 1 if self.block == 1 else min(_LONGER * self.block, max(len(own) // 4, 1))
+            picked = own[block_indices(len(own), block, rng)]
             drawn[own] = self.ratio[picked] * np.exp(self.scatter * rng.standard_normal())
-        return drawn
+        if len(self.levels.by_size) == 2:  # without batches the level is the mean of the ratios
+            return replace(self, ratio=drawn)
+        luck = rng.standard_normal(len(self.levels.by_size))
+        by_size = self.levels.by_size * np.exp(self.level_error * luck)
+        return replace(self, ratio=drawn, levels=replace(self.levels, by_size=by_size))
 
 
 def learn(logs: Sequence[ServiceLog], queue: Queue, qps: float) -> ServiceTimes:

@@ -127,14 +127,20 @@ def pool_estimates(values: Floats, errors: Floats) -> Pooled:
     """Average estimates (n,) with known errors (n,) that may differ beyond them.
 
     The scatter between them is DerSimonian and Laird's (Controlled Clinical Trials 7 (1986), 177),
-    and 0 unless their chi squared is more than 2 standard deviations over what chance gives.
+    and 0 unless their chi squared is more than 3 standard deviations over what chance gives.
     """
     weights = 1 / np.maximum(errors, 1e-12) ** 2
     mean = float(weights @ values / weights.sum())
     free = len(values) - 1
     excess = float(weights @ (values - mean) ** 2) - free
     spread = float(weights.sum() - (weights @ weights) / weights.sum())
-    scatter2 = excess / spread if free and excess > 2 * math.sqrt(2 * free) else 0.0
+    scatter2 = excess / spread if free and _chi2_deviations(excess + free, free) > 3 else 0.0
     weights = 1 / (np.maximum(errors, 1e-12) ** 2 + scatter2)
     mean = float(weights @ values / weights.sum())
     return Pooled(mean, float(weights.sum()) ** -0.5, math.sqrt(scatter2))
+
+
+def _chi2_deviations(chi2: float, free: int) -> float:
+    """Return chi squared as a standard normal (Wilson and Hilferty, PNAS 17 (1931), 684)."""
+    spread = 2 / (9 * free)
+    return (math.cbrt(chi2 / free) - (1 - spread)) / math.sqrt(spread)
