@@ -51,7 +51,8 @@ class WorkerAccount:
 class HostAccount:
     """What else the host did during a trial, each as a fraction of all its cores' time.
 
-    `notes` are findings in words that make the trial untrustworthy, such as GPU throttling.
+    `notes` are findings in words that make the trial untrustworthy, such as GPU throttling; `gpus`
+    is the state of each GPU in use when the trial ended, in words.
     """
 
     steal_fraction: float = 0.0
@@ -59,6 +60,7 @@ class HostAccount:
     major_faults: int = 0
     throttled: int = 0
     notes: tuple[str, ...] = ()
+    gpus: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,13 @@ class GpuReading:
     temperature_c: int
     clock_mhz: int
     throttle_reasons: int
+    memory_used_bytes: int = 0
+
+    @property
+    def state(self) -> str:
+        """Temperature, clock and memory in words."""
+        used_gib = self.memory_used_bytes / 2**30
+        return f"{self.temperature_c} C, {self.clock_mhz} MHz, {used_gib:.1f} GiB used"
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,7 @@ def account(before: HostReading, after: HostReading) -> HostAccount:
         major_faults=sum(now.major_faults - then.major_faults for then, now in pairs),
         throttled=after.quota_throttles - before.quota_throttles,
         notes=(*_heat_notes(heat), *_gpu_notes(before.gpus, after.gpus)),
+        gpus=tuple(f"GPU {gpu.index}: {gpu.state}" for gpu in after.gpus),
     )
 
 
@@ -97,8 +105,7 @@ def _gpu_notes(before: Iterable[GpuReading], after: Iterable[GpuReading]) -> lis
         reasons = then.throttle_reasons | now.throttle_reasons
         words = [text for bit, text in _THROTTLES.items() if reasons & bit]
         if words:
-            state = f"{now.temperature_c} C, {now.clock_mhz} MHz"
-            notes.append(f"GPU {now.index} was throttled: {', '.join(words)} ({state})")
+            notes.append(f"GPU {now.index} was throttled: {', '.join(words)} ({now.state})")
     return notes
 
 
@@ -215,6 +222,7 @@ def _read_gpu(index: int) -> GpuReading | None:
             temperature_c=nvml.nvmlDeviceGetTemperature(gpu, nvml.NVML_TEMPERATURE_GPU),
             clock_mhz=nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_SM),
             throttle_reasons=nvml.nvmlDeviceGetCurrentClocksThrottleReasons(gpu),
+            memory_used_bytes=nvml.nvmlDeviceGetMemoryInfo(gpu).used,
         )
     except nvml.NVMLError:
         return None

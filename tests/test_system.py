@@ -72,7 +72,9 @@ def test_a_throttled_gpu_is_told_with_its_state():
     hot = GpuReading(index=1, temperature_c=91, clock_mhz=600, throttle_reasons=0x20)
     cool = replace(hot, throttle_reasons=0x04)
     notes = account(replace(BEFORE, gpus=(hot,)), replace(BEFORE, gpus=(cool,))).notes
-    assert notes == ("GPU 1 was throttled: software thermal slowdown (91 C, 600 MHz)",)
+    assert notes == (
+        "GPU 1 was throttled: software thermal slowdown (91 C, 600 MHz, 0.0 GiB used)",
+    )
     assert account(replace(BEFORE, gpus=(cool,)), replace(BEFORE, gpus=(cool,))).notes == ()
 
 
@@ -126,7 +128,7 @@ class FakeNvml(SimpleNamespace):
             nvmlSystemGetDriverVersion=lambda: "570.1",
             nvmlDeviceGetCount=lambda: 1,
             nvmlDeviceGetName=lambda _gpu: "Fake GPU",
-            nvmlDeviceGetMemoryInfo=lambda _gpu: SimpleNamespace(total=1 << 30),
+            nvmlDeviceGetMemoryInfo=lambda _gpu: SimpleNamespace(total=1 << 30, used=1 << 29),
         )
 
 

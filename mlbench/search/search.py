@@ -101,6 +101,7 @@ class Search:
                 for target_s in self.plan.targets_s
             },
             offered_qps=completions.schedule.offered_qps,
+            notes=completions.host.gpus,
         )
         first = not self._observations
         self._observations.append(observe(trial, completions, self.plan.queue))
