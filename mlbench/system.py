@@ -41,7 +41,7 @@ class GpuReading:
     temperature_c: int
     clock_mhz: int
     throttle_reasons: int
-    memory_used_bytes: int = 0
+    memory_used_bytes: int
 
     @property
     def state(self) -> str:

@@ -69,7 +69,9 @@ def test_throttling_by_quota_is_counted_and_by_heat_is_told():
 
 def test_a_throttled_gpu_is_told_with_its_state():
     """A thermal slowdown at either reading becomes a note; the power cap alone does not."""
-    hot = GpuReading(index=1, temperature_c=91, clock_mhz=600, throttle_reasons=0x20)
+    hot = GpuReading(
+        index=1, temperature_c=91, clock_mhz=600, throttle_reasons=0x20, memory_used_bytes=0
+    )
     cool = replace(hot, throttle_reasons=0x04)
     notes = account(replace(BEFORE, gpus=(hot,)), replace(BEFORE, gpus=(cool,))).notes
     assert notes == (
@@ -140,7 +142,7 @@ def test_gpus_are_numbered_as_cuda_does(monkeypatch, visible, temperature):
     if visible:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     (gpu,) = system.read_host([], gpus=[1]).gpus
-    assert gpu == GpuReading(1, temperature, 1500, 0)
+    assert gpu == GpuReading(1, temperature, 1500, 0, 1 << 29)
 
 
 def test_gpus_are_described(monkeypatch):
