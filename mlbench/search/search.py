@@ -128,7 +128,8 @@ class Search:
         """A flood: several times the guess, so that queries always wait and batches are full."""
         guess = self.plan.first_guess_qps
         seconds = min(1.0, self.plan.max_trial_s, 0.1 * self.plan.budget_s)
-        queries = int(np.clip(guess * seconds, 20, 20_000))
+        fewest = int(np.clip(0.1 * self.plan.budget_s * guess, 20, 120))
+        queries = int(np.clip(guess * seconds, fewest, 20_000))
         return TrialRequest(
             kind="linear",
             target_qps=4 * guess,

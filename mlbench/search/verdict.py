@@ -108,7 +108,9 @@ def _invalidities(completions: Completions, constraint: Constraint) -> list[str]
         completions.cut_short and completions.completed
     ):
         need = int(np.ceil(100 / (100 - p) - 1e-9))
-        doubts.append(f"too few queries: {completions.completed:,}, but p{p:g} needs {need:,}")
+        doubts.append(
+            f"too few queries: {completions.completed:,}, but p{p:g} needs {need:,}; measure longer"
+        )
     error = _rate_error(completions)
     if abs(error) > MAX_RATE_ERROR:
         doubts.append(
