@@ -18,6 +18,7 @@ _WIDTH = 0.05  # of the last bracket, in logits
 _LIGHT = 0.8  # load
 _ROUNDS, _GRID = 3, 12  # of narrowing a bracket to a cell of a grid
 _FLOOR = 0.01  # of the allowed late fraction, added to keep logarithms finite
+_FINEST = 5e-4  # relative error; clocks, rounding and the formula's lattice allow no less
 _MORE = 3  # times the replicas for the last, small step than for the way there
 _WARM_UP = 8  # the first of so many parts of each stream is left out: servers start idle
 
@@ -112,7 +113,7 @@ def predict_capacity(
     if resamples:
         streams = Streams(kind, length // 2, 12 * wide, seed + 2)
         spread = solver.bootstrap(streams, load, slope, drawn)
-    return Capacity(solver.saturated_qps * load, math.hypot(noise, spread))
+    return Capacity(solver.saturated_qps * load, math.hypot(_FINEST, noise, spread))
 
 
 def _calculated(drawn: Sequence[ServiceTimes], constraint: Constraint) -> Capacity:
@@ -135,13 +136,13 @@ def _calculated(drawn: Sequence[ServiceTimes], constraint: Constraint) -> Capaci
     logit = float(np.clip(logits[0] - excess[ends[0]] / slope, logits[1], logits[0]))
     qps = float(_load(logit)) * saturated_qps[0]
     if len(drawn) == 1:
-        return Capacity(qps, 0.0)
+        return Capacity(qps, _FINEST)
     queue = PoissonQueue(tables[1:], bound_s, drawn[0].levels.idle_factor)
     moved = np.full(len(drawn) - 1, logit)
     for _ in range(2):
         late = queue.late_fraction(_load(moved) * saturated_qps[1:])
         moved = _step(moved, _excess(late, allowed), slope)
-    return Capacity(qps, _spread(_load(moved) * saturated_qps[1:]))
+    return Capacity(qps, math.hypot(_FINEST, _spread(_load(moved) * saturated_qps[1:])))
 
 
 def _logit(load: Floats | float) -> Floats:
@@ -164,9 +165,11 @@ def _step(logit: Floats, excess: Floats, slope: float) -> Floats:
 
 
 def _spread(qps: Floats) -> float:
-    """Half the central 68 %: one resample with huge service times could make any deviation."""
-    below, above = np.percentile(np.log(qps), [15.87, 84.13])
-    return float(above - below) / 2
+    """Standard deviation of log rates; none counts as more than 3 from the middle of them."""
+    logs = np.log(qps)
+    below, middle, above = np.percentile(logs, [15.87, 50, 84.13])
+    reach = 1.5 * (above - below)
+    return float(np.clip(logs, middle - reach, middle + reach).std())
 
 
 class _Solver:

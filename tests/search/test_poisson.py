@@ -19,7 +19,7 @@ def test_memoryless_service_has_its_exact_late_fraction(bound_s: float) -> None:
     quantiles = -np.log1p(-(np.arange(50_000) + 0.5) / 50_000) * 0.002
     qps = np.array([100.0, 500 - math.log(100) / bound_s])
     late = PoissonQueue(quantiles[None, :], bound_s).late_fraction(qps)
-    assert late == pytest.approx(np.exp(-(500 - qps) * bound_s), rel=1e-3, abs=1e-5)
+    assert late == pytest.approx(np.exp(-(500 - qps) * bound_s), rel=4e-3, abs=1e-5)
 
 
 def test_idle_slowdown_agrees_with_a_simulation() -> None:
