@@ -134,7 +134,7 @@ def _calculated(drawn: Sequence[ServiceTimes], constraint: Constraint) -> Capaci
         loads = _load(np.linspace(logits[0], logits[1], _GRID))
     slope = float(np.diff(excess[ends])[0] / np.diff(logits)[0])
     logit = float(np.clip(logits[0] - excess[ends[0]] / slope, logits[1], logits[0]))
-    qps = float(_load(logit)) * saturated_qps[0]
+    qps = float(_load(logit) * saturated_qps[0])
     if len(drawn) == 1:
         return Capacity(qps, _FINEST)
     queue = PoissonQueue(tables[1:], bound_s, drawn[0].levels.idle_factor)

@@ -25,7 +25,7 @@ def _drift(observations: Sequence[Observation]) -> str | None:
     """Slope of the service time within trials, by regression on block means."""
     slopes, errors = [], []
     for seen in observations:
-        means = block_means(np.log(seen.log.seconds), _BLOCKS)
+        means = block_means(np.log(np.maximum(seen.log.seconds, 1e-9)), _BLOCKS)
         time_s = block_means(seen.log.done_s, _BLOCKS)
         x = time_s - time_s.mean()
         slope = float(x @ means / (x @ x))
