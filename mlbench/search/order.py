@@ -10,8 +10,8 @@ def in_order(estimates: Sequence[Estimate | None]) -> list[Estimate | None]:
     """Return the estimates of one arrival kind, given and returned by rising bound, in order.
 
     Where the rate of a wider bound is below a narrower one's, one of the two is off by chance: the
-    less certain takes the rate and the interval of the other. None and unmet bounds stay as they
-    are.
+    less certain takes the rate and the interval of the other. Where only the ends of the intervals
+    are out of order, they are cut to what both allow. None and unmet bounds stay as they are.
     """
     ordered = list(estimates)
     for _ in ordered:
@@ -23,8 +23,12 @@ def in_order(estimates: Sequence[Estimate | None]) -> list[Estimate | None]:
 def _pair(
     narrow: Estimate | None, wide: Estimate | None
 ) -> tuple[Estimate | None, Estimate | None]:
-    if narrow is None or wide is None or not narrow.qps or not wide.qps or narrow.qps <= wide.qps:
+    if narrow is None or wide is None or not narrow.qps or not wide.qps:
         return narrow, wide
+    if narrow.qps <= wide.qps:
+        # The same holds for the ends of the intervals.
+        high, low = min(narrow.high, wide.high), max(narrow.low, wide.low)
+        return replace(narrow, high=high), replace(wide, low=low)
     if narrow.half_width <= wide.half_width:
         return narrow, _taken(wide, narrow, "narrower")
     return _taken(narrow, wide, "wider"), wide

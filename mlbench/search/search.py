@@ -79,6 +79,7 @@ class Search:
         if not self._observations:
             return self._saturated()
         while self._left_s > _LEAST * min(self.plan.max_trial_s, self.plan.budget_s):
+            self._reopen()
             goals = [goal for goal in self._goals if not goal.closed]
             if not goals:
                 return None
@@ -88,6 +89,13 @@ class Search:
                 return self._request(goal)
             goal.closed = True
         return None
+
+    def _reopen(self) -> None:
+        """Look again at bounds that seemed unmet: a later trial may have shown otherwise."""
+        for goal in self._goals:
+            if goal.closed and goal.estimate and not goal.estimate.qps:
+                self._refresh(goal)
+                goal.closed = self._is_reached(goal)
 
     def record(self, request: TrialRequest, completions: Completions) -> Trial:
         """Take in a finished trial; returns it with its verdict for every target."""

@@ -13,9 +13,19 @@ def _rates(estimates: list[Estimate | None]) -> list[float | None]:
 
 
 def test_rates_in_order_are_left_alone() -> None:
-    """Estimates that rise with the bound are returned as they are."""
-    estimates = [_estimate(100, 0.1), _estimate(200, 0.3), _estimate(200, 0.01)]
+    """Estimates and intervals that rise with the bound are returned as they are."""
+    estimates = [_estimate(100, 0.1), _estimate(200, 0.1), _estimate(300, 0.1)]
     assert in_order(estimates) == estimates
+
+
+def test_intervals_are_cut_to_what_both_bounds_allow() -> None:
+    """A narrower bound's rate is no higher than a wider one's can be, and the other way round."""
+    narrow, wide = in_order([_estimate(200, 0.3), _estimate(210, 0.1)])
+    assert narrow is not None
+    assert wide is not None
+    assert (narrow.qps, wide.qps) == (200, 210)
+    assert narrow.high == wide.high == _estimate(210, 0.1).high
+    assert narrow.low < wide.low
 
 
 def test_the_less_certain_of_two_follows_the_other() -> None:
