@@ -1,7 +1,6 @@
 """The worker's end of the wire, and its rule for leaving by itself."""
 
 import os
-import select
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +9,7 @@ from zmq.utils.monitor import recv_monitor_message
 
 from mlbench.clock import now_ns
 from mlbench.contracts import wire
+from mlbench.contracts.waiting import readable, wait_readable
 from mlbench.contracts.wire import HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS
 
 _SILENCE_NS = 5_000_000_000
@@ -35,24 +35,18 @@ class Connection:
             zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED
         )
         self.socket.connect(endpoint)
-        self._fd = int(self.socket.getsockopt(zmq.FD))
         self._parent = os.getppid()
         self._down_since_ns: int | None = None
         self._look_at_ns = 0
 
     def received(self) -> Iterator[wire.Frame]:
         """Yield every frame that has arrived, without blocking."""
-        while self._readable():
+        while readable(self.socket):
             yield wire.unpack(self.socket.recv(zmq.NOBLOCK))
 
     def wait(self, timeout_ns: int) -> None:
-        """Block until something arrives or the time is over; precise to microseconds."""
-        # The descriptor only signals changes: what is there already must be looked for first.
-        if not self._readable():
-            select.select([self._fd], [], [], max(0, timeout_ns) * 1e-9)
-
-    def _readable(self) -> bool:
-        return bool(int(self.socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
+        """Block until something arrives or the time is over."""
+        wait_readable(self.socket, timeout_ns)
 
     def send_control(self, type_: str, **fields: Any) -> None:
         """Send a control message to the coordinator."""

@@ -1,6 +1,5 @@
 """The coordinator's end of the wire: one ROUTER socket for all workers."""
 
-import select
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from mlbench.clock import now_ns
 from mlbench.contracts import wire
+from mlbench.contracts.waiting import readable, wait_readable
 
 
 class Gone(Exception):  # noqa: N818 - an event of the connection, always caught by the pool
@@ -36,7 +36,6 @@ class Link:
         self._socket.heartbeat_ivl = wire.HEARTBEAT_MS
         self._socket.heartbeat_timeout = wire.HEARTBEAT_TIMEOUT_MS
         self._socket.bind(self.endpoint)
-        self._fd = int(self._socket.getsockopt(zmq.FD))
         self._names: dict[int, bytes] = {}
 
     def send_requests(self, worker: int, trial: int, requests: NDArray[np.void]) -> int:
@@ -63,18 +62,13 @@ class Link:
 
     def received(self) -> Iterator[tuple[int, wire.Frame]]:
         """Yield (worker, frame) for everything that has arrived, without blocking."""
-        while self._readable():
+        while readable(self._socket):
             name = self._socket.recv(zmq.NOBLOCK)
             yield int(name), wire.unpack(self._socket.recv(zmq.NOBLOCK))
 
     def wait(self, timeout_ns: int) -> None:
-        """Block until something arrives or the time is over; precise to microseconds."""
-        # The descriptor only signals changes: what is there already must be looked for first.
-        if not self._readable():
-            select.select([self._fd], [], [], max(0, timeout_ns) * 1e-9)
-
-    def _readable(self) -> bool:
-        return bool(int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN)
+        """Block until something arrives or the time is over."""
+        wait_readable(self._socket, timeout_ns)
 
     def close(self) -> None:
         """Close the socket after what is under way, and remove its folder."""
