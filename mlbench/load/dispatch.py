@@ -3,7 +3,7 @@
 A query is bound to a worker when it is due, not before: to the one expected to complete it first.
 What is expected of a worker follows from its outstanding queries and its measured service time; a
 count alone would not tell a query that has just started from one that is about to end, and loses
-up to one service time at the tail.
+up to one service time at the tail. A worker that takes longer than expected is not taken for idle.
 """
 
 from typing import Protocol
@@ -11,7 +11,7 @@ from typing import Protocol
 Share = tuple[int, int]
 """(worker, how many of the due queries it gets)."""
 
-_SERVICE_MEMORY = 0.1  # weight of the newest service time in a worker's running mean
+_SERVICE_MEMORY = 0.02  # weight of the newest query in a worker's running mean of service times
 
 
 class Dispatcher(Protocol):
@@ -47,28 +47,41 @@ class ExpectedFirst:
         if len(self._alive) == 1:
             shares = {self._alive[0]: count}
         else:
-            free_ns = {w: max(self._free_ns[w], now_ns) for w in self._alive}
+            free_ns = self._expected_free_ns(now_ns)
             shares = self._fill(count, free_ns) if count > len(self._alive) else {}
             for _ in range(count - sum(shares.values())):
                 first = self._first(free_ns, shares)
                 shares[first] = shares.get(first, 0) + 1
+        free_ns = self._expected_free_ns(now_ns)
         for worker, share in shares.items():
-            busy_until_ns = max(self._free_ns[worker], now_ns)
-            self._free_ns[worker] = busy_until_ns + share * self._service_ns[worker]
+            self._free_ns[worker] = free_ns[worker] + share * self._service_ns[worker]
             self._outstanding[worker] += share
         return list(shares.items())
 
+    def _expected_free_ns(self, now_ns: int) -> dict[int, float]:
+        """Return when each worker should be free: one that is overdue has all but one to do yet."""
+        return {
+            w: max(
+                self._free_ns[w], now_ns + max(self._outstanding[w] - 1, 0) * self._service_ns[w]
+            )
+            for w in self._alive
+        }
+
     def _first(self, free_ns: dict[int, float], shares: dict[int, int]) -> int:
-        """Return who would complete one more query first."""
-        return min(
-            self._alive, key=lambda w: free_ns[w] + (shares.get(w, 0) + 1) * self._service_ns[w]
-        )
+        """Return who would complete one more query first; of equals, who has least to do."""
+
+        def expected(worker: int) -> tuple[float, int]:
+            more = shares.get(worker, 0)
+            end_ns = free_ns[worker] + (more + 1) * self._service_ns[worker]
+            return end_ns, self._outstanding[worker] + more
+
+        return min(self._alive, key=expected)
 
     def idle_next(self, now_ns: int) -> int | None:
         """Return the worker that the next query would go to, if it has nothing to do now."""
         if not self._alive:
             return None
-        first = self._first({w: max(self._free_ns[w], now_ns) for w in self._alive}, {})
+        first = self._first(self._expected_free_ns(now_ns), {})
         return None if self._outstanding[first] else first
 
     def _fill(self, count: int, free_ns: dict[int, float]) -> dict[int, int]:
@@ -87,7 +100,8 @@ class ExpectedFirst:
 
     def completed(self, worker: int, count: int, done_ns: int, service_ns: float) -> None:
         """Correct what is expected of the worker by what it did."""
-        self._service_ns[worker] += _SERVICE_MEMORY * (service_ns - self._service_ns[worker])
+        weight = 1 - (1 - _SERVICE_MEMORY) ** count
+        self._service_ns[worker] += weight * (service_ns - self._service_ns[worker])
         self._outstanding[worker] -= count
         self._free_ns[worker] = done_ns + self._outstanding[worker] * self._service_ns[worker]
 

@@ -91,8 +91,27 @@ def test_a_worker_behind_its_expected_time_gets_less():
     dispatcher = ExpectedFirst([10.0 * MS, 10.0 * MS])
     dispatcher.assign(2, 0)
     dispatcher.assign(2, 0)
+    dispatcher.completed(1, 1, 44 * MS, 10.0 * MS)
     dispatcher.completed(0, 1, 50 * MS, 10.0 * MS)
     assert _assign(dispatcher, 1, 50) == {1: 1}
+
+
+def test_an_overdue_worker_is_not_taken_for_an_idle_one():
+    """While one worker stalls over a query, what comes goes to the idle one."""
+    dispatcher = ExpectedFirst([2.0 * MS, 2.0 * MS])
+    assert _assign(dispatcher, 1, 0) == {0: 1}
+    for at_ms in (10, 20, 30):
+        assert _assign(dispatcher, 1, at_ms) == {1: 1}
+        dispatcher.completed(1, 1, (at_ms + 2) * MS, 2.0 * MS)
+
+
+def test_what_waits_behind_an_overdue_query_still_takes_its_time():
+    """A stalled worker with one more query waiting is expected free a service time from now."""
+    dispatcher = ExpectedFirst([4.0 * MS, 4.0 * MS, 6.0 * MS])
+    for at_ms, worker in ((0, 0), (0, 1), (0, 2), (1, 0), (1, 1)):
+        assert _assign(dispatcher, 1, at_ms) == {worker: 1}
+    dispatcher.completed(2, 1, 6 * MS, 6.0 * MS)
+    assert _assign(dispatcher, 1, 20) == {2: 1}
 
 
 @pytest.mark.parametrize("make", [lambda: ExpectedFirst([1.0 * MS] * 3), lambda: RoundRobin(3)])
