@@ -22,8 +22,9 @@ from mlbench.load.arrivals import make_schedule
 from mlbench.outcomes import UNMET, Answer
 from mlbench.percentiles import percentile
 from mlbench.records import ArrivalKind
+from mlbench.search.binding import latencies
 from mlbench.search.plan import SearchPlan
-from mlbench.search.queueing import Floats, Levels, Queue, latencies
+from mlbench.search.queueing import Floats, Levels, Queue
 from mlbench.search.search import Search
 from mlbench.search.virtual import Batch, Service, VirtualPool
 

@@ -9,8 +9,9 @@ import numpy as np
 from mlbench.outcomes import Constraint
 from mlbench.records import ArrivalKind
 from mlbench.search.poisson import PoissonQueue
-from mlbench.search.queueing import Floats, Levels, Queue, latencies
+from mlbench.search.queueing import Floats, Queue
 from mlbench.search.service import ServiceTimes
+from mlbench.search.streams import Streams
 
 _SCAN = np.array([0.9999, 0.99, 0.97, 0.93, 0.88, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.03])
 _MAX_LOGIT = 13.0  # a load of almost 1; its negative, of almost 0
@@ -20,7 +21,9 @@ _ROUNDS, _GRID = 3, 12  # of narrowing a bracket to a cell of a grid
 _FLOOR = 0.01  # of the allowed late fraction, added to keep logarithms finite
 _FINEST = 5e-4  # relative error; clocks, rounding and the formula's lattice allow no less
 _MORE = 3  # times the replicas for the last, small step than for the way there
-_WARM_UP = 8  # the first of so many parts of each stream is left out: servers start idle
+_BIND_ROUNDS = 4
+_BOUND = (2048, 256)  # queries and replicas on which the cost of binding them is measured
+_NO_COST = 0.01  # coefficient of variation; the dispatcher knows so steady service times exactly
 
 
 @dataclass(frozen=True)
@@ -32,50 +35,6 @@ class Capacity:
 
     qps: float
     error: float
-
-
-class Streams:
-    """Random arrivals and draws that every rate is tried on (common random numbers)."""
-
-    def __init__(self, kind: ArrivalKind, length: int, replicas: int, seed: int) -> None:
-        rng = np.random.default_rng(seed)
-        self._seed, self._shape = seed, (length, replicas)
-        if kind == "linear":
-            self._arrive = np.repeat(np.arange(float(length))[:, None], replicas, axis=1)
-        else:
-            self._arrive = rng.standard_exponential(self._shape).cumsum(axis=0)
-
-    def draw(self, service: ServiceTimes) -> Floats:
-        """Draw service ratios (length, replicas), by the same random numbers for each service."""
-        return service.draw(np.random.default_rng([self._seed, 1]), *self._shape)
-
-    def late_fraction(
-        self, queue: Queue, levels: Sequence[Levels], qps: Floats, ratios: Floats, bound_s: float
-    ) -> Floats:
-        """Return the fraction of queries later than the bound, float64 (rates, replicas).
-
-        `qps`: (rates,). `levels`: one for each rate, of the same idle factor. `ratios`: from
-        `draw`, stacked to (length, rates, replicas), or (length, 1, replicas) for all rates.
-        """
-        length, replicas = self._shape
-        shape = (length, len(qps), replicas)
-        arrive_s = (self._arrive[:, None, :] / qps[:, None]).reshape(length, -1)
-        by_size = np.repeat(np.stack([one.by_size for one in levels], axis=1), replicas, axis=1)
-        columns = Levels(by_size, levels[0].idle_factor)
-        ratio = np.broadcast_to(ratios, shape).reshape(length, -1)
-        late = latencies(queue, columns, arrive_s, ratio) > bound_s
-        fraction: Floats = late[length // _WARM_UP :].mean(axis=0).reshape(len(qps), replicas)
-        return fraction
-
-
-def predict_late(
-    queue: Queue, service: ServiceTimes, kind: ArrivalKind, qps: float, bound_s: float, seed: int
-) -> float:
-    """Return the expected fraction of queries later than `bound_s` at the rate `qps`, simulated."""
-    streams = Streams(kind, 16384, 64, seed)
-    ratios = streams.draw(service)[:, None]
-    late = streams.late_fraction(queue, [service.levels], np.array([qps]), ratios, bound_s)
-    return float(late.mean())
 
 
 def predict_capacity(
@@ -109,6 +68,9 @@ def predict_capacity(
         return Capacity(0.0, 0.0)
     streams = Streams(kind, length, _MORE * wide * replicas, seed + 3)
     load, slope, noise = solver.polish(streams, *refined)
+    if queue.servers > 1 and service.ratio.std() > _NO_COST:
+        load, more = solver.bind(streams, Streams(kind, *_BOUND, seed + 4), load, slope)
+        noise = math.hypot(noise, more)
     spread = 0.0
     if resamples:
         streams = Streams(kind, length // 2, 12 * wide, seed + 2)
@@ -238,6 +200,33 @@ class _Solver:
         load = float(_load(min(logit, _MAX_LOGIT)))
         error = float(late.std()) / math.sqrt(late.size) / self.allowed
         return load, slope, min(error / slope, 1.0) * (1 - load)
+
+    def bind(
+        self, streams: Streams, bound: Streams, load: float, slope: float
+    ) -> tuple[float, float]:
+        """Return the load at which queries bound to servers when due meet the bound, its error.
+
+        By how much binding raises the late fraction is measured on the same queries as one line's,
+        whose capacity is known: so the luck of these few queries hardly matters.
+        """
+        many, few = streams.draw(self.service), bound.draw(self.service)
+        logit, excess = float(_logit(load)), 0.0
+        for _ in range(_BIND_ROUNDS):
+            qps = float(_load(logit)) * self.saturated_qps
+            line, real = bound.compare_binding(
+                self.queue, self.service.levels, qps, few, self.bound_s
+            )
+            cost = float(_excess(real.mean(), self.allowed) - _excess(line.mean(), self.allowed))
+            step = (excess + cost) / slope
+            logit -= min(step, 1.0)
+            if abs(step) < _WIDTH:
+                break
+            excess = self._at(streams, many, logit)
+        floor = self.allowed * _FLOOR
+        rest = real - line * (real.mean() + floor) / (line.mean() + floor)
+        noise = float(rest.std()) / math.sqrt(len(rest)) / (real.mean() + floor)
+        load = float(_load(logit))
+        return load, min(noise / slope, 1.0) * (1 - load)
 
     def _at(self, streams: Streams, ratios: Floats, logit: float) -> float:
         late = self._late(streams, np.array([float(_load(logit))]), ratios)

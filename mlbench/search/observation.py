@@ -12,7 +12,8 @@ from mlbench.outcomes import Constraint, Trial
 from mlbench.percentiles import percentile as percentile_of
 from mlbench.percentiles import rank
 from mlbench.records import Completions
-from mlbench.search.queueing import Floats, Queue, latencies
+from mlbench.search.binding import latencies
+from mlbench.search.queueing import Floats, Play, Queue, line_latencies
 from mlbench.search.service import ServiceLog, ServiceTimes, in_seconds, service_log
 from mlbench.search.stats import Pooled, correlation_time, exceedance_interval, pool_estimates
 
@@ -68,17 +69,17 @@ def observe(trial: Trial, completions: Completions, queue: Queue) -> Observation
 
 
 def simulated_tails(
-    due_s: Floats, service: ServiceTimes, queue: Queue, percentile: float, seed: int
+    play: Play, due_s: Floats, service: ServiceTimes, queue: Queue, percentile: float, seed: int
 ) -> Floats:
     """Return the percentile of the latency on exactly these arrivals, in seconds.
 
-    `due_s`: (n, schedules). The result is (schedules, replicas); each replica draws other service
-    times.
+    `play`: how queries find servers. `due_s`: (n, schedules). The result is (schedules, replicas);
+    each replica draws other service times.
     """
     n, schedules = due_s.shape
     arrive_s = np.repeat(due_s, _REPLICAS, axis=1)
     ratio = service.draw(np.random.default_rng(seed), n, _REPLICAS * schedules)
-    waits = latencies(queue, service.levels, arrive_s, ratio)
+    waits = play(queue, service.levels, arrive_s, ratio)
     place = rank(n, percentile) - 1
     tails: Floats = np.partition(waits, place, axis=0)[place].reshape(schedules, _REPLICAS)
     return tails
@@ -100,7 +101,9 @@ def misfit(
     values, errors = [], []
     for number, seen in enumerate(observations):
         tails = np.log(
-            simulated_tails(seen.sent_s[:, None], service, queue, percentile, seed + number)
+            simulated_tails(
+                latencies, seen.sent_s[:, None], service, queue, percentile, seed + number
+            )
         )
         measured = math.log(percentile_of(seen.latency_s, percentile))
         values.append(measured - float(np.mean(tails)))
@@ -128,5 +131,7 @@ def most_typical(
     or the lack of any, would decide.
     """
     due_s = in_seconds(np.stack(dues_ns, axis=1))
-    tails = np.median(simulated_tails(due_s, service, queue, constraint.percentile, seed), axis=1)
+    # One line for all servers is quick to play, and has its bursts at the same times.
+    played = simulated_tails(line_latencies, due_s, service, queue, constraint.percentile, seed)
+    tails = np.median(played, axis=1)
     return int(np.argmin(np.abs(np.log(tails / constraint.max_latency_s))))

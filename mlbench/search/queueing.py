@@ -1,11 +1,12 @@
 """The queue that a trial plays, in virtual time: equal servers, one line, and batches.
 
-Queries wait in one line; the server that is free first takes the next one, which is what sending
-each query to the server expected to be free first comes to. With batches a free server takes what
-waits, by the same rule as a worker (`mlbench.contracts.batching`). Many independent replicas run
-side by side, one column each, so that a million queries take a fraction of a second.
+Queries wait in one line; the server that is free first takes the next one. With batches a free
+server takes what waits, by the same rule as a worker (`mlbench.contracts.batching`). Many
+independent replicas run side by side, one column each, so that a million queries take a fraction
+of a second. Several servers really have a line each: `mlbench.search.binding` plays that, slower.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,7 +44,11 @@ class Levels:
     idle_factor: float = 1.0
 
 
-def latencies(queue: Queue, levels: Levels, arrive_s: Floats, ratio: Floats) -> Floats:
+Play = Callable[[Queue, Levels, Floats, Floats], Floats]
+"""Plays arrivals (n, replicas) and service ratios; returns latencies, as `line_latencies` does."""
+
+
+def line_latencies(queue: Queue, levels: Levels, arrive_s: Floats, ratio: Floats) -> Floats:
     """Return the seconds from arrival to completion of each query, float64 (n, replicas).
 
     `arrive_s`: float64 (n, replicas), sorted along axis 0. `ratio`: float64 (n, replicas), the

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mlbench.search.poisson import PoissonQueue
-from mlbench.search.queueing import Levels, Queue, latencies
+from mlbench.search.queueing import Levels, Queue, line_latencies
 
 
 def test_constant_service_has_its_exact_late_fraction() -> None:
@@ -29,7 +29,7 @@ def test_idle_slowdown_agrees_with_a_simulation() -> None:
     late = PoissonQueue(seconds[None, :], 0.010, 1.3).late_fraction(np.array([qps]))
     arrive_s = rng.standard_exponential((4096, 256)).cumsum(axis=0) / qps
     levels = Levels(np.array([0.0, 1.0]), 1.3)
-    waits = latencies(Queue(), levels, arrive_s, rng.choice(seconds, arrive_s.shape))
+    waits = line_latencies(Queue(), levels, arrive_s, rng.choice(seconds, arrive_s.shape))
     assert late == pytest.approx((waits[512:] > 0.010).mean(), rel=0.05)
 
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from mlbench.load.arrivals import make_schedule
-from mlbench.search.queueing import Floats, Levels, Queue, latencies
+from mlbench.search.binding import latencies
+from mlbench.search.queueing import Floats, Levels, Queue, line_latencies
 from mlbench.search.virtual import SimulatedService, VirtualPool
 
 
@@ -53,7 +54,6 @@ def test_idle_servers_are_slower() -> None:
         (Queue(), SimulatedService(0.002)),
         (Queue(3), SimulatedService(0.002)),
         (Queue(1, 4), SimulatedService(0.002, per_item_s=0.0005)),
-        (Queue(2, 4, 0.001), SimulatedService(0.002, per_item_s=0.0005)),
         (Queue(), SimulatedService(0.002, idle_slowdown=0.3)),
     ],
 )
@@ -68,6 +68,40 @@ def test_replicas_play_as_the_virtual_pool(queue: Queue, service: SimulatedServi
     for column, schedule in enumerate(schedules):
         expected = VirtualPool(service, queue).run(schedule).latency_s
         assert got[:, column] == pytest.approx(expected, abs=1e-7)
+
+
+@pytest.mark.parametrize(("cv", "servers"), [(0.0, 4), (1.0, 2), (1.0, 4)])
+def test_queries_are_bound_as_the_load_generator_does_it(cv: float, servers: int) -> None:
+    """With variable service times the replicas have the tail of the pool that uses the dispatcher.
+
+    A query that is bound to a server when it is due may wait for it while another is free, so that
+    the tail is longer than that of one line, unless service times are known.
+    """
+    service, queue, n = SimulatedService(0.003, cv=cv), Queue(servers), 4000
+    schedules = [make_schedule("exponential", 233.3 * servers, n, seed) for seed in range(8)]
+    pool = VirtualPool(service, queue, seed=1)
+    played = np.array([np.percentile(pool.run(s).latency_s, 99) for s in schedules])
+    arrive = np.repeat(np.stack([s.due_ns * 1e-9 for s in schedules], axis=1), 8, axis=1)
+    sigma = np.sqrt(np.log1p(cv**2))
+    ratio = np.exp(sigma * np.random.default_rng(2).standard_normal(arrive.shape) - sigma**2 / 2)
+    bound, line = (
+        np.percentile(how(queue, _constant(0.003), arrive, ratio), 99, axis=0).reshape(8, 8)
+        for how in (latencies, line_latencies)
+    )
+    assert np.log(played / bound.mean(axis=1)).mean() == pytest.approx(0.0, abs=0.02 + 0.08 * cv)
+    binding_costs = bool((bound.mean(axis=1) > 1.05 * line.mean(axis=1)).all())
+    assert binding_costs == (cv > 0)
+
+
+def test_batches_of_several_servers_are_bound_too() -> None:
+    """Two servers with batches have the tail of the pool that uses the dispatcher, within 5 %."""
+    service, queue = SimulatedService(0.002, per_item_s=0.0005), Queue(2, 4, 0.001)
+    schedules = [make_schedule("exponential", 1600, 4000, seed) for seed in range(4)]
+    arrive = np.stack([s.due_ns * 1e-9 for s in schedules], axis=1)
+    levels = _constant(0.002, 0.0025, 0.003, 0.0035)
+    got = np.percentile(latencies(queue, levels, arrive, np.ones_like(arrive)), 99, axis=0)
+    expected = [np.percentile(VirtualPool(service, queue).run(s).latency_s, 99) for s in schedules]
+    assert got == pytest.approx(expected, rel=0.05)
 
 
 def test_impossible_queues_are_refused() -> None:
