@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mlbench.contracts.batching import batch_start
 from mlbench.search.queueing import Floats, Levels, Queue, line_latencies
 
+_CONSTANT = 1e-3  # relative difference of service times
 _LEVEL = 1e-9  # of a service time; between equals who has least to do is taken
 
 Ids = NDArray[np.int64]
@@ -19,10 +20,12 @@ Ids = NDArray[np.int64]
 def latencies(queue: Queue, levels: Levels, arrive_s: Floats, ratio: Floats) -> Floats:
     """Return the seconds from arrival to completion of each query, float64 (n, replicas).
 
-    Arguments as for `mlbench.search.queueing.line_latencies`, which serves for one server. With
-    more, the dispatcher expects each query to take its share of a largest batch.
+    Arguments as for `mlbench.search.queueing.line_latencies`, which serves for one server, and for
+    single queries whose service times the dispatcher knows. With more servers, it expects each
+    query to take its share of a largest batch.
     """
-    if queue.servers == 1:
+    known = queue.batch_size == 1 and float(np.ptp(ratio)) < _CONSTANT
+    if queue.servers == 1 or known:
         return line_latencies(queue, levels, arrive_s, ratio)
     servers = _Servers(queue, levels, arrive_s, ratio)
     for query in range(len(arrive_s)):

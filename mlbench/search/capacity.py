@@ -16,6 +16,7 @@ from mlbench.search.streams import Streams
 _SCAN = np.array([0.9999, 0.99, 0.97, 0.93, 0.88, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.03])
 _MAX_LOGIT = 13.0  # a load of almost 1; its negative, of almost 0
 _WIDTH = 0.05  # of the last bracket, in logits
+_REACH = 0.1  # the first step out of a bracket that misses the root; the next are longer
 _LIGHT = 0.8  # load
 _ROUNDS, _GRID = 3, 12  # of narrowing a bracket to a cell of a grid
 _FLOOR = 0.01  # of the allowed late fraction, added to keep logarithms finite
@@ -44,10 +45,13 @@ def predict_capacity(
     constraint: Constraint,
     *,
     seed: int = 0,
+    near_qps: float = 0.0,
     replicas: int = 64,
     resamples: int = 0,
 ) -> Capacity:
     """Return the highest rate at which the percentile of the latency meets the bound.
+
+    With `near_qps` the rate is looked for around that one, which is quicker; otherwise everywhere.
 
     By formula for one server, Poisson arrivals and independent service times; otherwise found on
     3 x `replicas` x 16,384 simulated queries. With `resamples` the error covers the sampling
@@ -58,7 +62,8 @@ def predict_capacity(
     if queue.servers == queue.batch_size == service.block == 1 and kind == "exponential":
         return _calculated(drawn, constraint)
     solver = _Solver(queue, service, constraint)
-    bracket = solver.scan(Streams(kind, 4096, 16, seed))
+    near = near_qps / solver.saturated_qps
+    bracket = _around(near) if 0 < near < 1 else solver.scan(Streams(kind, 4096, 16, seed))
     if bracket is None:
         return Capacity(0.0, 0.0)
     # The fuller the queue, the longer it takes to settle: as 1 / (1 - load)^2.
@@ -69,7 +74,8 @@ def predict_capacity(
     streams = Streams(kind, length, _MORE * wide * replicas, seed + 3)
     load, slope, noise = solver.polish(streams, *refined)
     if queue.servers > 1 and service.ratio.std() > _NO_COST:
-        load, more = solver.bind(streams, Streams(kind, *_BOUND, seed + 4), load, slope)
+        bound = Streams(kind, *_BOUND, seed + 4)
+        load, more = solver.bind(streams, bound, load, slope, near if 0 < near < 1 else load)
         noise = math.hypot(noise, more)
     spread = 0.0
     if resamples:
@@ -113,6 +119,12 @@ def _logit(load: Floats | float) -> Floats:
 
 def _load(logit: Floats | float) -> Floats:
     return np.asarray(1 / (1 + np.exp(-np.asarray(logit))))
+
+
+def _around(load: float) -> tuple[float, float]:
+    """Return a bracket around a load that is already known well."""
+    logit = float(_logit(load))
+    return float(_load(logit - _WIDTH / 2)), float(_load(logit + _WIDTH / 2))
 
 
 def _excess(late: Floats, allowed: float) -> Floats:
@@ -171,15 +183,16 @@ class _Solver:
         low, high = (float(_logit(load)) for load in bracket)
         under = self._at(streams, ratios, low)
         over = self._at(streams, ratios, high)
-        # These long streams may disagree with the short ones that gave the bracket.
+        # These long streams may disagree with what gave the bracket.
+        reach = _REACH
         while under > 0 and low > -_MAX_LOGIT:
-            high, over, low = low, under, low - 0.5
-            under = self._at(streams, ratios, low)
+            high, over, low = low, under, low - reach
+            under, reach = self._at(streams, ratios, low), 2 * reach
         if under > 0:
             return None
         while over <= 0 and high < _MAX_LOGIT:
-            low, under, high = high, over, high + 0.5
-            over = self._at(streams, ratios, high)
+            low, under, high = high, over, high + reach
+            over, reach = self._at(streams, ratios, high), 2 * reach
         while over > 0 and high - low > _WIDTH:
             guess = low - under * (high - low) / (over - under)
             # Aim a little past the root, so that both ends close in on it.
@@ -202,28 +215,30 @@ class _Solver:
         return load, slope, min(error / slope, 1.0) * (1 - load)
 
     def bind(
-        self, streams: Streams, bound: Streams, load: float, slope: float
+        self, streams: Streams, bound: Streams, line: float, slope: float, near: float
     ) -> tuple[float, float]:
         """Return the load at which queries bound to servers when due meet the bound, its error.
 
-        By how much binding raises the late fraction is measured on the same queries as one line's,
-        whose capacity is known: so the luck of these few queries hardly matters.
+        `line` is the load that one line allows; the search begins at the load `near`. By how much
+        binding raises the late fraction is measured on the same queries as one line's, whose
+        capacity is known: so the luck of these few queries hardly matters.
         """
         many, few = streams.draw(self.service), bound.draw(self.service)
-        logit, excess = float(_logit(load)), 0.0
+        logit = float(_logit(near))
+        excess = 0.0 if near == line else self._at(streams, many, logit)
         for _ in range(_BIND_ROUNDS):
             qps = float(_load(logit)) * self.saturated_qps
-            line, real = bound.compare_binding(
+            alike, real = bound.compare_binding(
                 self.queue, self.service.levels, qps, few, self.bound_s
             )
-            cost = float(_excess(real.mean(), self.allowed) - _excess(line.mean(), self.allowed))
-            step = (excess + cost) / slope
-            logit -= min(step, 1.0)
+            cost = float(_excess(real.mean(), self.allowed) - _excess(alike.mean(), self.allowed))
+            step = float(np.clip((excess + cost) / slope, -1.0, 1.0))
+            logit -= step
             if abs(step) < _WIDTH:
                 break
             excess = self._at(streams, many, logit)
         floor = self.allowed * _FLOOR
-        rest = real - line * (real.mean() + floor) / (line.mean() + floor)
+        rest = real - alike * (real.mean() + floor) / (alike.mean() + floor)
         noise = float(rest.std()) / math.sqrt(len(rest)) / (real.mean() + floor)
         load = float(_load(logit))
         return load, min(noise / slope, 1.0) * (1 - load)

@@ -4,17 +4,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mlbench.search.drift import is_certain, slope_within
 from mlbench.search.observation import Observation
-from mlbench.search.stats import block_means, correlation_time, pool_estimates
+from mlbench.search.stats import correlation_time
 
-_BLOCKS = 20
+_FEWEST = 200  # batches of a trial
 _STALL = 5.0  # times the median
 _RUNS = 10.0  # batches in a row that go together
 
 
 def diagnose(observations: Sequence[Observation]) -> list[str]:
     """Return findings that make an estimate less trustworthy, each with its figure."""
-    long_enough = [seen for seen in observations if len(seen.log.seconds) >= 10 * _BLOCKS]
+    long_enough = [seen for seen in observations if len(seen.log.seconds) >= _FEWEST]
     if not long_enough:
         return []
     findings = [_drift(long_enough), _stalls(long_enough), _runs(long_enough)]
@@ -22,21 +23,13 @@ def diagnose(observations: Sequence[Observation]) -> list[str]:
 
 
 def _drift(observations: Sequence[Observation]) -> str | None:
-    """Slope of the service time within trials, by regression on block means."""
-    slopes, errors = [], []
-    for seen in observations:
-        means = block_means(np.log(np.maximum(seen.log.seconds, 1e-9)), _BLOCKS)
-        time_s = block_means(seen.log.done_s, _BLOCKS)
-        x = time_s - time_s.mean()
-        slope = float(x @ means / (x @ x))
-        rest = means - means.mean() - slope * x
-        slopes.append(slope)
-        errors.append(max(float(np.sqrt(rest @ rest / (_BLOCKS - 2) / (x @ x))), 1e-6))
-    pooled = pool_estimates(np.array(slopes), np.array(errors))
-    if abs(pooled.mean) < 4 * pooled.error or abs(pooled.mean) < 5e-4:
+    slope = slope_within(
+        [seen.log.seconds for seen in observations], [seen.log.done_s for seen in observations]
+    )
+    if slope is None or not is_certain(slope):
         return None
-    word = "slowed down" if pooled.mean > 0 else "sped up"
-    return f"the device {word} while it was measured, by {abs(pooled.mean):.2%} a second"
+    word = "slowed down" if slope.mean > 0 else "sped up"
+    return f"the device {word} while it was measured, by {abs(slope.mean):.2%} a second"
 
 
 def _stalls(observations: Sequence[Observation]) -> str | None:

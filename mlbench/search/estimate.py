@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 
 from mlbench.outcomes import Constraint
 from mlbench.records import ArrivalKind
-from mlbench.search.capacity import predict_capacity
+from mlbench.search.capacity import Capacity, predict_capacity
+from mlbench.search.drift import NO_DRIFT, Drift
+from mlbench.search.learning import NEAR, learn
 from mlbench.search.observation import Observation, misfit
 from mlbench.search.queueing import Queue
-from mlbench.search.service import NEAR, ServiceTimes, learn
+from mlbench.search.service import ServiceTimes
 
 _RESAMPLES = 48
 _WIDTH95 = 2.1  # errors: 2.0 by Student's t; resamples of heavy tails spread a little too little
@@ -22,7 +24,7 @@ class Estimate:
     """The highest rate, its 95 % interval, and whether the queue model or a bracket gave it.
 
     `qps` is 0 when no rate meets the bound; `high` is then 0 too. `unloaded_s` is the percentile
-    of the latency of a lone query.
+    of the latency of a lone query. Of a device that drifts all of this is for the end.
     """
 
     qps: float
@@ -31,6 +33,7 @@ class Estimate:
     modelled: bool
     unloaded_s: float
     notes: tuple[str, ...] = ()
+    drift: Drift = NO_DRIFT
 
     @property
     def half_width(self) -> float:
@@ -38,78 +41,98 @@ class Estimate:
         return (self.high - self.low) / 2 / self.qps if self.qps else math.inf
 
 
+@dataclass(frozen=True)
+class Question:
+    """What is to be estimated: the rate of such arrivals that meets the constraint on the queue."""
+
+    queue: Queue
+    kind: ArrivalKind
+    constraint: Constraint
+    seed: int
+
+
 def estimate(
-    observations: Sequence[Observation],
-    queue: Queue,
-    kind: ArrivalKind,
-    constraint: Constraint,
-    guess_qps: float,
-    seed: int,
+    observations: Sequence[Observation], question: Question, known_qps: float, guess_qps: float
 ) -> Estimate:
-    """Estimate the highest rate of arrivals of this kind that meets the constraint.
+    """Estimate the highest rate that answers the question.
 
     The queue model predicts it from the service times measured near it; what trials near it
     measured beyond what the model explains corrects it. When trials contradict the result, it is
-    the bracket between the rates that were met and those that were not.
+    the bracket between the rates that were met and those that were not. `known_qps` is an earlier
+    estimate, near which to look; without one it is 0, and `guess_qps` says about where.
     """
-    modelled, settled = _settle(observations, queue, kind, constraint, guess_qps, seed)
-    same = [seen for seen in observations if seen.trial.request.kind == kind]
-    against = _contradiction(same, modelled, constraint) if settled else "it settles on no rate"
+    modelled, settled = _settle(observations, question, known_qps, guess_qps)
+    same = [seen for seen in observations if seen.trial.request.kind == question.kind]
+    against = (
+        _contradiction(same, modelled, question.constraint) if settled else "it settles on no rate"
+    )
     if against is None:
         return modelled
-    return _bracket(same, modelled, constraint, against)
+    return _bracket(same, modelled, question.constraint, against)
 
 
 def _settle(
-    seen_trials: Sequence[Observation],
-    queue: Queue,
-    kind: ArrivalKind,
-    constraint: Constraint,
-    guess_qps: float,
-    seed: int,
+    seen_trials: Sequence[Observation], question: Question, known_qps: float, guess_qps: float
 ) -> tuple[Estimate, bool]:
     """Predict from service times measured near the prediction; say whether that settles."""
     logs = [seen.log for seen in seen_trials]
+    guess_qps = known_qps or guess_qps
     for _ in range(4):
-        service = learn(logs, queue, guess_qps)
-        result = _predict(seen_trials, service, queue, kind, constraint, guess_qps, seed)
+        service = learn(logs, question.queue, guess_qps)
+        result = _predict(seen_trials, service, question, known_qps, guess_qps)
         moved = abs(math.log(result.qps / guess_qps)) if result.qps else 0.0
         if moved < _STEADY or service.scatter == 0.0:
             return result, True
-        guess_qps = result.qps
+        guess_qps = known_qps = result.qps
     return result, moved < NEAR
 
 
 def _predict(
     seen_trials: Sequence[Observation],
     service: ServiceTimes,
-    queue: Queue,
-    kind: ArrivalKind,
-    constraint: Constraint,
+    question: Question,
+    known_qps: float,
     guess_qps: float,
-    seed: int,
 ) -> Estimate:
+    queue, kind, constraint = question.queue, question.kind, question.constraint
     limit_qps = 0.97 * service.saturated_qps(queue)  # a queue never settles close to saturation
     near = [
         seen
         for seen in seen_trials
         if abs(math.log(seen.qps / guess_qps)) < NEAR and seen.qps < limit_qps
     ]
-    off = misfit(near, service, queue, constraint.percentile, seed)
-    bound_s = constraint.max_latency_s
-    corrected = replace(constraint, max_latency_s=bound_s * math.exp(-off.mean))
+    off = misfit(near, service, queue, constraint.percentile, question.seed)
     unloaded_s = service.unloaded_quantile_s(constraint.percentile)
-    found = predict_capacity(queue, service, kind, corrected, seed=seed, resamples=_RESAMPLES)
+
+    def capacity(error: float, near_qps: float, resamples: int) -> Capacity:
+        bound_s = constraint.max_latency_s * math.exp(error - off.mean)
+        corrected = replace(constraint, max_latency_s=bound_s)
+        return predict_capacity(
+            queue,
+            service,
+            kind,
+            corrected,
+            seed=question.seed,
+            near_qps=near_qps,
+            resamples=resamples,
+        )
+
+    found = capacity(0.0, known_qps, _RESAMPLES)
     if not found.qps:
         return Estimate(0.0, 0.0, 0.0, True, unloaded_s)
-    error = found.error
+    error = math.hypot(found.error, service.drift.error)
     if off.error:
-        wider = replace(constraint, max_latency_s=bound_s * math.exp(off.error - off.mean))
-        above = predict_capacity(queue, service, kind, wider, seed=seed, replicas=32)
+        above = capacity(off.error, found.qps, 0)
         error = math.hypot(error, math.log(max(above.qps / found.qps, 1.0)))
     span = math.exp(_WIDTH95 * error)
     return Estimate(
-        found.qps, found.qps / span, found.qps * span, True, unloaded_s, _notes(service, off.mean)
+        qps=found.qps,
+        low=found.qps / span,
+        high=found.qps * span,
+        modelled=True,
+        unloaded_s=unloaded_s,
+        notes=_notes(service, off.mean),
+        drift=service.drift,
     )
 
 
@@ -121,6 +144,8 @@ def _notes(service: ServiceTimes, off: float) -> tuple[str, ...]:
         )
     if service.scatter > 0.01:
         notes.append(f"service times differ by {service.scatter:.1%} between trials beyond chance")
+    if service.drift.per_s:
+        notes.append("the estimate is for the device as it was when the measuring ended")
     if abs(off) > 0.02:
         notes.append(
             f"measured latencies differ by {math.expm1(off):+.0%} from the queue model; corrected"
@@ -136,12 +161,14 @@ def _contradiction(
     # 95 % intervals are missed now and then: contradiction takes twice their width, and more.
     slack = (1 + _MARGIN) * math.sqrt(modelled.high / modelled.low) if modelled.qps else 1.0
     for seen in same:
+        # What a device that drifts would have served at the end.
+        qps = seen.qps * float(modelled.drift.slowness(seen.middle_s))
         verdict = seen.trial.judgements[constraint.max_latency_s].verdict
         least, most = seen.lateness(constraint.max_latency_s)
-        if verdict == "fail" and seen.qps < modelled.low / slack and least > 1.2 * allowed:
+        if verdict == "fail" and qps < modelled.low / slack and least > 1.2 * allowed:
             return f"a trial at {seen.qps:.4g} qps did not meet the bound"
         surely_met = most < 0.8 * allowed or not modelled.qps
-        if verdict == "pass" and seen.qps > modelled.high * slack and surely_met:
+        if verdict == "pass" and qps > modelled.high * slack and surely_met:
             return f"a trial at {seen.qps:.4g} qps met the bound"
     return None
 

@@ -14,10 +14,12 @@ from mlbench.percentiles import rank
 from mlbench.records import Completions
 from mlbench.search.binding import latencies
 from mlbench.search.queueing import Floats, Play, Queue, line_latencies
-from mlbench.search.service import ServiceLog, ServiceTimes, in_seconds, service_log
+from mlbench.search.service import ServiceTimes
+from mlbench.search.service_log import ServiceLog, in_seconds, service_log
 from mlbench.search.stats import Pooled, correlation_time, exceedance_interval, pool_estimates
 
 _REPLICAS = 32
+_LONG_AFTER_S = 1e4
 _CLIP = 3.0  # standard deviations; a single jam in the queue can make more of one trial
 _SURE = 4.0  # standard deviations of the mean over trials, so that one trial never suffices
 _MIN_ERROR = 0.01  # of a simulated percentile, relative
@@ -42,6 +44,11 @@ class Observation:
     def qps(self) -> float:
         """The rate that was asked for."""
         return self.trial.request.target_qps
+
+    @property
+    def middle_s(self) -> float:
+        """When half of the queries had been sent, on the clock that all trials share."""
+        return self.log.begin_s + float(np.median(self.sent_s))
 
     @property
     def valid(self) -> bool:
@@ -69,20 +76,38 @@ def observe(trial: Trial, completions: Completions, queue: Queue) -> Observation
 
 
 def simulated_tails(
-    play: Play, due_s: Floats, service: ServiceTimes, queue: Queue, percentile: float, seed: int
+    play: Play,
+    schedules_s: Sequence[Floats],
+    service: ServiceTimes,
+    queue: Queue,
+    percentile: float,
+    seed: int,
+    slowness: Floats | float = 1.0,
 ) -> Floats:
     """Return the percentile of the latency on exactly these arrivals, in seconds.
 
-    `play`: how queries find servers. `due_s`: (n, schedules). The result is (schedules, replicas);
-    each replica draws other service times.
+    `play`: how queries find servers. `schedules_s`: when queries arrive, (n,) each, of different
+    lengths; `slowness`: by how much the service times of each are longer. The result is
+    (schedules, replicas); each replica draws other service times.
     """
-    n, schedules = due_s.shape
-    arrive_s = np.repeat(due_s, _REPLICAS, axis=1)
-    ratio = service.draw(np.random.default_rng(seed), n, _REPLICAS * schedules)
+    longest = max(len(arrive_s) for arrive_s in schedules_s)
+    side_by_side = np.stack([_prolonged(arrive_s, longest) for arrive_s in schedules_s], axis=1)
+    arrive_s = np.repeat(side_by_side, _REPLICAS, axis=1)
+    ratio = service.draw(np.random.default_rng(seed), *arrive_s.shape)
+    ratio *= np.repeat(np.broadcast_to(slowness, len(schedules_s)), _REPLICAS)
     waits = play(queue, service.levels, arrive_s, ratio)
-    place = rank(n, percentile) - 1
-    tails: Floats = np.partition(waits, place, axis=0)[place].reshape(schedules, _REPLICAS)
+    tails = np.empty((len(schedules_s), _REPLICAS))
+    for number, own_s in enumerate(schedules_s):
+        place = rank(len(own_s), percentile) - 1
+        own = waits[: len(own_s), number * _REPLICAS : (number + 1) * _REPLICAS]
+        tails[number] = np.partition(own, place, axis=0)[place]
     return tails
+
+
+def _prolonged(arrive_s: Floats, length: int) -> Floats:
+    """Append arrivals so late that they meet nobody."""
+    more = arrive_s[-1] + _LONG_AFTER_S * np.arange(1, length - len(arrive_s) + 1)
+    return np.concatenate([arrive_s, more])
 
 
 def misfit(
@@ -98,19 +123,14 @@ def misfit(
     takes the luck of the arrivals out. What remains is the luck of the service times, known from
     the replicas, and what the model lacks: 0 unless the trials agree on it beyond chance.
     """
-    values, errors = [], []
-    for number, seen in enumerate(observations):
-        tails = np.log(
-            simulated_tails(
-                latencies, seen.sent_s[:, None], service, queue, percentile, seed + number
-            )
-        )
-        measured = math.log(percentile_of(seen.latency_s, percentile))
-        values.append(measured - float(np.mean(tails)))
-        errors.append(math.hypot(float(np.std(tails, ddof=1)), _MIN_ERROR))
-    if not values:
+    if not observations:
         return Pooled(0.0, 0.0, 0.0)
-    residual, error = np.array(values), np.array(errors)
+    sent_s = [seen.sent_s for seen in observations]
+    slowness = service.drift.slowness(np.array([seen.middle_s for seen in observations]))
+    tails = np.log(simulated_tails(latencies, sent_s, service, queue, percentile, seed, slowness))
+    measured = np.log([percentile_of(seen.latency_s, percentile) for seen in observations])
+    residual = measured - tails.mean(axis=1)
+    error = np.hypot(tails.std(axis=1, ddof=1), _MIN_ERROR)
     agreed = float(np.clip(residual / error, -_CLIP, _CLIP).sum()) / math.sqrt(len(residual))
     if abs(agreed) < _SURE:
         return Pooled(0.0, 0.0, 0.0)
@@ -130,7 +150,7 @@ def most_typical(
     the long run. It favours neither verdict, and spares the device trials that an unusual burst,
     or the lack of any, would decide.
     """
-    due_s = in_seconds(np.stack(dues_ns, axis=1))
+    due_s = [in_seconds(due_ns) for due_ns in dues_ns]
     # One line for all servers is quick to play, and has its bursts at the same times.
     played = simulated_tails(line_latencies, due_s, service, queue, constraint.percentile, seed)
     tails = np.median(played, axis=1)

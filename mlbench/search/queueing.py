@@ -56,9 +56,20 @@ def line_latencies(queue: Queue, levels: Levels, arrive_s: Floats, ratio: Floats
     at first. For one server and batches of one it is Lindley's recursion (1952), for more servers
     Kiefer and Wolfowitz's (1955): the servers' free times are kept sorted.
     """
-    if queue.batch_size == 1:
-        return _unbatched(queue.servers, levels, arrive_s, ratio)
-    return _batched(queue, levels, arrive_s, ratio)
+    if queue.batch_size > 1:
+        return _batched(queue, levels, arrive_s, ratio)
+    if queue.servers == 1 and levels.idle_factor == 1.0:
+        return _lindley(ratio * levels.by_size[1], arrive_s)
+    return _unbatched(queue.servers, levels, arrive_s, ratio)
+
+
+def _lindley(service: Floats, arrive_s: Floats) -> Floats:
+    """Lindley's recursion without a loop: the work that came, less the longest time to idle yet."""
+    work = service.cumsum(axis=0)
+    idle = np.maximum.accumulate(arrive_s - work + service, axis=0)
+    work += idle
+    work -= arrive_s
+    return work
 
 
 def _unbatched(servers: int, levels: Levels, arrive_s: Floats, ratio: Floats) -> Floats:

@@ -19,11 +19,11 @@ from mlbench.load.arrivals import make_schedule, query_count
 from mlbench.outcomes import UNMET, Answer, Constraint, Judgement, Trial, TrialRequest
 from mlbench.records import ArrivalKind, Completions, Limits
 from mlbench.search.diagnosis import diagnose
-from mlbench.search.estimate import Estimate, estimate
+from mlbench.search.estimate import Estimate, Question, estimate
+from mlbench.search.learning import NEAR, learn
 from mlbench.search.observation import Observation, most_typical, observe
 from mlbench.search.order import in_order
 from mlbench.search.plan import SearchPlan
-from mlbench.search.service import NEAR, learn
 from mlbench.search.stats import summarise
 from mlbench.search.verdict import judge
 
@@ -79,8 +79,7 @@ class Search:
         if not self._observations:
             return self._saturated()
         while self._left_s > _LEAST * min(self.plan.max_trial_s, self.plan.budget_s):
-            self._reopen()
-            goals = [goal for goal in self._goals if not goal.closed]
+            goals = [goal for goal in self._goals if not goal.closed] or self._reopened()
             if not goals:
                 return None
             goal = min(goals, key=self._urgency)
@@ -90,12 +89,12 @@ class Search:
             goal.closed = True
         return None
 
-    def _reopen(self) -> None:
-        """Look again at bounds that seemed unmet: a later trial may have shown otherwise."""
+    def _reopened(self) -> list[_Goal]:
+        """Look at all answers again: later trials may have shown that one is not known well yet."""
         for goal in self._goals:
-            if goal.closed and goal.estimate and not goal.estimate.qps:
-                self._refresh(goal)
-                goal.closed = self._is_reached(goal)
+            self._refresh(goal)
+            goal.closed = self._is_reached(goal)
+        return [goal for goal in self._goals if not goal.closed]
 
     def record(self, request: TrialRequest, completions: Completions) -> Trial:
         """Take in a finished trial; returns it with its verdict for every target."""
@@ -190,6 +189,8 @@ class Search:
             # The less is known, the further below a trial must lie to meet the bound for certain.
             unsure = min(0.5 * known.half_width, _UNSURE)
             below = max(_BELOW[min(goal.misses, len(_BELOW) - 1)], unsure)
+            # The device will be slower by the end of the trial.
+            below += min(max(known.drift.per_s, 0.0) * self.plan.max_trial_s, _UNSURE)
         return max(known.qps * (1 - below), least_qps)
 
     def _fresh_seed(self) -> int:
@@ -217,15 +218,9 @@ class Search:
         if goal.seen == len(self._observations) or not usable:
             return
         goal.seen = len(self._observations)
-        guess = goal.estimate.qps if goal.estimate else 0.0
-        goal.estimate = estimate(
-            usable,
-            self.plan.queue,
-            goal.kind,
-            goal.constraint,
-            guess or 0.7 * self.plan.first_guess_qps,
-            self.plan.seed % 2**31,
-        )
+        known_qps = goal.estimate.qps if goal.estimate else 0.0
+        question = Question(self.plan.queue, goal.kind, goal.constraint, self.plan.seed % 2**31)
+        goal.estimate = estimate(usable, question, known_qps, 0.7 * self.plan.first_guess_qps)
 
     def _count(self, request: TrialRequest, trial: Trial) -> None:
         for goal in self._goals:

@@ -8,7 +8,7 @@ from mlbench.outcomes import Constraint, Judgement, Verdict
 from mlbench.percentiles import percentile, tells
 from mlbench.records import Completions
 from mlbench.search.queueing import Queue
-from mlbench.search.service import in_seconds, service_log
+from mlbench.search.service_log import in_seconds, service_log
 from mlbench.search.stats import Floats, correlation_time, effective_size, exceedance_interval
 
 MAX_RATE_ERROR = 0.01

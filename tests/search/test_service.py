@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 
 from mlbench.load.arrivals import make_schedule
+from mlbench.search.learning import learn
 from mlbench.search.queueing import Queue
-from mlbench.search.service import ServiceLog, ServiceTimes, learn, service_log
+from mlbench.search.service import ServiceTimes
+from mlbench.search.service_log import ServiceLog, service_log
 from mlbench.search.virtual import SimulatedService, VirtualPool
 
 

@@ -1,0 +1,65 @@
+"""How long the device took for each batch of a trial, read off its completions."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlbench.contracts import wire
+from mlbench.contracts.batching import batch_start
+from mlbench.records import Completions
+from mlbench.search.queueing import Floats, Queue
+
+
+@dataclass(frozen=True)
+class ServiceLog:
+    """The batches of one trial in the order they were served, worker by worker.
+
+    `seconds`, `size`, `idle`, `done_s`: (m,), how long the device was taken by each batch, of how
+    many queries, whether it had nothing to do before, and the end, from the trial's start. `qps`
+    is the rate that was offered; `begin_s` the trial's start on a clock that all trials share.
+    """
+
+    qps: float
+    begin_s: float
+    seconds: Floats
+    size: NDArray[np.int64]
+    idle: NDArray[np.bool_]
+    done_s: Floats
+
+
+def in_seconds(ns: NDArray[np.int64]) -> Floats:
+    """Return nanoseconds as seconds, float64 of the same shape."""
+    return np.asarray(ns * 1e-9, dtype=np.float64)
+
+
+def service_log(completions: Completions, queue: Queue) -> ServiceLog:
+    """Read off how long each batch took its device, from when it could start to when it ended.
+
+    A batch could start when the rule says so; what passes between that and its real start (the
+    worker's own work) takes the device too and counts as service.
+    """
+    ok = np.flatnonzero(completions.status == wire.COMPLETED)
+    order = ok[np.lexsort((ok, completions.start_ns[ok], completions.worker[ok]))]
+    worker, start_ns = completions.worker[order], completions.start_ns[order]
+    fresh = np.ones(len(order), dtype=bool)
+    fresh[1:] = (np.diff(worker) != 0) | (np.diff(start_ns) != 0)
+    first = np.flatnonzero(fresh)
+    size = np.diff(np.append(first, len(order)))
+    sent_s = in_seconds(completions.sent_ns[order] - completions.start_of_trial_ns)
+    done_s = in_seconds(completions.done_ns[order[first]] - completions.start_of_trial_ns)
+    free_s = np.concatenate([[-np.inf], done_s[:-1]])
+    free_s[1:][np.diff(worker[first]) != 0] = -np.inf
+    oldest_s = np.minimum.reduceat(sent_s, first) if len(first) else sent_s
+    newest_s = np.maximum.reduceat(sent_s, first) if len(first) else sent_s
+    filled_s = np.where(size >= queue.batch_size, newest_s, np.inf)
+    start_s = batch_start(free_s, oldest_s, filled_s, queue.batch_timeout_s, np.maximum, np.minimum)
+    started_s = in_seconds(start_ns[first] - completions.start_of_trial_ns)
+    return ServiceLog(
+        qps=completions.schedule.target_qps,
+        begin_s=completions.start_of_trial_ns * 1e-9,
+        seconds=done_s - np.minimum(start_s, started_s),
+        size=size.astype(np.int64),
+        idle=oldest_s > free_s,
+        done_s=done_s,
+    )
