@@ -38,6 +38,17 @@ class Capacity:
     error: float
 
 
+@dataclass(frozen=True)
+class Effort:
+    """How much to spend: 3 x `replicas` x 16,384 simulated queries, and resamples for the error."""
+
+    resamples: int = 0
+    replicas: int = 64
+
+
+EFFORT = Effort()
+
+
 def predict_capacity(
     queue: Queue,
     service: ServiceTimes,
@@ -46,17 +57,17 @@ def predict_capacity(
     *,
     seed: int = 0,
     near_qps: float = 0.0,
-    replicas: int = 64,
-    resamples: int = 0,
+    effort: Effort = EFFORT,
 ) -> Capacity:
     """Return the highest rate at which the percentile of the latency meets the bound.
 
     With `near_qps` the rate is looked for around that one, which is quicker; otherwise everywhere.
 
-    By formula for one server, Poisson arrivals and independent service times; otherwise found on
-    3 x `replicas` x 16,384 simulated queries. With `resamples` the error covers the sampling
-    of the service times (block bootstrap), otherwise only the simulation's own.
+    By formula for one server, Poisson arrivals and independent service times; otherwise by
+    simulation. With resamples the error covers the sampling of the service times (block
+    bootstrap), otherwise only the simulation's own.
     """
+    replicas, resamples = effort.replicas, effort.resamples
     rng = np.random.default_rng([seed, 2])
     drawn = [service, *(service.resample(rng) for _ in range(resamples))]
     if queue.servers == queue.batch_size == service.block == 1 and kind == "exponential":

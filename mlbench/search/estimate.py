@@ -6,14 +6,15 @@ from dataclasses import dataclass, replace
 
 from mlbench.outcomes import Constraint
 from mlbench.records import ArrivalKind
-from mlbench.search.capacity import Capacity, predict_capacity
+from mlbench.search.capacity import Capacity, Effort, predict_capacity
 from mlbench.search.drift import NO_DRIFT, Drift
 from mlbench.search.learning import NEAR, learn
 from mlbench.search.observation import Observation, misfit
 from mlbench.search.queueing import Queue
 from mlbench.search.service import ServiceTimes
 
-_RESAMPLES = 48
+_ROUGH = Effort(resamples=16, replicas=24)
+_THOROUGH = Effort(resamples=48, replicas=64)
 _WIDTH95 = 2.1  # errors: 2.0 by Student's t; resamples of heavy tails spread a little too little
 _STEADY = 0.03  # estimates that differ by less, relatively, agree
 _MARGIN = 0.05  # relative; a trial this far outside the interval contradicts the model
@@ -43,12 +44,16 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Question:
-    """What is to be estimated: the rate of such arrivals that meets the constraint on the queue."""
+    """What is to be estimated: the rate of such arrivals that meets the constraint on the queue.
+
+    `thorough`: for an answer; otherwise well enough to place the next trial, in half the time.
+    """
 
     queue: Queue
     kind: ArrivalKind
     constraint: Constraint
     seed: int
+    thorough: bool = True
 
 
 def estimate(
@@ -104,7 +109,7 @@ def _predict(
     off = misfit(near, service, queue, constraint.percentile, question.seed)
     unloaded_s = service.unloaded_quantile_s(constraint.percentile)
 
-    def capacity(error: float, near_qps: float, resamples: int) -> Capacity:
+    def capacity(error: float, near_qps: float, effort: Effort) -> Capacity:
         bound_s = constraint.max_latency_s * math.exp(error - off.mean)
         corrected = replace(constraint, max_latency_s=bound_s)
         return predict_capacity(
@@ -114,15 +119,15 @@ def _predict(
             corrected,
             seed=question.seed,
             near_qps=near_qps,
-            resamples=resamples,
+            effort=effort,
         )
 
-    found = capacity(0.0, known_qps, _RESAMPLES)
+    found = capacity(0.0, known_qps, _THOROUGH if question.thorough else _ROUGH)
     if not found.qps:
         return Estimate(0.0, 0.0, 0.0, True, unloaded_s)
     error = math.hypot(found.error, service.drift.error)
     if off.error:
-        above = capacity(off.error, found.qps, 0)
+        above = capacity(off.error, found.qps, Effort())
         error = math.hypot(error, math.log(max(above.qps / found.qps, 1.0)))
     span = math.exp(_WIDTH95 * error)
     return Estimate(

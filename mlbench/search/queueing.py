@@ -99,24 +99,41 @@ def _occupy(free: list[Floats], until: Floats) -> None:
 def _batched(queue: Queue, levels: Levels, arrive_s: Floats, ratio: Floats) -> Floats:
     n, replicas = arrive_s.shape
     size, column = queue.batch_size, np.arange(replicas)
-    place = np.arange(size)[:, None]
-    by_size = np.broadcast_to(levels.by_size.reshape(size + 1, -1), (size + 1, replicas))
-    padded = np.concatenate([arrive_s, np.full((size, replicas), np.inf)])
-    done = np.empty_like(padded)
+    by_size = np.broadcast_to(levels.by_size.reshape(size + 1, -1), (size + 1, replicas)).ravel()
+    padded = np.concatenate([arrive_s, np.full((size, replicas), np.inf)]).ravel()
+    ratios = np.concatenate([ratio, ratio[-1:]]).ravel()
     free = [np.full(replicas, -np.inf) for _ in range(queue.servers)]
     first = np.zeros(replicas, dtype=np.int64)
+    counts, ends = [], []
     while (first < n).any():
-        window = padded[first + place, column]
-        start = batch_start(
-            free[0], window[0], window[-1], queue.batch_timeout_s, np.maximum, np.minimum
-        )
-        count = (window <= start).sum(axis=0)
-        seconds = by_size[count, column] * ratio[np.minimum(first, n - 1), column]
+        at = first * replicas + column
+        oldest = padded.take(at)
+        filled = padded.take(at + (size - 1) * replicas)
+        start = batch_start(free[0], oldest, filled, queue.batch_timeout_s, np.maximum, np.minimum)
+        count = np.minimum(_count_arrived(padded, at, replicas, start, size), n - first)
+        seconds = by_size.take(count * replicas + column) * ratios.take(at)
         if levels.idle_factor != 1.0:
-            seconds = np.where(window[0] > free[0], seconds * levels.idle_factor, seconds)
+            seconds = np.where(oldest > free[0], seconds * levels.idle_factor, seconds)
         until = start + seconds
-        # A row past this batch is overwritten when its own batch starts.
-        done[first + place, column] = until
+        counts.append(count)
+        ends.append(until)
         _occupy(free, until)
-        first = np.minimum(first + count, n)
-    return done[:n] - arrive_s
+        first += count
+    done = np.repeat(np.stack(ends, axis=1).ravel(), np.stack(counts, axis=1).ravel())
+    return np.asarray(done.reshape(replicas, n).T - arrive_s)
+
+
+def _count_arrived(
+    padded: Floats, at: NDArray[np.int64], replicas: int, start: Floats, size: int
+) -> NDArray[np.int64]:
+    """Count the queries from `at` on, at most `size`, that are there when the batch starts.
+
+    By halving: the first one is there.
+    """
+    more = np.zeros(len(at), dtype=np.int64)
+    step = 1 << (size - 1).bit_length()
+    while step := step // 2:
+        further = more + step
+        there = padded.take(at + np.minimum(further, size) * replicas) <= start
+        more = np.where(there & (further < size), further, more)
+    return more + 1

@@ -45,6 +45,7 @@ class _Goal:
     constraint: Constraint
     estimate: Estimate | None = None
     seen: int = 0  # the number of trials that the estimate rests on
+    thorough: bool = False  # whether the estimate is good enough for an answer
     tries: int = 0
     misses: int = 0  # in a row
     invalid: int = 0  # in a row
@@ -125,7 +126,7 @@ class Search:
                 (goal for goal in self._goals if goal.kind == kind), key=lambda goal: goal.target_s
             )
             for goal in goals:
-                self._refresh(goal)
+                self._refresh(goal, thorough=True)
             known = in_order([goal.estimate for goal in goals])
             by_target = {g.target_s: self._answer(g, k) for g, k in zip(goals, known, strict=True)}
             found[kind] = {target_s: by_target[target_s] for target_s in self.plan.targets_s}
@@ -212,14 +213,15 @@ class Search:
         some = [seen for seen in self._observations if len(seen.log.seconds)]
         return some[:1] + [seen for seen in some[1:] if seen.valid]
 
-    def _refresh(self, goal: _Goal) -> None:
+    def _refresh(self, goal: _Goal, *, thorough: bool = False) -> None:
         """Bring a goal's estimate up to the trials seen so far."""
-        usable = self._usable()
-        if goal.seen == len(self._observations) or not usable:
+        usable, seen = self._usable(), len(self._observations)
+        if not usable or (goal.seen == seen and (goal.thorough or not thorough)):
             return
-        goal.seen = len(self._observations)
+        goal.seen, goal.thorough = seen, thorough
         known_qps = goal.estimate.qps if goal.estimate else 0.0
-        question = Question(self.plan.queue, goal.kind, goal.constraint, self.plan.seed % 2**31)
+        seed = self.plan.seed % 2**31
+        question = Question(self.plan.queue, goal.kind, goal.constraint, seed, thorough)
         goal.estimate = estimate(usable, question, known_qps, 0.7 * self.plan.first_guess_qps)
 
     def _count(self, request: TrialRequest, trial: Trial) -> None:

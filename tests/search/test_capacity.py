@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mlbench.outcomes import Constraint
-from mlbench.search.capacity import predict_capacity
+from mlbench.search.capacity import Effort, predict_capacity
 from mlbench.search.queueing import Queue
 from mlbench.search.service import ServiceTimes
 
@@ -86,7 +86,7 @@ def test_few_samples_give_a_larger_error() -> None:
             ServiceTimes.sampled(rng.lognormal(0, 0.5, n) * 0.002),
             "exponential",
             Constraint(99, 0.010),
-            resamples=24,
+            effort=Effort(resamples=24),
         ).error
         for n in (300, 10_000)
     ]
