@@ -23,7 +23,7 @@ _FLOOR = 0.01  # of the allowed late fraction, added to keep logarithms finite
 _FINEST = 5e-4  # relative error; clocks, rounding and the formula's lattice allow no less
 _MORE = 3  # times the replicas for the last, small step than for the way there
 _BIND_ROUNDS = 4
-_BOUND = (2048, 256)  # queries and replicas on which the cost of binding them is measured
+_BOUND = 2048  # queries of each stream on which the cost of binding them is measured
 _NO_COST = 0.01  # coefficient of variation; the dispatcher knows so steady service times exactly
 
 
@@ -85,7 +85,7 @@ def predict_capacity(
     streams = Streams(kind, length, _MORE * wide * replicas, seed + 3)
     load, slope, noise = solver.polish(streams, *refined)
     if queue.servers > 1 and service.ratio.std() > _NO_COST:
-        bound = Streams(kind, *_BOUND, seed + 4)
+        bound = Streams(kind, _BOUND, 4 * replicas, seed + 4)
         load, more = solver.bind(streams, bound, load, slope, near if 0 < near < 1 else load)
         noise = math.hypot(noise, more)
     spread = 0.0
