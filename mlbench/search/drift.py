@@ -13,6 +13,7 @@ _BLOCKS = 20
 _SURE = 4.0  # standard errors
 _LEAST_PER_S = 5e-4
 _ALIKE = 3.0  # standard errors; slopes within trials and between them that differ by less agree
+_SEEN = 1.5  # standard errors; the slope within trials that supports the one between them
 
 
 @dataclass(frozen=True)
@@ -67,25 +68,27 @@ def is_certain(slope: Pooled) -> bool:
 
 
 def find_drift(ratios: Sequence[Floats], times_s: Sequence[Floats]) -> Drift:
-    """Return how the device drifts; NO_DRIFT unless trials agree on it, within and between them.
+    """Return how the device drifts; NO_DRIFT unless it does so within trials and between them.
 
     Arguments as for `slope_within`. What changes in every trial but starts again with the next
-    (cold cores, say) is no drift.
+    (cold cores, say) is no drift, nor is a service time that differs with the load.
     """
-    within = slope_within(ratios, times_s)
-    if within is None or not is_certain(within):
+    slope = slope_within(ratios, times_s)
+    if slope is None:
+        return NO_DRIFT
+    between = _slope_between(ratios, times_s)
+    if between is not None:
+        apart = abs(between.mean - slope.mean) / math.hypot(between.error, slope.error)
+        if apart > _ALIKE or abs(slope.mean) < _SEEN * slope.error:
+            return NO_DRIFT
+        slope = pool_estimates(
+            np.array([slope.mean, between.mean]), np.array([slope.error, between.error])
+        )
+    if not is_certain(slope):
         return NO_DRIFT
     end_s = max(float(time_s.max()) for time_s in times_s)
     age_s = end_s - float(np.concatenate(list(times_s)).mean())
-    between = _slope_between(ratios, times_s)
-    if between is None:
-        return Drift(within.mean, within.error, end_s, age_s)
-    if abs(between.mean - within.mean) > _ALIKE * math.hypot(between.error, within.error):
-        return NO_DRIFT
-    both = pool_estimates(
-        np.array([within.mean, between.mean]), np.array([within.error, between.error])
-    )
-    return Drift(both.mean, both.error, end_s, age_s)
+    return Drift(slope.mean, slope.error, end_s, age_s)
 
 
 def _slope_between(ratios: Sequence[Floats], times_s: Sequence[Floats]) -> Pooled | None:

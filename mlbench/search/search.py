@@ -11,16 +11,16 @@ what it showed, until a trial met the bound there and the interval is narrow, or
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 from mlbench.load.arrivals import make_schedule, query_count
-from mlbench.outcomes import UNMET, Answer, Constraint, Judgement, Trial, TrialRequest
+from mlbench.outcomes import Answer, Constraint, Trial, TrialRequest
 from mlbench.records import ArrivalKind, Completions, Limits
-from mlbench.search.diagnosis import diagnose
-from mlbench.search.estimate import Estimate, Question, estimate
-from mlbench.search.learning import NEAR, learn
+from mlbench.search.answers import make_answer
+from mlbench.search.estimate import Question, estimate
+from mlbench.search.goal import Goal
+from mlbench.search.learning import learn
 from mlbench.search.observation import Observation, most_typical, observe
 from mlbench.search.order import in_order
 from mlbench.search.plan import SearchPlan
@@ -28,32 +28,13 @@ from mlbench.search.stats import summarise
 from mlbench.search.verdict import judge
 
 _BELOW = (0.01, 0.025, 0.04, 0.07, 0.12, 0.2)  # how far below the estimate, try after try
-_CLOSE = 0.041  # a rate met this close below the estimate, relatively, is close enough
 _LEAST = 0.2  # of the longest trial; less measured time is not worth a trial
 _UNSURE = 0.1  # the furthest below that an uncertain estimate alone puts a trial
+_REPEATS = 2  # trials near the estimate, at least
 _MAX_TRIES = 40
 _MAX_INVALID = 3  # in a row
 _CANDIDATES = 16
 _TOO_LONG = 50_000  # queries; so long a trial is typical anyway
-
-
-@dataclass
-class _Goal:
-    """One answer in the making."""
-
-    kind: ArrivalKind
-    constraint: Constraint
-    estimate: Estimate | None = None
-    seen: int = 0  # the number of trials that the estimate rests on
-    thorough: bool = False  # whether the estimate is good enough for an answer
-    tries: int = 0
-    misses: int = 0  # in a row
-    invalid: int = 0  # in a row
-    closed: bool = False
-
-    @property
-    def target_s(self) -> float:
-        return self.constraint.max_latency_s
 
 
 class Search:
@@ -65,7 +46,7 @@ class Search:
         self._observations: list[Observation] = []
         self._seeds = 0
         self._goals = [
-            _Goal(kind, Constraint(plan.percentile, target_s))
+            Goal(kind, Constraint(plan.percentile, target_s))
             for kind in plan.kinds
             for target_s in plan.targets_s
         ]
@@ -79,7 +60,7 @@ class Search:
         """Return the trial wanted next; None when the search is over."""
         if not self._observations:
             return self._saturated()
-        while self._left_s > _LEAST * min(self.plan.max_trial_s, self.plan.budget_s):
+        while self._left_s > self._least_s:
             goals = [goal for goal in self._goals if not goal.closed] or self._reopened()
             if not goals:
                 return None
@@ -90,7 +71,7 @@ class Search:
             goal.closed = True
         return None
 
-    def _reopened(self) -> list[_Goal]:
+    def _reopened(self) -> list[Goal]:
         """Look at all answers again: later trials may have shown that one is not known well yet."""
         for goal in self._goals:
             self._refresh(goal)
@@ -115,7 +96,9 @@ class Search:
         self._observations.append(observe(trial, completions, self.plan.queue))
         self.measured_s += completions.duration_s
         if not first:
-            self._count(request, trial)
+            for goal in self._goals:
+                if goal.owns(trial):
+                    goal.count(trial)
         return trial
 
     def answers(self) -> Mapping[ArrivalKind, Mapping[float, Answer]]:
@@ -128,7 +111,10 @@ class Search:
             for goal in goals:
                 self._refresh(goal, thorough=True)
             known = in_order([goal.estimate for goal in goals])
-            by_target = {g.target_s: self._answer(g, k) for g, k in zip(goals, known, strict=True)}
+            by_target = {
+                g.target_s: make_answer(g, k, self._observations, self._usable())
+                for g, k in zip(goals, known, strict=True)
+            }
             found[kind] = {target_s: by_target[target_s] for target_s in self.plan.targets_s}
         return found
 
@@ -152,18 +138,22 @@ class Search:
         return self.plan.budget_s - self.measured_s
 
     @property
+    def _least_s(self) -> float:
+        return _LEAST * min(self.plan.max_trial_s, self.plan.budget_s)
+
+    @property
     def _fewest(self) -> int:
         """The fewest queries of a trial that tell the percentile, with some to spare."""
         return math.ceil(150 / (100 - self.plan.percentile))
 
-    def _request(self, goal: _Goal) -> TrialRequest:
+    def _request(self, goal: Goal) -> TrialRequest:
         """Ask for a long trial, but leave a share of the budget to each answer without a rate."""
-        waiting = sum(
-            not other.closed and self._best(other, other.estimate) is None for other in self._goals
-        )
+        waiting = sum(not other.closed and other.met(self.trials) is None for other in self._goals)
         share_s = self._left_s / (waiting + 1) if waiting > 1 else self._left_s
-        qps = self._rate(goal)
-        queries = query_count(qps, min(self.plan.max_trial_s, share_s))
+        trial_s = min(self.plan.max_trial_s, share_s)
+        last = share_s - trial_s < self._least_s and goal.met(self.trials) is None
+        qps = self._rate(goal, trial_s, last=last)
+        queries = query_count(qps, trial_s)
         if self._fewest / qps <= min(self.plan.max_trial_s, self._left_s):
             queries = max(queries, self._fewest)
         backlog_s = max(5 * goal.target_s, 0.1 * self.plan.max_trial_s)
@@ -176,7 +166,8 @@ class Search:
             limits=Limits(max_backlog_s=backlog_s),
         )
 
-    def _rate(self, goal: _Goal) -> float:
+    def _rate(self, goal: Goal, trial_s: float, *, last: bool) -> float:
+        """Return where to try next: just below the estimate, or safely so if it must meet."""
         known, guess_qps = goal.estimate, self.plan.first_guess_qps
         # Slower than this the longest trial has too few queries for the percentile.
         least_qps = self._fewest / self.plan.max_trial_s
@@ -188,10 +179,10 @@ class Search:
         below = 0.0
         if known.modelled:
             # The less is known, the further below a trial must lie to meet the bound for certain.
-            unsure = min(0.5 * known.half_width, _UNSURE)
+            unsure = min((1.0 if last else 0.5) * known.half_width, _UNSURE)
             below = max(_BELOW[min(goal.misses, len(_BELOW) - 1)], unsure)
             # The device will be slower by the end of the trial.
-            below += min(max(known.drift.per_s, 0.0) * self.plan.max_trial_s, _UNSURE)
+            below += min(max(known.drift.per_s, 0.0) * trial_s, _UNSURE)
         return max(known.qps * (1 - below), least_qps)
 
     def _fresh_seed(self) -> int:
@@ -199,7 +190,7 @@ class Search:
         sequence = np.random.SeedSequence(self.plan.seed, spawn_key=(self._seeds,))
         return int(sequence.generate_state(1, np.uint32)[0])
 
-    def _typical_seed(self, goal: _Goal, queries: int) -> int:
+    def _typical_seed(self, goal: Goal, queries: int) -> int:
         fresh = [self._fresh_seed() for _ in range(_CANDIDATES)]
         known = goal.estimate
         if goal.kind == "linear" or known is None or not known.qps or queries > _TOO_LONG:
@@ -213,7 +204,7 @@ class Search:
         some = [seen for seen in self._observations if len(seen.log.seconds)]
         return some[:1] + [seen for seen in some[1:] if seen.valid]
 
-    def _refresh(self, goal: _Goal, *, thorough: bool = False) -> None:
+    def _refresh(self, goal: Goal, *, thorough: bool = False) -> None:
         """Bring a goal's estimate up to the trials seen so far."""
         usable, seen = self._usable(), len(self._observations)
         if not usable or (goal.seen == seen and (goal.thorough or not thorough)):
@@ -224,35 +215,7 @@ class Search:
         question = Question(self.plan.queue, goal.kind, goal.constraint, seed, thorough)
         goal.estimate = estimate(usable, question, known_qps, 0.7 * self.plan.first_guess_qps)
 
-    def _count(self, request: TrialRequest, trial: Trial) -> None:
-        for goal in self._goals:
-            if (goal.kind, goal.target_s) == (request.kind, request.target_latency_s):
-                goal.tries += 1
-                verdict = trial.judgement.verdict
-                goal.invalid = goal.invalid + 1 if verdict == "invalid" else 0
-                if verdict != "invalid":
-                    goal.misses = 0 if verdict == "pass" else goal.misses + 1
-
-    def _best(self, goal: _Goal, known: Estimate | None) -> Trial | None:
-        """The trial at the highest rate that met the bound and that the estimate allows."""
-        high = known.high if known else math.inf
-        met = [
-            trial
-            for trial in self.trials
-            if trial.request.kind == goal.kind
-            and trial.judgements[goal.target_s].verdict == "pass"
-            and trial.request.target_qps <= high
-        ]
-        return max(met, key=lambda trial: trial.request.target_qps, default=None)
-
-    def _is_close(self, goal: _Goal) -> bool:
-        known = goal.estimate
-        best = self._best(goal, known)
-        if best is None or known is None:
-            return False
-        return best.request.target_qps >= (1 - _CLOSE) * known.qps or not known.modelled
-
-    def _is_reached(self, goal: _Goal) -> bool:
+    def _is_reached(self, goal: Goal) -> bool:
         known = goal.estimate
         if goal.tries >= _MAX_TRIES or goal.invalid >= _MAX_INVALID:
             return True
@@ -262,71 +225,12 @@ class Search:
             return goal.misses > 0
         if goal.misses >= 2 * len(_BELOW):
             return True
-        return self._is_close(goal) and known.half_width <= self.plan.precision
+        # One trial alone cannot show that the device changes from trial to trial.
+        repeated = sum(goal.is_near(seen) for seen in self._usable()) >= _REPEATS
+        return goal.is_close(self.trials) and repeated and known.half_width <= self.plan.precision
 
-    def _urgency(self, goal: _Goal) -> tuple[int, float]:
+    def _urgency(self, goal: Goal) -> tuple[int, float]:
         """Goals that no trial met come first, then those met too low, then the least certain."""
-        if self._is_close(goal) and goal.estimate:
+        if goal.is_close(self.trials) and goal.estimate:
             return 2, -goal.estimate.half_width
-        return (0 if self._best(goal, goal.estimate) is None else 1), goal.tries
-
-    def _answer(self, goal: _Goal, known: Estimate | None) -> Answer:
-        best = self._best(goal, known)
-        rests_on = [
-            seen for i, seen in enumerate(self._observations) if self._serves(seen, goal, i)
-        ]
-        notes = list(known.notes) if known else []
-        notes += diagnose(self._usable())
-        no_verdict = best is None and self._has_no_verdict(goal)
-        if best is None:
-            notes.insert(0, self._why_unmet(goal))
-        return Answer(
-            kind=goal.kind,
-            target_latency_s=goal.target_s,
-            qps=best.request.target_qps if best else UNMET,
-            trial=best,
-            capacity_qps=known.qps if known and known.qps and not no_verdict else None,
-            capacity_ci95=(known.low, known.high)
-            if known and known.qps and not no_verdict
-            else None,
-            trials=len(rests_on),
-            measured_s=sum(seen.measured_s for seen in rests_on),
-            queries=sum(len(seen.sent_s) for seen in rests_on),
-            notes=tuple(notes),
-            no_verdict=no_verdict,
-        )
-
-    def _serves(self, seen: Observation, goal: _Goal, number: int) -> bool:
-        """Whether an answer rests on this trial: the flood, its own, and those near its rate."""
-        request, known = seen.trial.request, goal.estimate
-        own = (request.kind, request.target_latency_s) == (goal.kind, goal.target_s)
-        near = bool(known and known.qps and abs(math.log(seen.qps / known.qps)) < NEAR)
-        return number == 0 or own or near
-
-    def _own(self, goal: _Goal) -> list[Judgement]:
-        """Return the judgements of the trials that were run for this answer."""
-        return [
-            seen.trial.judgement
-            for seen in self._observations[1:]
-            if (seen.trial.request.kind, seen.trial.request.target_latency_s)
-            == (goal.kind, goal.target_s)
-        ]
-
-    def _has_no_verdict(self, goal: _Goal) -> bool:
-        return all(judgement.verdict == "invalid" for judgement in self._own(goal))
-
-    def _why_unmet(self, goal: _Goal) -> str:
-        own = self._own(goal)
-        if not own:
-            return "no trial was run for it: the budget was spent before; raise --budget"
-        if self._has_no_verdict(goal):
-            return f"every trial was invalid: {own[-1].reasons[0]}"
-        known, p = goal.estimate, self.plan.percentile
-        if known and known.unloaded_s > goal.target_s:
-            return (
-                f"the service time's {p:g}th percentile, {known.unloaded_s * 1e3:.3g} ms, "
-                f"is already over {goal.target_s * 1e3:.3g} ms"
-            )
-        if known and not known.qps and goal.misses:
-            return f"not even a slow trial met the bound: {own[-1].reasons[-1]}"
-        return "no trial met the bound before the budget was spent"
+        return (0 if goal.met(self.trials) is None else 1), goal.tries

@@ -1,0 +1,73 @@
+"""One answer in the making: what is known of it, and whether that is enough."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from mlbench.outcomes import Constraint, Trial
+from mlbench.records import ArrivalKind
+from mlbench.search.estimate import Estimate
+from mlbench.search.learning import NEAR
+from mlbench.search.observation import Observation
+
+_CLOSE = 0.041  # a rate met this close below the estimate, relatively, is close enough
+
+
+@dataclass
+class Goal:
+    """The highest rate of one arrival kind that meets one bound, with the trials run for it."""
+
+    kind: ArrivalKind
+    constraint: Constraint
+    estimate: Estimate | None = None
+    seen: int = 0  # the number of trials that the estimate rests on
+    thorough: bool = False  # whether the estimate is good enough for an answer
+    tries: int = 0
+    misses: int = 0  # in a row
+    invalid: int = 0  # in a row
+    closed: bool = False
+
+    @property
+    def target_s(self) -> float:
+        """The bound in seconds."""
+        return self.constraint.max_latency_s
+
+    def owns(self, trial: Trial) -> bool:
+        """Whether the trial was run for this answer."""
+        request = trial.request
+        return (request.kind, request.target_latency_s) == (self.kind, self.target_s)
+
+    def is_near(self, seen: Observation) -> bool:
+        """Whether a trial, of any kind, loaded the device about as the estimated rate does."""
+        known = self.estimate
+        return bool(known and known.qps and abs(math.log(seen.qps / known.qps)) < NEAR)
+
+    def count(self, trial: Trial) -> None:
+        """Take note of how a trial of its own ended."""
+        self.tries += 1
+        verdict = trial.judgement.verdict
+        self.invalid = self.invalid + 1 if verdict == "invalid" else 0
+        if verdict != "invalid":
+            self.misses = 0 if verdict == "pass" else self.misses + 1
+
+    def best(self, trials: Iterable[Trial], limit_qps: float) -> Trial | None:
+        """Return the trial at the highest rate, not above the limit, that met the bound."""
+        met = [
+            trial
+            for trial in trials
+            if trial.request.kind == self.kind
+            and trial.judgements[self.target_s].verdict == "pass"
+            and trial.request.target_qps <= limit_qps
+        ]
+        return max(met, key=lambda trial: trial.request.target_qps, default=None)
+
+    def met(self, trials: Iterable[Trial]) -> Trial | None:
+        """Return the best trial at a rate that the estimate supports: what is above was lucky."""
+        return self.best(trials, self.estimate.qps if self.estimate else math.inf)
+
+    def is_close(self, trials: Iterable[Trial]) -> bool:
+        """Whether a trial met the bound closely enough below the estimate."""
+        best, known = self.met(trials), self.estimate
+        if best is None or known is None:
+            return False
+        return best.request.target_qps >= (1 - _CLOSE) * known.qps or not known.modelled
