@@ -1,6 +1,5 @@
 """What a search says in the end: one answer for each goal, with its notes in words."""
 
-import math
 from collections.abc import Sequence
 
 from mlbench.outcomes import UNMET, Answer, Judgement, Trial
@@ -45,10 +44,14 @@ def make_answer(
 
 
 def _best(goal: Goal, known: Estimate | None, trials: Sequence[Trial]) -> Trial | None:
-    """Return the best trial below the estimate; if there is none, the best within its interval."""
-    if known is None:
-        return goal.best(trials, math.inf)
-    return goal.best(trials, known.qps) or goal.best(trials, known.high)
+    """Return the trial to report: a lucky one only if no slower one contradicts it."""
+    supported = goal.met(trials, known)
+    if supported or known is None:
+        return supported
+    missed = goal.rates(trials, "fail", "undecided")
+    limit_qps = min([known.high, *(trial.request.target_qps for trial in missed)])
+    passed = goal.rates(trials, "pass")
+    return next((t for t in reversed(passed) if t.request.target_qps <= limit_qps), None)
 
 
 def _serves(seen: Observation, goal: Goal) -> bool:

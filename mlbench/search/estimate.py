@@ -37,6 +37,11 @@ class Estimate:
     drift: Drift = NO_DRIFT
 
     @property
+    def supported_qps(self) -> float:
+        """The highest rate that a trial which met the bound can be believed to hold."""
+        return math.sqrt(self.low * self.qps) if self.modelled else self.qps
+
+    @property
     def half_width(self) -> float:
         """Half the interval, relative to the rate; infinite when there is none."""
         return (self.high - self.low) / 2 / self.qps if self.qps else math.inf

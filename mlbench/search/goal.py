@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mlbench.outcomes import Constraint, Trial
+from mlbench.outcomes import Constraint, Trial, Verdict
 from mlbench.records import ArrivalKind
 from mlbench.search.estimate import Estimate
 from mlbench.search.learning import NEAR
@@ -50,24 +50,28 @@ class Goal:
         if verdict != "invalid":
             self.misses = 0 if verdict == "pass" else self.misses + 1
 
-    def best(self, trials: Iterable[Trial], limit_qps: float) -> Trial | None:
-        """Return the trial at the highest rate, not above the limit, that met the bound."""
-        met = [
+    def rates(self, trials: Iterable[Trial], *verdicts: Verdict) -> list[Trial]:
+        """Return the trials with such arrivals and one of these verdicts, the slowest first."""
+        some = [
             trial
             for trial in trials
             if trial.request.kind == self.kind
-            and trial.judgements[self.target_s].verdict == "pass"
-            and trial.request.target_qps <= limit_qps
+            and trial.judgements[self.target_s].verdict in verdicts
         ]
-        return max(met, key=lambda trial: trial.request.target_qps, default=None)
+        return sorted(some, key=lambda trial: trial.request.target_qps)
 
-    def met(self, trials: Iterable[Trial]) -> Trial | None:
-        """Return the best trial at a rate that the estimate supports: what is above was lucky."""
-        return self.best(trials, self.estimate.qps if self.estimate else math.inf)
+    def met(self, trials: Iterable[Trial], known: Estimate | None) -> Trial | None:
+        """Return the trial at the highest rate that met the bound and that the estimate supports.
+
+        That is a quarter of the interval's width below the estimate: what is above may be luck.
+        """
+        limit_qps = known.supported_qps if known else math.inf
+        passed = self.rates(trials, "pass")
+        return next((t for t in reversed(passed) if t.request.target_qps <= limit_qps), None)
 
     def is_close(self, trials: Iterable[Trial]) -> bool:
         """Whether a trial met the bound closely enough below the estimate."""
-        best, known = self.met(trials), self.estimate
+        best, known = self.met(trials, self.estimate), self.estimate
         if best is None or known is None:
             return False
         return best.request.target_qps >= (1 - _CLOSE) * known.qps or not known.modelled

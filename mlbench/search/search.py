@@ -30,6 +30,7 @@ from mlbench.search.verdict import judge
 _BELOW = (0.01, 0.025, 0.04, 0.07, 0.12, 0.2)  # how far below the estimate, try after try
 _LEAST = 0.2  # of the longest trial; less measured time is not worth a trial
 _UNSURE = 0.1  # the furthest below that an uncertain estimate alone puts a trial
+_LAST, _SAFE = 2.0, 2  # half-widths and misses below: a last trial must meet the bound
 _REPEATS = 2  # trials near the estimate, at least
 _MAX_TRIES = 40
 _MAX_INVALID = 3  # in a row
@@ -148,10 +149,13 @@ class Search:
 
     def _request(self, goal: Goal) -> TrialRequest:
         """Ask for a long trial, but leave a share of the budget to each answer without a rate."""
-        waiting = sum(not other.closed and other.met(self.trials) is None for other in self._goals)
+        waiting = sum(
+            not other.closed and other.met(self.trials, other.estimate) is None
+            for other in self._goals
+        )
         share_s = self._left_s / (waiting + 1) if waiting > 1 else self._left_s
         trial_s = min(self.plan.max_trial_s, share_s)
-        last = share_s - trial_s < self._least_s and goal.met(self.trials) is None
+        last = share_s - trial_s < self._least_s and goal.met(self.trials, goal.estimate) is None
         qps = self._rate(goal, trial_s, last=last)
         queries = query_count(qps, trial_s)
         if self._fewest / qps <= min(self.plan.max_trial_s, self._left_s):
@@ -179,8 +183,9 @@ class Search:
         below = 0.0
         if known.modelled:
             # The less is known, the further below a trial must lie to meet the bound for certain.
-            unsure = min((1.0 if last else 0.5) * known.half_width, _UNSURE)
-            below = max(_BELOW[min(goal.misses, len(_BELOW) - 1)], unsure)
+            unsure = min(_LAST * known.half_width if last else 0.75 * known.half_width, _UNSURE)
+            step = max(goal.misses, _SAFE) if last else goal.misses
+            below = max(_BELOW[min(step, len(_BELOW) - 1)], unsure)
             # The device will be slower by the end of the trial.
             below += min(max(known.drift.per_s, 0.0) * trial_s, _UNSURE)
         return max(known.qps * (1 - below), least_qps)
@@ -233,4 +238,4 @@ class Search:
         """Goals that no trial met come first, then those met too low, then the least certain."""
         if goal.is_close(self.trials) and goal.estimate:
             return 2, -goal.estimate.half_width
-        return (0 if goal.met(self.trials) is None else 1), goal.tries
+        return (0 if goal.met(self.trials, goal.estimate) is None else 1), goal.tries
