@@ -44,12 +44,19 @@ def make_answer(
 
 
 def _best(goal: Goal, known: Estimate | None, trials: Sequence[Trial]) -> Trial | None:
-    """Return the trial to report: a lucky one only if no slower one contradicts it."""
+    """Return the trial to report.
+
+    If none is supported, one up to the estimate will do that no slower trial certainly failed, or
+    one up to the end of the interval that no slower trial missed.
+    """
     supported = goal.met(trials, known)
     if supported or known is None:
         return supported
-    missed = goal.rates(trials, "fail", "undecided")
-    limit_qps = min([known.high, *(trial.request.target_qps for trial in missed)])
+    failed, undecided = (
+        [trial.request.target_qps for trial in goal.rates(trials, verdict)]
+        for verdict in ("fail", "undecided")
+    )
+    limit_qps = max(min([known.qps, *failed]), min([known.high, *failed, *undecided]))
     passed = goal.rates(trials, "pass")
     return next((t for t in reversed(passed) if t.request.target_qps <= limit_qps), None)
 

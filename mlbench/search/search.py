@@ -30,7 +30,7 @@ from mlbench.search.verdict import judge
 _BELOW = (0.01, 0.025, 0.04, 0.07, 0.12, 0.2)  # how far below the estimate, try after try
 _LEAST = 0.2  # of the longest trial; less measured time is not worth a trial
 _UNSURE = 0.1  # the furthest below that an uncertain estimate alone puts a trial
-_LAST, _SAFE = 2.0, 2  # half-widths and misses below: a last trial must meet the bound
+_SAFE = 2  # steps further below for a last trial, which must meet the bound
 _REPEATS = 2  # trials near the estimate, at least
 _MAX_TRIES = 40
 _MAX_INVALID = 3  # in a row
@@ -183,8 +183,8 @@ class Search:
         below = 0.0
         if known.modelled:
             # The less is known, the further below a trial must lie to meet the bound for certain.
-            unsure = min(_LAST * known.half_width if last else 0.75 * known.half_width, _UNSURE)
-            step = max(goal.misses, _SAFE) if last else goal.misses
+            unsure = min((2.0 if last else 0.75) * known.half_width, _UNSURE)
+            step = goal.misses + (_SAFE if last else 0)
             below = max(_BELOW[min(step, len(_BELOW) - 1)], unsure)
             # The device will be slower by the end of the trial.
             below += min(max(known.drift.per_s, 0.0) * trial_s, _UNSURE)
