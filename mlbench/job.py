@@ -29,7 +29,7 @@ from mlbench.data.images import ImageList
 from mlbench.data.preprocess import PREPROCESSING, sample_bytes, sample_shape
 from mlbench.data.synthetic import draw_samples
 from mlbench.devices import Place, parse_devices, place_workers
-from mlbench.gpus import gpu_count
+from mlbench.gpus import visible_gpus
 from mlbench.models.lite0 import lite0_path
 from mlbench.models.metadata import model_metadata
 from mlbench.pool.local import inspect_model
@@ -73,7 +73,7 @@ def prepare(settings: Settings, progress: Progress) -> Job:
     backend = find_backend(settings.backend)
     parse_options(settings.backend_options, backend.OPTIONS, settings.backend)
     places = place_workers(
-        parse_devices(settings.devices, sorted(os.sched_getaffinity(0)), gpu_count()),
+        parse_devices(settings.devices, sorted(os.sched_getaffinity(0)), len(visible_gpus())),
         settings.workers_per_device,
         settings.threads,
     )

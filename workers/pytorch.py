@@ -116,16 +116,12 @@ def _claim_device(torch: Any, spec: WorkerSpec) -> str:
     torch.set_num_threads(spec.threads)
     if not spec.device.startswith("cuda"):
         return "cpu"
-    index = int(spec.device.partition(":")[2] or 0)
-    if index >= torch.cuda.device_count():
+    if not torch.cuda.device_count():
         raise RequestError(f"device {spec.device}: {_why_no_gpu(torch)}")
-    return f"cuda:{index}"
+    return "cuda:0"  # the process sees only its own GPU
 
 
 def _why_no_gpu(torch: Any) -> str:
-    found = torch.cuda.device_count()
-    if found:
-        return f"PyTorch finds {found} GPU(s), cuda:0 to cuda:{found - 1}"
     if torch.version.cuda is None:
         return (
             f"this PyTorch {torch.__version__} is built without CUDA: "

@@ -104,20 +104,17 @@ def _claim_device(tf: Any, spec: WorkerSpec) -> str:
     if not spec.device.startswith("cuda"):
         tf.config.set_visible_devices([], "GPU")
         return "cpu"
-    index = int(spec.device.partition(":")[2] or 0)
     gpus = tf.config.list_physical_devices("GPU")
-    if index >= len(gpus):
-        raise RequestError(f"device {spec.device}: {_why_no_gpu(tf, len(gpus))}")
-    tf.config.set_visible_devices(gpus[index], "GPU")
-    tf.config.experimental.set_memory_growth(gpus[index], True)
+    if not gpus:
+        raise RequestError(f"device {spec.device}: {_why_no_gpu(tf)}")
+    gpu = gpus[0]  # the process sees only its own
+    tf.config.experimental.set_memory_growth(gpu, True)
     if not tf.config.list_logical_devices("GPU"):
         raise RequestError(f"device {spec.device}: TensorFlow {tf.__version__} cannot use this GPU")
-    return str(tf.config.experimental.get_device_details(gpus[index]).get("device_name", "GPU"))
+    return str(tf.config.experimental.get_device_details(gpu).get("device_name", "GPU"))
 
 
-def _why_no_gpu(tf: Any, found: int) -> str:
-    if found:
-        return f"TensorFlow finds {found} GPU(s), cuda:0 to cuda:{found - 1}"
+def _why_no_gpu(tf: Any) -> str:
     if not tf.test.is_built_with_cuda():
         return (
             f"this TensorFlow {tf.__version__} is built without CUDA: "

@@ -10,7 +10,7 @@ from mlbench import __version__
 from mlbench.calibration import calibrate
 from mlbench.clock import real_time_priority
 from mlbench.contracts.registry import backend_names, find_backend, missing_runtime
-from mlbench.gpus import gpu_count
+from mlbench.gpus import visible_gpus
 from mlbench.system import describe_system
 
 
@@ -41,7 +41,7 @@ def examine() -> dict[str, Any]:
         "version": __version__,
         "system": describe_system(),
         "backends": {name: _backend(name) for name in backend_names()},
-        "gpus": gpu_count(),
+        "gpus": len(visible_gpus()),
         "generator": {
             **vars(generator),
             "sentence": generator.sentence,

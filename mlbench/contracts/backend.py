@@ -39,8 +39,9 @@ class WorkerSpec:
     """Everything one worker process needs; sent to it as JSON.
 
     `feeds` maps each model input to the cache file (.npy, first axis is the sample) that it is
-    drawn from. `cores` are the CPU cores to pin to, or None. `label_offset` is subtracted from
-    predictions (1 for models with a background class).
+    drawn from. `device` is cpu, or cuda:N as the user counts; the process sees only that GPU, which
+    is CUDA's number 0 there. `cores` are the CPU cores to pin to, or None. `label_offset` is
+    subtracted from predictions (1 for models with a background class).
     """
 
     index: int

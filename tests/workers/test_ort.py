@@ -5,7 +5,7 @@ from onnx import TensorProto, helper
 
 from mlbench.contracts.backend import TensorSpec, WorkerSpec
 from mlbench.contracts.errors import RequestError
-from workers.ort import OrtBackend
+from workers.ort import BoundRun, OrtBackend
 
 SCORES = np.float32([[0, 0, 9, 0], [0, 9, 0, 0], [0, 0, 0, 9]])
 
@@ -122,6 +122,24 @@ def test_a_gpu_that_the_runtime_cannot_use_is_refused(models):
         pytest.skip("this ONNX Runtime has the CUDA provider")
     with pytest.raises(RequestError, match="CUDAExecutionProvider"):
         _load(models["one"], device="cuda:0")
+
+
+def test_bound_buffers_give_the_answers_of_a_plain_run(models):
+    """A session with its inputs bound to buffers answers each batch as one without, in any order.
+
+    The buffers lie on the CPU here; the calls are those for a GPU.
+    """
+    import onnxruntime
+
+    cpu = ["CPUExecutionProvider"]
+    classifier = onnxruntime.InferenceSession(str(models["classifier"]), providers=cpu)
+    bound = BoundRun(classifier, ["ArgMax:0", "scores_out"], "cpu")
+    for rows in (SCORES, SCORES[:1], SCORES[::-1].copy(), SCORES[1:2], SCORES[:2]):
+        assert bound({"scores": rows}).tolist() == rows.argmax(axis=1).tolist()
+    pair = onnxruntime.InferenceSession(str(models["pair"]), providers=cpu)
+    feed = {"ids": np.arange(6).reshape(2, 3), "mask": np.ones((2, 2), bool)}
+    expected = pair.run(["total"], feed)[0]
+    assert np.array_equal(BoundRun(pair, ["total"], "cpu")(feed), expected)
 
 
 def test_an_input_that_cannot_be_drawn_is_refused(tmp_path):

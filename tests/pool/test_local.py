@@ -1,0 +1,20 @@
+import sys
+
+import pytest
+
+from mlbench.contracts.backend import WorkerSpec
+from mlbench.pool import local
+
+TELL = "import os; print('sees', os.environ.get('CUDA_VISIBLE_DEVICES'))"
+
+
+@pytest.mark.parametrize(("device", "sees"), [("cuda:0", "2"), ("cuda:1", "GPU-8f1c")])
+def test_a_worker_sees_only_its_own_gpu(monkeypatch, capfd, device, sees):
+    """The worker of the second GPU that is shown gets that one alone, by the name CUDA knows."""
+    monkeypatch.setattr(local, "visible_gpus", lambda: ["2", "GPU-8f1c"])
+    monkeypatch.setattr(local, "_COMMAND", [sys.executable, "-c", TELL])
+    # A stand-in that pytest's capture cannot redirect would have no file number.
+    monkeypatch.setattr(sys, "stderr", sys.__stderr__)
+    handle = local.LocalLauncher().start(WorkerSpec(0, "", "null", device=device))
+    handle.stop()
+    assert f"sees {sees}\n" in capfd.readouterr().err
