@@ -176,6 +176,40 @@ def test_drift_is_noted_and_widens_the_interval() -> None:
     assert wide > narrow
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_drifting_device_gets_the_rate_that_it_holds_in_the_end(seed: int) -> None:
+    """The estimate and the reported rate are for the device as the search leaves it."""
+    plan, pool = (
+        _plan(budget_s=40.0, seed=seed),
+        VirtualPool(SimulatedService(0.002, cv=0.1, drift_per_s=0.002), seed=seed),
+    )
+    search = Search(plan)
+    while (request := search.next()) is not None:
+        schedule = make_schedule(request.kind, request.target_qps, request.queries, request.seed)
+        search.record(request, pool.run(schedule, request.limits))
+    answer = search.answers()["exponential"][0.010]
+    service = 0.002 * (1 + 0.002 * pool.now_s)
+    steady = _answer(_plan(budget_s=40.0, seed=seed), SimulatedService(service, cv=0.1))
+    assert answer.capacity_qps == pytest.approx(_capacity(steady)[2], rel=0.02)
+    assert answer.qps <= 1.005 * _capacity(steady)[2]
+
+
+def test_no_answer_rests_on_one_trial() -> None:
+    """However precise the first trial is, a second one shows whether the device is the same."""
+    search = _run(_plan(), SimulatedService(0.002))
+    assert len(search.trials) == 3
+    assert all(trial.judgement.verdict == "pass" for trial in search.trials[1:])
+
+
+def test_a_last_trial_meets_the_bound() -> None:
+    """A search whose budget is nearly spent tries a rate that is safe, and so has one to report."""
+    answers = [
+        _answer(_plan(targets_s=(0.020,), budget_s=32.0, seed=seed), SimulatedService(0.002, cv=1))
+        for seed in range(8)
+    ]
+    assert all(answer.qps != UNMET for answer in answers)
+
+
 def test_impossible_plans_are_refused() -> None:
     """A plan without a positive budget can't be made."""
     with pytest.raises(ValueError, match="positive"):

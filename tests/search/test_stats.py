@@ -2,10 +2,11 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import beta
+from scipy.stats import anderson, beta
 
 from mlbench.load.arrivals import make_schedule
 from mlbench.search.stats import (
+    anderson_darling,
     beta_cdf,
     block_indices,
     correlation_time,
@@ -23,6 +24,33 @@ from mlbench.search.virtual import SimulatedService, VirtualPool
 def test_beta_cdf_agrees_with_scipy(x: float, a: float, b: float) -> None:
     """The incomplete beta function agrees with an independent implementation."""
     assert beta_cdf(x, a, b) == pytest.approx(beta.cdf(x, a, b), rel=1e-9)
+
+
+@pytest.mark.parametrize("n", [30, 5000])
+def test_anderson_darling_agrees_with_scipy(n: int) -> None:
+    """The statistic is that of an independent implementation, but for the correction for n."""
+    series = np.random.default_rng(n).gumbel(3.0, 2.0, n)
+    expected = anderson(series, "norm", method="interpolate").statistic
+    assert anderson_darling(series) == pytest.approx(expected * (1 + 0.75 / n + 2.25 / n**2))
+
+
+def test_anderson_darling_exceeds_its_point_as_often_as_it_says() -> None:
+    """One normal sample in ten exceeds 0.631."""
+    rng = np.random.default_rng(6)
+    over = np.mean([anderson_darling(rng.normal(5, 3, 200)) > 0.631 for _ in range(1000)])
+    assert 0.07 < over < 0.13
+
+
+def test_pieces_of_one_process_are_taken_together() -> None:
+    """Several series give their common correlation time, whatever their means."""
+    rng = np.random.default_rng(7)
+    pieces = []
+    for mean in (1.0, 5.0, 20.0):
+        series = rng.standard_normal(4000)
+        for i in range(1, len(series)):
+            series[i] += 0.8 * series[i - 1]
+        pieces.append(series + mean)
+    assert correlation_time(*pieces) == pytest.approx(9.0, rel=0.3)  # (1 + 0.8) / (1 - 0.8)
 
 
 def test_exceedance_interval_is_clopper_pearson() -> None:

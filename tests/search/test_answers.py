@@ -1,0 +1,80 @@
+"""Which trial an answer reports, with made-up trials and estimates."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mlbench.load.arrivals import make_schedule
+from mlbench.outcomes import Constraint, Verdict
+from mlbench.search.answers import make_answer
+from mlbench.search.drift import Drift
+from mlbench.search.estimate import Estimate
+from mlbench.search.goal import Goal
+from mlbench.search.observation import Observation, observe
+from mlbench.search.plan import SearchPlan
+from mlbench.search.queueing import Queue
+from mlbench.search.search import Search
+from mlbench.search.virtual import SimulatedService, VirtualPool
+
+BOUND_S = 0.010
+
+
+def _observations(*trials: tuple[float, Verdict]) -> list[Observation]:
+    """A flood, then one trial at each rate, with the verdict that is given to it."""
+    plan = SearchPlan(("exponential",), (BOUND_S,), 99.0, 1.0, 60.0, 0.02, 1, Queue(), 450.0)
+    search, pool, made = Search(plan), VirtualPool(SimulatedService(0.002)), []
+    request = search.next()
+    assert request is not None
+    for qps, verdict in ((1600.0, "fail"), *trials):
+        own = replace(request, kind="exponential", target_qps=qps, queries=300)
+        completions = pool.run(make_schedule("exponential", qps, 300, 1))
+        trial = search.record(own, completions)
+        judged = {BOUND_S: replace(trial.judgement, verdict=verdict)}
+        made.append(observe(replace(trial, judgements=judged), completions, Queue()))
+    return made
+
+
+def _reported(estimate: Estimate, *trials: tuple[float, Verdict]) -> tuple[float, str]:
+    goal = Goal("exponential", Constraint(99.0, BOUND_S), estimate)
+    seen = _observations(*trials)
+    answer = make_answer(goal, estimate, seen, seen)
+    return answer.qps, " ".join(answer.notes)
+
+
+ESTIMATE = Estimate(280.0, 270.0, 290.0, modelled=True, unloaded_s=0.002)
+
+
+@pytest.mark.parametrize(
+    ("trials", "qps"),
+    [
+        ([(260, "pass"), (272, "pass")], 272),  # a quarter of the interval below: supported
+        ([(260, "pass"), (279, "pass")], 260),  # above that it may be luck
+        ([(279, "pass")], 279),  # but no better one is known
+        ([(279, "pass"), (272, "undecided")], 279),
+        ([(279, "pass"), (272, "fail")], -1),
+        ([(285, "pass")], 285),  # within the interval, and nothing speaks against it
+        ([(285, "pass"), (272, "undecided")], -1),
+        ([(295, "pass")], -1),  # beyond the interval
+        ([(250, "fail"), (260, "undecided")], -1),
+    ],
+)
+def test_the_reported_rate_is_one_that_can_be_believed(
+    trials: list[tuple[float, Verdict]], qps: float
+) -> None:
+    """The highest rate that a trial met, less what may have been luck."""
+    assert _reported(ESTIMATE, *trials)[0] == qps
+
+
+def test_rates_that_a_drifting_device_no_longer_holds_are_not_reported() -> None:
+    """When the device became slower than all rates that were met, the reason is told."""
+    slower = replace(ESTIMATE, drift=Drift(0.002, 0.0001, 60.0, 30.0))
+    qps, notes = _reported(slower, (295, "pass"))
+    assert qps == -1
+    assert notes.startswith("the rates that trials met are above what the device still holds")
+
+
+def test_a_bracket_reports_the_highest_rate_met() -> None:
+    """Without a model the estimate is the bracket's middle, and its lower end was met."""
+    bracket = Estimate(np.sqrt(250.0 * 290.0), 250.0, 290.0, modelled=False, unloaded_s=0.002)
+    assert _reported(bracket, (250, "pass"), (290, "fail"))[0] == 250

@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+
+from mlbench.load.arrivals import make_schedule
+from mlbench.search.learning import learn
+from mlbench.search.queueing import Queue
+from mlbench.search.service import ServiceTimes
+from mlbench.search.service_log import ServiceLog, service_log
+from mlbench.search.virtual import SimulatedService, VirtualPool
+
+
+def _log(seconds: np.ndarray, size: np.ndarray | None = None, qps: float = 250.0) -> ServiceLog:
+    """A trial of batches that follow each other without a pause."""
+    m = len(seconds)
+    sizes = np.ones(m, dtype=np.int64) if size is None else size
+    return ServiceLog(qps, 0.0, seconds, sizes, np.zeros(m, dtype=bool), seconds.cumsum())
+
+
+def _lognormal(seed: int, cv: float = 1.0, m: int = 5000) -> np.ndarray:
+    sigma = np.sqrt(np.log1p(cv**2))
+    return 0.002 * np.random.default_rng(seed).lognormal(-(sigma**2) / 2, sigma, m)
+
+
+def test_times_that_look_lognormal_are_smoothed() -> None:
+    """The table is then that of the fitted lognormal, whose tail goes beyond what was seen."""
+    times = learn([_log(_lognormal(1))], Queue(), 250)
+    assert times.lognormal
+    table = times.table(times.ratio)
+    assert np.log(table).std() == pytest.approx(np.log(times.ratio).std(), rel=1e-3)
+    assert np.log(table).mean() == pytest.approx(np.log(times.ratio).mean(), abs=1e-3)
+    assert table.mean() * times.levels.by_size[1] == pytest.approx(0.002, rel=0.05)
+
+
+@pytest.mark.parametrize("kind", ["exponential", "stalls", "two modes", "few"])
+def test_other_times_stay_as_measured(kind: str) -> None:
+    """What is not lognormal, or too little to tell, is drawn from what was measured."""
+    rng = np.random.default_rng(3)
+    seconds = {
+        "exponential": rng.exponential(0.002, 5000),
+        "stalls": _lognormal(3, 0.1) * np.where(rng.random(5000) < 0.003, 10.0, 1.0),
+        "two modes": _lognormal(3, 0.1) * np.where(rng.random(5000) < 0.5, 1.5, 1.0),
+        "few": _lognormal(3)[:100],
+    }[kind]
+    times = learn([_log(seconds)], Queue(), 250)
+    assert not times.lognormal
+    assert set(times.table(times.ratio)) == set(times.ratio)
+
+
+def test_smoothing_halves_the_error_of_a_heavy_tail() -> None:
+    """A rare quantile is known better from the fit than from the few samples beyond it."""
+    fitted, measured = [], []
+    for seed in range(30):
+        times = learn([_log(_lognormal(seed, m=2000))], Queue(), 250)
+        if times.lognormal:
+            fitted.append(np.quantile(times.table(times.ratio), 0.999))
+            measured.append(np.quantile(times.ratio, 0.999))
+    assert len(fitted) > 20
+    assert np.std(np.log(fitted)) < 0.6 * np.std(np.log(measured))
+
+
+def _batches(levels_s: tuple[float, ...], m: int = 3000) -> ServiceLog:
+    rng = np.random.default_rng(4)
+    size = rng.integers(1, len(levels_s) + 1, m)
+    return _log(np.array(levels_s)[size - 1] * rng.lognormal(-0.005, 0.1, m), size)
+
+
+def test_levels_on_a_line_are_straightened() -> None:
+    """Batches that take so much more for each query have their levels from all of them."""
+    line = tuple(0.002 + 0.0005 * i for i in range(8))
+    times = learn([_batches(line)], Queue(1, 8), 900)
+    assert np.ptp(np.diff(times.levels.by_size[1:])) < 1e-12
+    assert times.levels.by_size[1:] == pytest.approx(line, rel=0.01)
+    moved = [times.resample(np.random.default_rng(i)).levels.by_size[8] for i in range(200)]
+    assert np.std(moved) / line[7] == pytest.approx(0.1 / np.sqrt(3000) * 2, rel=0.35)
+
+
+def test_levels_on_no_line_stay_as_measured() -> None:
+    """A device that pads its batches to powers of two keeps its steps."""
+    steps = (0.002, 0.003, 0.005, 0.005, 0.008, 0.008, 0.008, 0.008)
+    times = learn([_batches(steps)], Queue(1, 8), 900)
+    assert times.levels.by_size[1:] == pytest.approx(steps, rel=0.02)
+
+
+def test_a_drifting_device_is_learnt_as_it_is_at_the_end() -> None:
+    """Service times of all trials are carried forward, and their scatter is gone."""
+    pool = VirtualPool(SimulatedService(0.002, cv=0.1, drift_per_s=0.003))
+    logs = [
+        service_log(pool.run(make_schedule("exponential", 250, 2000, seed)), Queue())
+        for seed in range(3)
+    ]
+    times = learn(logs, Queue(), 250)
+    now_s = 0.002 * (1 + 0.003 * pool.now_s)
+    assert times.scatter == 0.0
+    assert times.levels.by_size[1] == pytest.approx(now_s, rel=3 * times.drift.error + 0.003)
+    assert times.drift.error < 0.01
+
+
+def test_neighbours_are_told_from_chance() -> None:
+    """Independent times are drawn one by one, times that come in runs in blocks."""
+    rng = np.random.default_rng(5)
+    level = np.repeat(rng.lognormal(0, 0.3, 250), 20)
+    for seed in range(10):
+        assert learn([_log(_lognormal(seed, 0.3))], Queue(), 250).block == 1
+    runs = learn([_log(0.002 * level * rng.lognormal(0, 0.05, 5000))], Queue(), 250)
+    assert runs.block > 20
+    assert isinstance(runs, ServiceTimes)
