@@ -24,7 +24,7 @@ def latencies(queue: Queue, levels: Levels, arrive_s: Floats, ratio: Floats) -> 
     single queries whose service times the dispatcher knows. With more servers, it expects each
     query to take its share of a largest batch.
     """
-    known = queue.batch_size == 1 and float(np.ptp(ratio)) < _CONSTANT
+    known = queue.batch_size == 1 and levels.alike and float(np.ptp(ratio)) < _CONSTANT
     if queue.servers == 1 or known:
         return line_latencies(queue, levels, arrive_s, ratio)
     servers = _Servers(queue, levels, arrive_s, ratio)
@@ -44,7 +44,8 @@ class _Servers:
         self._queue, self._ratio, self._factor = queue, ratio, levels.idle_factor
         sizes = queue.batch_size + 1
         self._by_size = np.broadcast_to(levels.by_size.reshape(sizes, -1), (sizes, replicas))
-        self._share_s = self._by_size[queue.batch_size] / queue.batch_size
+        self._slowness = np.broadcast_to(levels.slowness, queue.servers)
+        self._share_s = self._by_size[queue.batch_size] / queue.batch_size * self._slowness[:, None]
         self._arrive_s = np.concatenate([arrive_s, np.full((1, replicas), np.inf)])
         self._line = np.full((queue.servers, n + queue.batch_size, replicas), n, dtype=np.int32)
         self._bound, self._begun, self._serving = (np.zeros(shape, dtype=np.int64) for _ in "bbs")
@@ -70,7 +71,8 @@ class _Servers:
         outstanding = self._bound - self._begun + np.where(serving, self._serving, 0)
         end_s = np.where(serving, self._start_s, now_s) + outstanding * self._share_s
         overdue_s = now_s + np.maximum(outstanding - 1, 0) * self._share_s
-        expected_s = np.maximum(end_s, overdue_s) + outstanding * (_LEVEL * self._share_s)
+        free_s = np.maximum(end_s, overdue_s)
+        expected_s = free_s + (1 + outstanding * _LEVEL) * self._share_s
         first = expected_s.argmin(axis=0)
         self._line[first, self._bound[first, self._column], self._column] = query
         self._bound[first, self._column] += 1
@@ -96,6 +98,7 @@ class _Servers:
         taken = arrive_s <= start_s
         count = taken.sum(axis=0)
         seconds = self._by_size[count, column] * self._ratio[window[0], column]
+        seconds *= self._slowness[server]
         if self._factor != 1.0:
             idle = arrive_s[0] > self._free_s[server, column]
             seconds = np.where(idle, seconds * self._factor, seconds)

@@ -84,7 +84,7 @@ def predict_capacity(
         return Capacity(0.0, 0.0)
     streams = Streams(kind, length, _MORE * wide * replicas, seed + 3)
     load, slope, noise = solver.polish(streams, *refined)
-    if queue.servers > 1 and service.ratio.std() > _NO_COST:
+    if queue.servers > 1 and (service.ratio.std() > _NO_COST or not service.levels.alike):
         bound = Streams(kind, _BOUND, 4 * replicas, seed + 4)
         load, more = solver.bind(streams, bound, load, slope, near if 0 < near < 1 else load)
         noise = math.hypot(noise, more)

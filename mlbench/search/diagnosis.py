@@ -43,7 +43,11 @@ def _stalls(observations: Sequence[Observation]) -> str | None:
 
 
 def _runs(observations: Sequence[Observation]) -> str | None:
-    longest = max(correlation_time(seen.log.seconds) for seen in observations[1:] or observations)
+    longest = max(
+        correlation_time(seen.log.seconds[seen.log.worker == worker])
+        for seen in observations[1:] or observations
+        for worker in np.unique(seen.log.worker)
+    )
     if longest < _RUNS:
         return None
     return f"slow and fast batches come in runs of about {longest:.0f}"

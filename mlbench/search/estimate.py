@@ -152,6 +152,9 @@ def _notes(service: ServiceTimes, off: float) -> tuple[str, ...]:
         notes.append(
             f"a batch takes {service.levels.idle_factor - 1:+.0%} on a device that was idle before"
         )
+    if not service.levels.alike:
+        slowest = service.levels.slowness.max() / service.levels.slowness.min()
+        notes.append(f"the slowest worker takes {slowest:.2f} times as long as the quickest")
     if service.scatter > 0.01:
         notes.append(f"service times differ by {service.scatter:.1%} between trials beyond chance")
     if service.drift.per_s:

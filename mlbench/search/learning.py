@@ -1,7 +1,7 @@
 """Learns from the trials of a search what service times to expect."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ _MIN_ERROR = 2e-4  # relative; clocks and rounding are no finer
 _CROOKED = 2.0  # standard deviations of chi squared
 _LOGNORMAL = 0.631  # Anderson and Darling's statistic, exceeded by one normal sample in ten
 _FEWEST, _STEADY = 200, 0.01  # batches, and their spread: fewer or steadier are not worth a test
+_FEW = 30  # batches of a worker, to tell its speed
+_UNLIKE = 0.02  # relative scatter of workers' speeds that matters
 _TOGETHER = 4.0  # standard errors of a correlation between neighbours that is no chance
 
 
@@ -58,33 +60,79 @@ def _carried_forward(log: ServiceLog, drift: Drift) -> ServiceLog:
     return replace(log, seconds=log.seconds / drift.slowness(log.begin_s + log.done_s))
 
 
+@dataclass(frozen=True)
+class _Batches:
+    """The batches of several trials, one after the other, (m,) each."""
+
+    seconds: Floats
+    size: NDArray[np.int64]
+    idle: NDArray[np.bool_]
+    worker: NDArray[np.int64]
+    trial: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, logs: Sequence[ServiceLog]) -> "_Batches":
+        return cls(
+            seconds=np.concatenate([log.seconds for log in logs]),
+            size=np.concatenate([log.size for log in logs]),
+            idle=np.concatenate([log.idle for log in logs]),
+            worker=np.concatenate([log.worker for log in logs]),
+            trial=np.repeat(np.arange(len(logs)), [len(log.seconds) for log in logs]),
+        )
+
+    def relative_to(self, levels: Levels) -> Floats:
+        """Return each batch's service time over what the levels say."""
+        slowness = levels.slowness[self.worker if len(levels.slowness) > 1 else 0]
+        cold = np.where(self.idle, levels.idle_factor, 1.0)
+        return np.asarray(self.seconds / (levels.by_size[self.size] * slowness * cold))
+
+
 def _combine(logs: Sequence[ServiceLog], queue: Queue, drift: Drift = NO_DRIFT) -> ServiceTimes:
-    seconds = np.concatenate([log.seconds for log in logs])
-    size = np.concatenate([log.size for log in logs])
-    idle = np.concatenate([log.idle for log in logs])
-    trial = np.repeat(np.arange(len(logs)), [len(log.seconds) for log in logs])
-    factor = _idle_factor(seconds, size, idle)
-    levels = Levels(_means_by_size(seconds / np.where(idle, factor, 1.0), size, queue), factor)
-    ratio = seconds / (levels.by_size[size] * np.where(idle, factor, 1.0))
-    means, errors = [], []
-    pieces = [ratio[trial == number] for number in range(len(logs))]
+    batches = _Batches.of(logs)
+    levels = _learn_levels(batches, queue)
+    ratio = batches.relative_to(levels)
+    pieces = [ratio[batches.trial == number] for number in range(len(logs))]
     long = [own for own in pieces if len(own) >= _FEWEST]
     tau = correlation_time(*(long or pieces), sure=_TOGETHER)
-    for own in pieces:
-        means.append(np.log(own.mean()))
-        errors.append(max(own.std() * np.sqrt(tau / len(own)) / own.mean(), _MIN_ERROR))
-    pooled = pool_estimates(np.array(means), np.array(errors))
-    share = 1 / (np.array(errors) ** 2 + pooled.scatter**2)
-    counts = np.bincount(trial)
-    share = share / counts if pooled.scatter else np.ones(len(logs))
-    weight = share[trial] / share[trial].sum()
+    errors = np.array([_error_of_mean(own, tau) for own in pieces])
+    scatter = pool_estimates(np.log([own.mean() for own in pieces]), errors).scatter
     block = 1 if tau == 1.0 else int(min(np.ceil(5 * tau), max(len(ratio) // 20, 1)))
-    levels, level_error = _straightened(levels, size, ratio.std() * np.sqrt(tau))
-    ratio = seconds / (levels.by_size[size] * np.where(idle, factor, 1.0))
-    smooth = block == 1 and pooled.scatter == 0.0 and _is_lognormal(ratio)
+    levels, level_error = _straightened(levels, batches.size, ratio.std() * np.sqrt(tau))
+    ratio = batches.relative_to(levels)
     return ServiceTimes(
-        levels, ratio, weight, trial, block, pooled.scatter, level_error, smooth, drift
+        levels=levels,
+        ratio=ratio,
+        weight=_weights(batches.trial, errors, scatter),
+        trial=batches.trial,
+        block=block,
+        scatter=scatter,
+        level_error=level_error,
+        lognormal=block == 1 and scatter == 0.0 and _is_lognormal(ratio),
+        drift=drift,
     )
+
+
+def _error_of_mean(ratio: Floats, tau: float) -> float:
+    """Return the relative standard error of the mean of a correlated series."""
+    return max(float(ratio.std() * np.sqrt(tau / len(ratio)) / ratio.mean()), _MIN_ERROR)
+
+
+def _weights(trial: NDArray[np.int64], errors: Floats, scatter: float) -> Floats:
+    """Weigh all batches alike; or trials, when they scatter, by what each tells."""
+    share = np.ones(len(errors))
+    if scatter:
+        share = 1 / (errors**2 + scatter**2) / np.bincount(trial)
+    return np.asarray(share[trial] / share[trial].sum())
+
+
+def _learn_levels(batches: _Batches, queue: Queue) -> Levels:
+    factor = _idle_factor(batches)
+    busy_s = batches.seconds / np.where(batches.idle, factor, 1.0)
+    levels = Levels(_means_by_size(busy_s, batches.size, queue), factor)
+    slowness = _slowness(batches.relative_to(levels), batches.worker, queue.servers)
+    # On an equal footing all together take as long as these servers do.
+    mean = len(slowness) / float((1 / slowness).sum())
+    return replace(levels, by_size=levels.by_size * mean, slowness=slowness / mean)
 
 
 def _is_lognormal(ratio: Floats) -> bool:
@@ -92,6 +140,18 @@ def _is_lognormal(ratio: Floats) -> bool:
     return bool(len(logs) >= _FEWEST and logs.std() > _STEADY) and (
         anderson_darling(logs) < _LOGNORMAL
     )
+
+
+def _slowness(ratio: Floats, worker: NDArray[np.int64], servers: int) -> Floats:
+    """Return how slow each worker is (servers,); or [1.0] when they differ by chance or little."""
+    pieces = [ratio[worker == number] for number in range(servers)]
+    if servers == 1 or min(map(len, pieces)) < _FEW:
+        return np.ones(1)
+    tau = correlation_time(*pieces, sure=_TOGETHER)
+    errors = np.array([_error_of_mean(own, tau) for own in pieces])
+    means = np.array([own.mean() for own in pieces])
+    differ = pool_estimates(np.log(means), errors).scatter > _UNLIKE
+    return means if differ else np.ones(1)
 
 
 def _means_by_size(busy_s: Floats, size: NDArray[np.int64], queue: Queue) -> Floats:
@@ -130,15 +190,17 @@ def _straightened(levels: Levels, size: NDArray[np.int64], error: float) -> tupl
     return replace(levels, by_size=straight), effects
 
 
-def _idle_factor(seconds: Floats, size: NDArray[np.int64], idle: NDArray[np.bool_]) -> float:
+def _idle_factor(batches: _Batches) -> float:
     """Return how much longer batches take after idling; 1 when that may well be chance.
 
     Never less than 1: where slow batches come in runs, the queue is busy just then, which looks
     like a device that is quicker after idling.
     """
     logs, errors = [], []
-    for n in np.unique(size):
-        cold, warm = seconds[(size == n) & idle], seconds[(size == n) & ~idle]
+    kind = batches.size * (batches.worker.max() + 1) + batches.worker  # like is compared with like
+    for one in np.unique(kind):
+        cold = batches.seconds[(kind == one) & batches.idle]
+        warm = batches.seconds[(kind == one) & ~batches.idle]
         if min(len(cold), len(warm)) >= 30:
             logs.append(np.log(cold.mean() / warm.mean()))
             noise2 = [(x.std() / x.mean()) ** 2 / len(x) for x in (cold, warm)]

@@ -7,7 +7,7 @@ of a second. Several servers really have a line each: `mlbench.search.binding` p
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,11 +37,18 @@ class Levels:
     `by_size`: float64 (batch_size + 1,), the mean of a batch of that size that starts right after
     another; entry 0 is not used. It may also be (batch_size + 1, replicas).
     `idle_factor`: how many times longer a batch takes on a server that was idle before, as cold
-    cores do.
+    cores do. `slowness`: (servers,) or (1,), each server's service times over these, where servers
+    differ; one line for all takes them as equal.
     """
 
     by_size: Floats
     idle_factor: float = 1.0
+    slowness: Floats = field(default_factory=lambda: np.ones(1))
+
+    @property
+    def alike(self) -> bool:
+        """Whether all servers are equally fast."""
+        return float(np.ptp(self.slowness)) == 0.0
 
 
 Play = Callable[[Queue, Levels, Floats, Floats], Floats]

@@ -60,7 +60,8 @@ class ServiceTimes:
         """Return that percentile of the service time of a lone query on an idle device."""
         table = self.table(self.ratio)
         rank = int(np.ceil(percentile / 100 * len(table))) - 1
-        return float(table[rank] * self.levels.by_size[1] * self.levels.idle_factor)
+        quickest = self.levels.by_size[1] * float(self.levels.slowness.min())
+        return float(table[rank] * quickest * self.levels.idle_factor)
 
     def table(self, ratio: Floats) -> Floats:
         """Return ratios in ascending order, each as likely as the next: as measured, or smooth."""

@@ -15,9 +15,10 @@ from mlbench.search.queueing import Floats, Queue
 class ServiceLog:
     """The batches of one trial in the order they were served, worker by worker.
 
-    `seconds`, `size`, `idle`, `done_s`: (m,), how long the device was taken by each batch, of how
-    many queries, whether it had nothing to do before, and the end, from the trial's start. `qps`
-    is the rate that was offered; `begin_s` the trial's start on a clock that all trials share.
+    `seconds`, `size`, `idle`, `done_s`, `worker`: (m,), how long each batch took its device, of how
+    many queries, whether it had nothing to do before, the end, from the trial's start, and whose
+    it was. `qps` is the rate that was offered; `begin_s` the trial's start on a clock that all
+    trials share.
     """
 
     qps: float
@@ -26,6 +27,7 @@ class ServiceLog:
     size: NDArray[np.int64]
     idle: NDArray[np.bool_]
     done_s: Floats
+    worker: NDArray[np.int64]
 
 
 def in_seconds(ns: NDArray[np.int64]) -> Floats:
@@ -62,4 +64,5 @@ def service_log(completions: Completions, queue: Queue) -> ServiceLog:
         size=size.astype(np.int64),
         idle=oldest_s > free_s,
         done_s=done_s,
+        worker=worker[first].astype(np.int64),
     )

@@ -21,6 +21,7 @@ class Batch:
     start_s: float
     idle_s: float
     target_qps: float
+    device: int = 0
 
 
 _WARM_UP = 100  # batches
@@ -72,7 +73,8 @@ class VirtualPool:
         self.queries = 0
         self._service = service
         self._rng = np.random.default_rng(seed)
-        self.query_ns = [self._warm_up(np.random.default_rng([seed, 1]))] * self.queue.servers
+        warm_up = np.random.default_rng([seed, 1])
+        self.query_ns = [self._warm_up(warm_up, device) for device in range(self.queue.servers)]
 
     def run(self, schedule: Schedule, limits: Limits = NO_LIMITS) -> Completions:
         """Play the schedule once and return every query's fate; every query is answered."""
@@ -92,9 +94,9 @@ class VirtualPool:
         self.query_ns = trial.query_ns
         return trial.columns.completions(schedule, begin_s, n, self.queue.servers)
 
-    def _warm_up(self, rng: np.random.Generator) -> float:
+    def _warm_up(self, rng: np.random.Generator, device: int) -> float:
         """Return about how many nanoseconds a query takes, as a real pool knows before trials."""
-        batch = Batch(self.queue.batch_size, 0.0, 0.0, 0.0)
+        batch = Batch(self.queue.batch_size, 0.0, 0.0, 0.0, device)
         seconds = np.mean([self._service(rng, batch) for _ in range(_WARM_UP)])
         return float(seconds * 1e9 / batch.size)
 
@@ -174,7 +176,9 @@ class _Play:
         while waiting and len(batch) < queue.batch_size and due_s[waiting[0]] <= start_s:
             batch.append(waiting.popleft())
         idle_s = max(start_s - device.free_s, 0.0)
-        done_s = start_s + self._pool.serve(Batch(len(batch), start_s, idle_s, self._target_qps))
+        done_s = start_s + self._pool.serve(
+            Batch(len(batch), start_s, idle_s, self._target_qps, number)
+        )
         device.start_s, device.free_s, device.serving = start_s, done_s, len(batch)
         device.queries += len(batch)
         device.busy_s += done_s - start_s

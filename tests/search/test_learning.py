@@ -6,14 +6,16 @@ from mlbench.search.learning import learn
 from mlbench.search.queueing import Queue
 from mlbench.search.service import ServiceTimes
 from mlbench.search.service_log import ServiceLog, service_log
-from mlbench.search.virtual import SimulatedService, VirtualPool
+from mlbench.search.virtual import Batch, SimulatedService, VirtualPool
 
 
 def _log(seconds: np.ndarray, size: np.ndarray | None = None, qps: float = 250.0) -> ServiceLog:
     """A trial of batches that follow each other without a pause."""
     m = len(seconds)
     sizes = np.ones(m, dtype=np.int64) if size is None else size
-    return ServiceLog(qps, 0.0, seconds, sizes, np.zeros(m, dtype=bool), seconds.cumsum())
+    return ServiceLog(
+        qps, 0.0, seconds, sizes, np.zeros(m, dtype=bool), seconds.cumsum(), 0 * sizes
+    )
 
 
 def _lognormal(seed: int, cv: float = 1.0, m: int = 5000) -> np.ndarray:
@@ -93,6 +95,33 @@ def test_a_drifting_device_is_learnt_as_it_is_at_the_end() -> None:
     assert times.scatter == 0.0
     assert times.levels.by_size[1] == pytest.approx(now_s, rel=3 * times.drift.error + 0.003)
     assert times.drift.error < 0.01
+
+
+def test_workers_that_differ_are_learnt_apart() -> None:
+    """A worker that takes twice as long is told, and not taken for a device slow after idling."""
+
+    def serve(rng: np.random.Generator, batch: Batch) -> float:
+        return (0.002, 0.004)[batch.device] * float(rng.lognormal(-0.005, 0.1))
+
+    pool = VirtualPool(serve, Queue(2))
+    logs = [
+        service_log(pool.run(make_schedule("exponential", 500, 2000, seed)), Queue(2))
+        for seed in range(2)
+    ]
+    times = learn(logs, Queue(2), 500)
+    assert times.levels.by_size[1] * times.levels.slowness == pytest.approx(
+        [0.002, 0.004], rel=0.02
+    )
+    assert times.saturated_qps(Queue(2)) == pytest.approx(750, rel=0.02)
+    assert times.levels.idle_factor == 1.0
+    assert times.block == 1
+
+
+def test_equal_workers_are_taken_as_one_kind() -> None:
+    """Workers that differ by chance alone share one level."""
+    pool = VirtualPool(SimulatedService(0.002, cv=0.3), Queue(3))
+    log = service_log(pool.run(make_schedule("exponential", 1200, 3000, 1)), Queue(3))
+    assert learn([log], Queue(3), 1200).levels.alike
 
 
 def test_neighbours_are_told_from_chance() -> None:
