@@ -26,6 +26,11 @@ case "$runtime-$device" in
     *) usage ;;
 esac
 
+if [ "$device" = gpu ] && [ ! -d /proc/driver/nvidia/gpus ]; then
+    echo "error: device gpu: no NVIDIA driver on this machine (see 'nvidia-smi'); nothing was installed" >&2
+    exit 2
+fi
+
 if [ -n "${MODEL_DIR:-}" ] && [ -n "${DATA_DIR:-}" ]; then
     profile=resnet50-$runtime
     echo "using the profile $profile on MODEL_DIR=$MODEL_DIR and DATA_DIR=$DATA_DIR" >&2
