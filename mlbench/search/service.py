@@ -92,21 +92,21 @@ class ServiceTimes:
         return ratios
 
     def resample(self, rng: np.random.Generator) -> "ServiceTimes":
-        """Return a block bootstrap, trial by trial, with the trials' scatter and moved levels.
+        """Return a block bootstrap, trial by trial, with moved levels, as of another moment.
 
         Its blocks are longer than those that are drawn from it, so that the error of the
-        autocorrelation shows as well.
+        autocorrelation shows as well. Where trials scatter, the machine itself changes: what
+        it is like next is as uncertain as one trial, however many there were.
         """
         drawn = np.empty_like(self.ratio)
-        slowness = np.empty_like(self.ratio)
         for number in np.unique(self.trial):
             own = np.flatnonzero(self.trial == number)
             block = 1 if self.block == 1 else min(_LONGER * self.block, max(len(own) // 4, 1))
             drawn[own] = self.ratio[own[block_indices(len(own), block, rng)]]
-            slowness[own] = np.exp(self.scatter * rng.standard_normal())
+        moment = np.exp(self.scatter * rng.standard_normal())
         if len(self.levels.by_size) == 2:  # without batches the level is the mean of the ratios
-            return replace(self, ratio=drawn * slowness)
-        drawn *= self.ratio.mean() / drawn.mean() * slowness  # the levels have their own error
+            return replace(self, ratio=drawn * moment)
+        drawn *= self.ratio.mean() / drawn.mean() * moment  # the levels have their own error
         luck = rng.standard_normal(self.level_error.shape[1])
         by_size = self.levels.by_size * np.exp(self.level_error @ luck)
         return replace(self, ratio=drawn, levels=replace(self.levels, by_size=by_size))
