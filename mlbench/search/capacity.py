@@ -91,7 +91,7 @@ def predict_capacity(
     spread = 0.0
     if resamples:
         streams = Streams(kind, length // 2, 12 * wide, seed + 2)
-        spread = solver.bootstrap(streams, load, slope, drawn)
+        spread = solver.bootstrap(streams, load, slope, drawn) / service.shortfall
     return Capacity(solver.saturated_qps * load, math.hypot(_FINEST, noise, spread))
 
 

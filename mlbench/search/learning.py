@@ -26,6 +26,7 @@ _LOGNORMAL = 0.631  # Anderson and Darling's statistic, exceeded by one normal s
 _FEWEST, _STEADY = 200, 0.01  # batches, and their spread: fewer or steadier are not worth a test
 _FEW = 30  # batches of a worker, to tell its speed
 _UNLIKE = 0.02  # relative scatter of workers' speeds that matters
+_TIMES = 8  # correlation times in a block
 _TOGETHER = 4.0  # standard errors of a correlation between neighbours that is no chance
 
 
@@ -96,7 +97,7 @@ def _combine(logs: Sequence[ServiceLog], queue: Queue, drift: Drift = NO_DRIFT) 
     tau = correlation_time(*(long or pieces), sure=_TOGETHER)
     errors = np.array([_error_of_mean(own, tau) for own in pieces])
     scatter = pool_estimates(np.log([own.mean() for own in pieces]), errors).scatter
-    block = 1 if tau == 1.0 else int(min(np.ceil(5 * tau), max(len(ratio) // 20, 1)))
+    block = 1 if tau == 1.0 else int(min(np.ceil(_TIMES * tau), max(len(ratio) // 20, 1)))
     levels, level_error = _straightened(levels, batches.size, ratio.std() * np.sqrt(tau))
     ratio = batches.relative_to(levels)
     return ServiceTimes(

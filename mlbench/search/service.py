@@ -11,7 +11,7 @@ from mlbench.search.drift import NO_DRIFT, Drift
 from mlbench.search.queueing import Floats, Levels, Queue
 from mlbench.search.stats import block_indices
 
-_LONGER = 3  # the bootstrap's blocks than those of the simulation
+_LONGER = 2  # times as long are the blocks of the bootstrap as those of the simulation
 _FINE = 8192  # points of a smooth distribution
 
 
@@ -91,6 +91,20 @@ class ServiceTimes:
         ratios: Floats = self.ratio[index]
         return ratios
 
+    def _longer(self, length: int) -> int:
+        """Return the length of the bootstrap's blocks in a trial of so many batches."""
+        return 1 if self.block == 1 else min(_LONGER * self.block, max(length // 4, 1))
+
+    @property
+    def shortfall(self) -> float:
+        """By what factor resamples spread too little: blocks vary about the mean of them all.
+
+        The variance of a mean of blocks of b out of n is too small by 1 - b / n.
+        """
+        lengths = np.bincount(self.trial)
+        share = sum(self._longer(int(n)) for n in lengths) / len(self.ratio)
+        return float(np.sqrt(1 - share)) if self.block > 1 else 1.0
+
     def resample(self, rng: np.random.Generator) -> "ServiceTimes":
         """Return a block bootstrap, trial by trial, with moved levels, as of another moment.
 
@@ -101,8 +115,7 @@ class ServiceTimes:
         drawn = np.empty_like(self.ratio)
         for number in np.unique(self.trial):
             own = np.flatnonzero(self.trial == number)
-            block = 1 if self.block == 1 else min(_LONGER * self.block, max(len(own) // 4, 1))
-            drawn[own] = self.ratio[own[block_indices(len(own), block, rng)]]
+            drawn[own] = self.ratio[own[block_indices(len(own), self._longer(len(own)), rng)]]
         moment = np.exp(self.scatter * rng.standard_normal())
         if len(self.levels.by_size) == 2:  # without batches the level is the mean of the ratios
             return replace(self, ratio=drawn * moment)
