@@ -8,6 +8,8 @@ from mlbench.search.estimate import Estimate
 from mlbench.search.goal import Goal
 from mlbench.search.observation import Observation
 
+_FAR = 0.1  # below what nothing speaks against, relatively
+
 
 def make_answer(
     goal: Goal,
@@ -44,13 +46,13 @@ def make_answer(
 
 
 def _best(goal: Goal, known: Estimate | None, trials: Sequence[Trial]) -> Trial | None:
-    """Return the trial to report.
+    """Return the trial to report: one that the estimate supports.
 
-    If none is supported, one up to the estimate will do that no slower trial certainly failed, or
-    one up to the end of the interval that no slower trial missed.
+    If there is none, or only one far below, another will do: up to the estimate if no slower trial
+    certainly failed, or up to the end of the interval if no slower trial missed.
     """
     supported = goal.met(trials, known)
-    if supported or known is None:
+    if known is None:
         return supported
     failed, undecided = (
         [trial.request.target_qps for trial in goal.rates(trials, verdict)]
@@ -58,7 +60,13 @@ def _best(goal: Goal, known: Estimate | None, trials: Sequence[Trial]) -> Trial 
     )
     limit_qps = max(min([known.qps, *failed]), min([known.high, *failed, *undecided]))
     passed = goal.rates(trials, "pass")
-    return next((t for t in reversed(passed) if t.request.target_qps <= limit_qps), None)
+    other = next((t for t in reversed(passed) if t.request.target_qps <= limit_qps), None)
+    far = other and supported and _qps(supported) < (1 - _FAR) * _qps(other)
+    return other if supported is None or far else supported
+
+
+def _qps(trial: Trial) -> float:
+    return trial.request.target_qps
 
 
 def _serves(seen: Observation, goal: Goal) -> bool:

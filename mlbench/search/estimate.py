@@ -17,6 +17,7 @@ _ROUGH = Effort(resamples=16, replicas=24)
 _THOROUGH = Effort(resamples=48, replicas=64)
 _WIDTH95 = 2.1  # errors: 2.0 by Student's t; resamples of heavy tails spread a little too little
 _STEADY = 0.03  # estimates that differ by less, relatively, agree
+_FURTHEST = 0.075  # below the estimate; less than what the search leaves at most
 _MARGIN = 0.05  # relative; a trial this far outside the interval contradicts the model
 
 
@@ -39,7 +40,9 @@ class Estimate:
     @property
     def supported_qps(self) -> float:
         """The highest rate that a trial which met the bound can be believed to hold."""
-        return math.sqrt(self.low * self.qps) if self.modelled else self.qps
+        if not self.modelled:
+            return self.qps
+        return max(math.sqrt(self.low * self.qps), (1 - _FURTHEST) * self.qps)
 
     @property
     def half_width(self) -> float:

@@ -50,7 +50,9 @@ ESTIMATE = Estimate(280.0, 270.0, 290.0, modelled=True, unloaded_s=0.002)
     [
         ([(260, "pass"), (272, "pass")], 272),  # a quarter of the interval below: supported
         ([(260, "pass"), (279, "pass")], 260),  # above that it may be luck
-        ([(279, "pass")], 279),  # but no better one is known
+        ([(150, "pass"), (279, "pass")], 279),  # unless what is supported is far below
+        ([(150, "pass"), (285, "pass"), (272, "undecided")], 150),
+        ([(279, "pass")], 279),  # or no better one is known
         ([(279, "pass"), (272, "undecided")], 279),
         ([(279, "pass"), (272, "fail")], -1),
         ([(285, "pass")], 285),  # within the interval, and nothing speaks against it
