@@ -117,12 +117,12 @@ def _predict(
     off = misfit(near, service, queue, constraint.percentile, question.seed)
     unloaded_s = service.unloaded_quantile_s(constraint.percentile)
 
-    def capacity(error: float, near_qps: float, effort: Effort) -> Capacity:
+    def capacity(times: ServiceTimes, error: float, near_qps: float, effort: Effort) -> Capacity:
         bound_s = constraint.max_latency_s * math.exp(error - off.mean)
         corrected = replace(constraint, max_latency_s=bound_s)
         return predict_capacity(
             queue,
-            service,
+            times,
             kind,
             corrected,
             seed=question.seed,
@@ -130,13 +130,16 @@ def _predict(
             effort=effort,
         )
 
-    found = capacity(0.0, known_qps, _THOROUGH if question.thorough else _ROUGH)
+    found = capacity(service, 0.0, known_qps, _THOROUGH if question.thorough else _ROUGH)
     if not found.qps:
         return Estimate(0.0, 0.0, 0.0, True, unloaded_s)
     error = math.hypot(found.error, service.drift.error)
     if off.error:
-        above = capacity(off.error, found.qps, Effort())
+        above = capacity(service, off.error, found.qps, Effort())
         error = math.hypot(error, math.log(max(above.qps / found.qps, 1.0)))
+    if service.idle_error:
+        other = capacity(service.slower_after_idling(), 0.0, found.qps, Effort())
+        error = math.hypot(error, math.log(other.qps / found.qps) if other.qps else 0.0)
     span = math.exp(_WIDTH95 * error)
     return Estimate(
         qps=found.qps,

@@ -90,7 +90,7 @@ class _Batches:
 
 def _combine(logs: Sequence[ServiceLog], queue: Queue, drift: Drift = NO_DRIFT) -> ServiceTimes:
     batches = _Batches.of(logs)
-    levels = _learn_levels(batches, queue)
+    levels, idle_error = _learn_levels(batches, queue)
     ratio = batches.relative_to(levels)
     pieces = [ratio[batches.trial == number] for number in range(len(logs))]
     long = [own for own in pieces if len(own) >= _FEWEST]
@@ -110,6 +110,8 @@ def _combine(logs: Sequence[ServiceLog], queue: Queue, drift: Drift = NO_DRIFT) 
         level_error=level_error,
         lognormal=block == 1 and scatter == 0.0 and _is_lognormal(ratio),
         drift=drift,
+        idle_error=idle_error,
+        idle_share=float(batches.idle.mean()),
     )
 
 
@@ -126,14 +128,15 @@ def _weights(trial: NDArray[np.int64], errors: Floats, scatter: float) -> Floats
     return np.asarray(share[trial] / share[trial].sum())
 
 
-def _learn_levels(batches: _Batches, queue: Queue) -> Levels:
-    factor = _idle_factor(batches)
+def _learn_levels(batches: _Batches, queue: Queue) -> tuple[Levels, float]:
+    factor, idle_error = _idle_factor(batches)
     busy_s = batches.seconds / np.where(batches.idle, factor, 1.0)
     levels = Levels(_means_by_size(busy_s, batches.size, queue), factor)
     slowness = _slowness(batches.relative_to(levels), batches.worker, queue.servers)
     # On an equal footing all together take as long as these servers do.
     mean = len(slowness) / float((1 / slowness).sum())
-    return replace(levels, by_size=levels.by_size * mean, slowness=slowness / mean)
+    together = replace(levels, by_size=levels.by_size * mean, slowness=slowness / mean)
+    return together, idle_error
 
 
 def _is_lognormal(ratio: Floats) -> bool:
@@ -191,8 +194,10 @@ def _straightened(levels: Levels, size: NDArray[np.int64], error: float) -> tupl
     return replace(levels, by_size=straight), effects
 
 
-def _idle_factor(batches: _Batches) -> float:
-    """Return how much longer batches take after idling; 1 when that may well be chance.
+def _idle_factor(batches: _Batches) -> tuple[float, float]:
+    """Return how much longer batches take after idling, and its relative standard error.
+
+    1 without an error when that may well be chance.
 
     Never less than 1: where slow batches come in runs, the queue is busy just then, which looks
     like a device that is quicker after idling.
@@ -207,6 +212,8 @@ def _idle_factor(batches: _Batches) -> float:
             noise2 = [(x.std() / x.mean()) ** 2 / len(x) for x in (cold, warm)]
             errors.append(max(np.sqrt(sum(noise2)), _MIN_ERROR))
     if not logs:
-        return 1.0
+        return 1.0, 0.0
     pooled = pool_estimates(np.array(logs), np.array(errors))
-    return float(np.exp(pooled.mean)) if pooled.mean > 4 * pooled.error else 1.0
+    if pooled.mean <= 4 * pooled.error:
+        return 1.0, 0.0
+    return float(np.exp(pooled.mean)), pooled.error

@@ -25,7 +25,8 @@ class ServiceTimes:
     `level_error`: (batch_size + 1, k), the relative standard errors of the levels, as the effects
     of k independent causes. `lognormal`: whether the ratios can't be told from lognormal ones; then
     the fitted distribution, which is smooth, stands for them. `drift`: how the device changed; the
-    service times are those at the end of the measuring.
+    service times are those at the end of the measuring. `idle_error`: relative standard error of
+    the levels' idle factor; `idle_share`: the share of batches that it applied to.
     """
 
     levels: Levels
@@ -37,6 +38,8 @@ class ServiceTimes:
     level_error: Floats = field(default_factory=lambda: np.zeros((1, 1)))
     lognormal: bool = False
     drift: Drift = NO_DRIFT
+    idle_error: float = 0.0
+    idle_share: float = 0.0
 
     @classmethod
     def constant(cls, seconds: float, batch_size: int = 1) -> "ServiceTimes":
@@ -50,6 +53,18 @@ class ServiceTimes:
         mean, m = float(np.mean(seconds)), len(seconds)
         levels = Levels(np.array([0.0, mean]))
         return cls(levels, seconds / mean, np.full(m, 1 / m), np.zeros(m, dtype=np.int64), block)
+
+    def slower_after_idling(self) -> "ServiceTimes":
+        """Return the same with an idle factor that is larger by its standard error.
+
+        The mean of what was measured stays as it is, so that the other batches are quicker.
+        """
+        levels = replace(
+            self.levels,
+            idle_factor=self.levels.idle_factor * (1 + self.idle_error),
+            by_size=self.levels.by_size * (1 - self.idle_error * self.idle_share),
+        )
+        return replace(self, levels=levels)
 
     def saturated_qps(self, queue: Queue) -> float:
         """Return the rate at which the servers are busy all the time with full batches."""
