@@ -133,3 +133,14 @@ def test_neighbours_are_told_from_chance() -> None:
     runs = learn([_log(0.002 * level * rng.lognormal(0, 0.05, 5000))], Queue(), 250)
     assert runs.block > 20
     assert isinstance(runs, ServiceTimes)
+
+
+def test_the_idle_factor_has_an_error() -> None:
+    """How much slower a device is after idling is known to some percent, and the mean is kept."""
+    pool = VirtualPool(SimulatedService(0.002, cv=0.1, idle_slowdown=0.3))
+    log = service_log(pool.run(make_schedule("exponential", 250, 2000, 1)), Queue())
+    times = learn([log], Queue(), 250)
+    assert 0.002 < times.idle_error < 0.01
+    slower = times.slower_after_idling().levels
+    assert slower.idle_factor > times.levels.idle_factor
+    assert slower.by_size[1] < times.levels.by_size[1]
