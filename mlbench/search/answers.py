@@ -59,8 +59,7 @@ def _best(goal: Goal, known: Estimate | None, trials: Sequence[Trial]) -> Trial 
         for verdict in ("fail", "undecided")
     )
     limit_qps = max(min([known.qps, *failed]), min([known.high, *failed, *undecided]))
-    passed = goal.rates(trials, "pass")
-    other = next((t for t in reversed(passed) if t.request.target_qps <= limit_qps), None)
+    other = goal.fastest(trials, limit_qps)
     far = other and supported and _qps(supported) < (1 - _FAR) * _qps(other)
     return other if supported is None or far else supported
 

@@ -66,6 +66,10 @@ class Goal:
         That is a quarter of the interval's width below the estimate: what is above may be luck.
         """
         limit_qps = known.supported_qps if known else math.inf
+        return self.fastest(trials, limit_qps)
+
+    def fastest(self, trials: Iterable[Trial], limit_qps: float) -> Trial | None:
+        """Return the trial at the highest rate, up to the limit, that met the bound."""
         passed = self.rates(trials, "pass")
         return next((t for t in reversed(passed) if t.request.target_qps <= limit_qps), None)
 
