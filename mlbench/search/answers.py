@@ -29,14 +29,14 @@ def make_answer(
     notes = [*(known.notes if known else ()), *diagnose(usable)]
     if best is None:
         notes.insert(0, _why_unmet(goal, own))
-    estimated = known is not None and known.qps > 0 and not no_verdict
+    estimate = None if no_verdict else known
     return Answer(
         kind=goal.kind,
         target_latency_s=goal.target_s,
         qps=best.request.target_qps if best else UNMET,
         trial=best,
-        capacity_qps=known.qps if known and estimated else None,
-        capacity_ci95=(known.low, known.high) if known and estimated else None,
+        capacity_qps=estimate.qps if estimate else None,
+        capacity_ci95=(estimate.low, estimate.high) if estimate else None,
         trials=len(rests_on),
         measured_s=sum(seen.measured_s for seen in rests_on),
         queries=sum(len(seen.sent_s) for seen in rests_on),

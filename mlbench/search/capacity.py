@@ -13,7 +13,9 @@ from mlbench.search.queueing import Floats, Queue
 from mlbench.search.service import ServiceTimes
 from mlbench.search.streams import Streams
 
-_SCAN = np.array([0.9999, 0.99, 0.97, 0.93, 0.88, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.03])
+_SCAN = np.array(
+    [0.9999, 0.99, 0.97, 0.93, 0.88, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.03, 0.01, 0.003]
+)
 _MAX_LOGIT = 13.0  # a load of almost 1; its negative, of almost 0
 _WIDTH = 0.05  # of the last bracket, in logits
 _REACH = 0.1  # the first step out of a bracket that misses the root; the next are longer

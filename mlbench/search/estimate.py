@@ -4,14 +4,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from mlbench.outcomes import Constraint
+from mlbench.percentiles import percentile as percentile_of
 from mlbench.records import ArrivalKind
-from mlbench.search.capacity import Capacity, Effort, predict_capacity
+from mlbench.search.capacity import EFFORT, Capacity, Effort, predict_capacity
 from mlbench.search.drift import NO_DRIFT, Drift
 from mlbench.search.learning import NEAR, learn
 from mlbench.search.observation import Observation, misfit
 from mlbench.search.queueing import Queue
 from mlbench.search.service import ServiceTimes
+from mlbench.search.stats import Pooled
 
 _ROUGH = Effort(resamples=16, replicas=24)
 _THOROUGH = Effort(resamples=48, replicas=64)
@@ -25,8 +29,9 @@ _MARGIN = 0.05  # relative; a trial this far outside the interval contradicts th
 class Estimate:
     """The highest rate, its 95 % interval, and whether the queue model or a bracket gave it.
 
-    `qps` is 0 when no rate meets the bound; `high` is then 0 too. `unloaded_s` is the percentile
-    of the latency of a lone query. Of a device that drifts all of this is for the end.
+    `qps` is 0 when no rate meets the bound; `low` is 0 when that is possible. `unloaded_s` is the
+    percentile of the latency of a lone query, `unloaded_late` the fraction of them that is late.
+    Of a device that drifts all of this is for the end.
     """
 
     qps: float
@@ -36,6 +41,7 @@ class Estimate:
     unloaded_s: float
     notes: tuple[str, ...] = ()
     drift: Drift = NO_DRIFT
+    unloaded_late: float = 0.0
 
     @property
     def supported_qps(self) -> float:
@@ -107,7 +113,7 @@ def _predict(
     known_qps: float,
     guess_qps: float,
 ) -> Estimate:
-    queue, kind, constraint = question.queue, question.kind, question.constraint
+    queue, constraint = question.queue, question.constraint
     limit_qps = 0.97 * service.saturated_qps(queue)  # a queue never settles close to saturation
     near = [
         seen
@@ -115,41 +121,79 @@ def _predict(
         if abs(math.log(seen.qps / guess_qps)) < NEAR and seen.qps < limit_qps
     ]
     off = misfit(near, service, queue, constraint.percentile, question.seed)
-    unloaded_s = service.unloaded_quantile_s(constraint.percentile)
+    model = _Model(question, service, off)
+    found = model.capacity(known_qps, _THOROUGH if question.thorough else _ROUGH)
+    unmet, unsure = model.unmet(), _WIDTH95 * model.unloaded_error()
+    if not found.qps:
+        return replace(unmet, high=model.capacity(later=unsure).qps)
+    span = math.exp(_WIDTH95 * model.error(found))
+    return replace(
+        unmet,
+        qps=found.qps,
+        low=0.0 if unmet.unloaded_s * math.exp(unsure) > model.bound_s else found.qps / span,
+        high=found.qps * span,
+    )
 
-    def capacity(times: ServiceTimes, error: float, near_qps: float, effort: Effort) -> Capacity:
-        bound_s = constraint.max_latency_s * math.exp(error - off.mean)
-        corrected = replace(constraint, max_latency_s=bound_s)
+
+@dataclass(frozen=True)
+class _Model:
+    """The queue model of one question, corrected by what measured latencies exceed it by."""
+
+    question: Question
+    service: ServiceTimes
+    off: Pooled
+
+    @property
+    def bound_s(self) -> float:
+        return self.question.constraint.max_latency_s * math.exp(-self.off.mean)
+
+    def capacity(
+        self,
+        near_qps: float = 0.0,
+        effort: Effort = EFFORT,
+        *,
+        later: float = 0.0,
+        service: ServiceTimes | None = None,
+    ) -> Capacity:
+        """Predict it for a bound that is wider by `later`, a logarithm, or other service times."""
+        asked = self.question
         return predict_capacity(
-            queue,
-            times,
-            kind,
-            corrected,
-            seed=question.seed,
+            asked.queue,
+            service or self.service,
+            asked.kind,
+            replace(asked.constraint, max_latency_s=self.bound_s * math.exp(later)),
+            seed=asked.seed,
             near_qps=near_qps,
             effort=effort,
         )
 
-    found = capacity(service, 0.0, known_qps, _THOROUGH if question.thorough else _ROUGH)
-    if not found.qps:
-        return Estimate(0.0, 0.0, 0.0, True, unloaded_s)
-    error = math.hypot(found.error, service.drift.error)
-    if off.error:
-        above = capacity(service, off.error, found.qps, Effort())
-        error = math.hypot(error, math.log(max(above.qps / found.qps, 1.0)))
-    if service.idle_error:
-        other = capacity(service.slower_after_idling(), 0.0, found.qps, Effort())
-        error = math.hypot(error, math.log(other.qps / found.qps) if other.qps else 0.0)
-    span = math.exp(_WIDTH95 * error)
-    return Estimate(
-        qps=found.qps,
-        low=found.qps / span,
-        high=found.qps * span,
-        modelled=True,
-        unloaded_s=unloaded_s,
-        notes=_notes(service, off.mean),
-        drift=service.drift,
-    )
+    def unmet(self) -> Estimate:
+        lone_s = self.service.unloaded_s()
+        return Estimate(
+            qps=0.0,
+            low=0.0,
+            high=0.0,
+            modelled=True,
+            unloaded_s=percentile_of(lone_s, self.question.constraint.percentile),
+            unloaded_late=float((lone_s > self.bound_s).mean()),
+            notes=_notes(self.service, self.off.mean),
+            drift=self.service.drift,
+        )
+
+    def unloaded_error(self) -> float:
+        rng = np.random.default_rng([self.question.seed, 5])
+        return self.service.unloaded_error(self.question.constraint.percentile, rng)
+
+    def error(self, found: Capacity) -> float:
+        """Return the relative standard error of a capacity, from all its causes together."""
+        causes = [found.error, self.service.drift.error]
+        if self.off.error:
+            wider = self.capacity(found.qps, later=self.off.error)
+            causes.append(math.log(max(wider.qps / found.qps, 1.0)))
+        if self.service.idle_error:
+            other = self.capacity(found.qps, service=self.service.slower_after_idling())
+            causes.append(math.log(other.qps / found.qps) if other.qps else 0.0)
+        return math.hypot(*causes)
 
 
 def _notes(service: ServiceTimes, off: float) -> tuple[str, ...]:
@@ -178,7 +222,7 @@ def _contradiction(
     """Say which trial can't be reconciled with the model's interval, or None."""
     allowed = 1 - constraint.percentile / 100
     # 95 % intervals are missed now and then: contradiction takes twice their width, and more.
-    slack = (1 + _MARGIN) * math.sqrt(modelled.high / modelled.low) if modelled.qps else 1.0
+    slack = (1 + _MARGIN) * modelled.high / modelled.qps if modelled.qps else 1.0
     for seen in same:
         # What a device that drifts would have served at the end.
         qps = seen.qps * float(modelled.drift.slowness(seen.middle_s))
@@ -186,7 +230,7 @@ def _contradiction(
         least, most = seen.lateness(constraint.max_latency_s)
         if verdict == "fail" and qps < modelled.low / slack and least > 1.2 * allowed:
             return f"a trial at {seen.qps:.4g} qps did not meet the bound"
-        surely_met = most < 0.8 * allowed or not modelled.qps
+        surely_met = most < 0.8 * max(allowed, modelled.unloaded_late)
         if verdict == "pass" and qps > modelled.high * slack and surely_met:
             return f"a trial at {seen.qps:.4g} qps met the bound"
     return None

@@ -33,6 +33,7 @@ _UNSURE = 0.1  # the furthest below that an uncertain estimate alone puts a tria
 _SAFE = 2  # steps further below for a last trial, which must meet the bound
 _REPEATS = 2  # trials near the estimate, at least
 _MAX_TRIES = 40
+_DOUBTFUL = 3  # trials of a bound that even an idle device may not meet
 _MAX_INVALID = 3  # in a row
 _CANDIDATES = 16
 _TOO_LONG = 50_000  # queries; so long a trial is typical anyway
@@ -179,7 +180,8 @@ class Search:
         if known is None:
             return 0.5 * guess_qps
         if not known.qps:
-            return max(0.05 * guess_qps, least_qps)  # it seems unmet: see an almost idle device
+            # It seems unmet: see an almost idle device, or what is possible.
+            return max(0.5 * known.high, 0.05 * guess_qps, least_qps)
         below = 0.0
         if known.modelled:
             # The less is known, the further below a trial must lie to meet the bound for certain.
@@ -227,7 +229,7 @@ class Search:
         if known is None:
             return False
         if not known.qps:
-            return goal.misses > 0
+            return goal.tries >= _DOUBTFUL or (goal.misses > 0 and not known.high)
         if goal.misses >= 2 * len(_BELOW):
             return True
         # One trial alone cannot show that the device changes from trial to trial.

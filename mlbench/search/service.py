@@ -7,11 +7,13 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from mlbench.percentiles import percentile as percentile_of
 from mlbench.search.drift import NO_DRIFT, Drift
 from mlbench.search.queueing import Floats, Levels, Queue
 from mlbench.search.stats import block_indices
 
 _LONGER = 2  # times as long are the blocks of the bootstrap as those of the simulation
+_MOMENTS = 32  # resamples for one standard error
 _FINE = 8192  # points of a smooth distribution
 
 
@@ -71,12 +73,18 @@ class ServiceTimes:
         mean_s = self.levels.by_size[queue.batch_size] * float(self.weight @ self.ratio)
         return float(queue.servers * queue.batch_size / mean_s)
 
-    def unloaded_quantile_s(self, percentile: float) -> float:
-        """Return that percentile of the service time of a lone query on an idle device."""
-        table = self.table(self.ratio)
-        rank = int(np.ceil(percentile / 100 * len(table))) - 1
+    def unloaded_s(self) -> Floats:
+        """Return service times of a lone query on an idle device, ascending, equally likely."""
         quickest = self.levels.by_size[1] * float(self.levels.slowness.min())
-        return float(table[rank] * quickest * self.levels.idle_factor)
+        return np.asarray(self.table(self.ratio) * quickest * self.levels.idle_factor)
+
+    def unloaded_error(self, percentile: float, rng: np.random.Generator) -> float:
+        """Return the relative standard error of that percentile of them, by resampling."""
+        tails = [
+            percentile_of(self.resample(rng).unloaded_s(), percentile) for _ in range(_MOMENTS)
+        ]
+        spread = float(np.log(tails).std()) / self.shortfall
+        return float(np.hypot(spread, self.idle_error))
 
     def table(self, ratio: Floats) -> Floats:
         """Return ratios in ascending order, each as likely as the next: as measured, or smooth."""

@@ -82,3 +82,15 @@ def test_resampling_keeps_blocks_within_trials() -> None:
     drawn = times.resample(np.random.default_rng(2)).ratio
     assert set(drawn[:50]) == {1.0}
     assert set(drawn[50:]) == {2.0}
+
+
+def test_the_error_of_the_unloaded_percentile() -> None:
+    """It is about the spread of that percentile over many samples of such times."""
+    sigma, m = 0.3, 4000
+    tails, claimed = [], []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        times = ServiceTimes.sampled(rng.lognormal(0, sigma, m))
+        tails.append(np.log(np.percentile(times.unloaded_s(), 99)))
+        claimed.append(times.unloaded_error(99, rng))
+    assert np.mean(claimed) == pytest.approx(np.std(tails), rel=0.35)
