@@ -14,10 +14,10 @@ from mlbench.load.arrivals import make_schedule
 from mlbench.outcomes import Answer, Summary, Trial
 from mlbench.pool.coordinator import WorkerPool
 from mlbench.pool.local import LocalLauncher
+from mlbench.queueing.line import Queue
 from mlbench.records import Completions, HostAccount
 from mlbench.report.accuracy import Accuracy
 from mlbench.search.plan import SearchPlan
-from mlbench.search.queueing import Queue
 from mlbench.search.search import Search
 from mlbench.search.stats import summarise
 from mlbench.settings import RunSettings, Settings

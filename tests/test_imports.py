@@ -73,6 +73,7 @@ def test_the_core_imports_nothing_above_it(package, allowed):
 @pytest.mark.parametrize(
     ("package", "above"),
     [
+        ("queueing", ("search", "pool", "cli", "data", "report", "runner", "job", "settings")),
         ("search", ("pool", "cli", "data", "report", "runner", "job", "settings", "clock")),
         ("pool", ("search", "cli", "data", "report", "models", "runner", "job", "settings")),
         ("data", ("search", "pool", "cli", "report", "runner", "job", "settings")),

@@ -24,10 +24,10 @@ import numpy as np
 from mlbench.load.arrivals import make_schedule
 from mlbench.outcomes import UNMET, Answer
 from mlbench.percentiles import percentile
+from mlbench.queueing.binding import latencies
+from mlbench.queueing.line import Floats, Levels, Queue
 from mlbench.records import ArrivalKind
-from mlbench.search.binding import latencies
 from mlbench.search.plan import SearchPlan
-from mlbench.search.queueing import Floats, Levels, Queue
 from mlbench.search.search import Search
 from mlbench.search.virtual import Batch, Service, VirtualPool
 

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from mlbench.search.queueing import Floats
+from mlbench.queueing.line import Floats
+from mlbench.queueing.service import NO_DRIFT, Drift
 from mlbench.search.stats import Pooled, block_means, pool_estimates
 
 _BLOCKS = 20
@@ -14,32 +14,6 @@ _SURE = 4.0  # standard errors
 _LEAST_PER_S = 5e-4
 _ALIKE = 3.0  # standard errors; slopes within trials and between them that differ by less agree
 _SEEN = 1.5  # standard errors; the slope within trials that supports the one between them
-
-
-@dataclass(frozen=True)
-class Drift:
-    """Relative growth of the service time a second, and its standard error.
-
-    `end_s`: when the measuring ended, on the trials' common clock; `age_s`: how long before that
-    it took place, in the mean.
-    """
-
-    per_s: float = 0.0
-    error_per_s: float = 0.0
-    end_s: float = 0.0
-    age_s: float = 0.0
-
-    @property
-    def error(self) -> float:
-        """Relative standard error of service times carried forward to the end."""
-        return self.error_per_s * self.age_s
-
-    def slowness(self, at_s: float | Floats) -> Floats:
-        """Return the service time at a moment over the one at the end of the measuring."""
-        return np.asarray(np.exp(self.per_s * (np.asarray(at_s) - self.end_s)))
-
-
-NO_DRIFT = Drift()
 
 
 def slope_within(ratios: Sequence[Floats], times_s: Sequence[Floats]) -> Pooled | None:

@@ -8,13 +8,12 @@ import numpy as np
 
 from mlbench.outcomes import Constraint
 from mlbench.percentiles import percentile as percentile_of
+from mlbench.queueing.capacity import EFFORT, Capacity, Effort, predict_capacity
+from mlbench.queueing.line import Queue
+from mlbench.queueing.service import NO_DRIFT, Drift, ServiceTimes
 from mlbench.records import ArrivalKind
-from mlbench.search.capacity import EFFORT, Capacity, Effort, predict_capacity
-from mlbench.search.drift import NO_DRIFT, Drift
 from mlbench.search.learning import NEAR, learn
 from mlbench.search.observation import Observation, misfit
-from mlbench.search.queueing import Queue
-from mlbench.search.service import ServiceTimes
 from mlbench.search.stats import Pooled
 
 _ROUGH = Effort(resamples=16, replicas=24)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mlbench.search.drift import NO_DRIFT, Drift, find_drift
-from mlbench.search.queueing import Floats, Levels, Queue
-from mlbench.search.service import ServiceTimes
+from mlbench.queueing.line import Floats, Levels, Queue
+from mlbench.queueing.service import NO_DRIFT, Drift, ServiceTimes
+from mlbench.search.drift import find_drift
 from mlbench.search.service_log import ServiceLog
 from mlbench.search.stats import (
     anderson_darling,

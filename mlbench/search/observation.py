@@ -11,10 +11,10 @@ from mlbench.contracts import wire
 from mlbench.outcomes import Constraint, Trial
 from mlbench.percentiles import percentile as percentile_of
 from mlbench.percentiles import rank
+from mlbench.queueing.binding import latencies
+from mlbench.queueing.line import Floats, Play, Queue, line_latencies
+from mlbench.queueing.service import ServiceTimes
 from mlbench.records import Completions
-from mlbench.search.binding import latencies
-from mlbench.search.queueing import Floats, Play, Queue, line_latencies
-from mlbench.search.service import ServiceTimes
 from mlbench.search.service_log import ServiceLog, in_seconds, service_log
 from mlbench.search.stats import Pooled, correlation_time, exceedance_interval, pool_estimates
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from mlbench.queueing.line import Queue
 from mlbench.records import ArrivalKind
-from mlbench.search.queueing import Queue
 
 
 @dataclass(frozen=True)

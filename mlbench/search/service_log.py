@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from mlbench.contracts import wire
 from mlbench.contracts.batching import batch_start
+from mlbench.queueing.line import Floats, Queue
 from mlbench.records import Completions
-from mlbench.search.queueing import Floats, Queue
 
 
 @dataclass(frozen=True)

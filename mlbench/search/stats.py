@@ -126,15 +126,6 @@ def block_means(series: Floats, blocks: int) -> Floats:
     return means
 
 
-def block_indices(
-    n: int, block: int, rng: np.random.Generator, size: int | None = None
-) -> NDArray[np.int64]:
-    """Return indices (size or n,) of a circular block bootstrap of n samples (Politis, Romano)."""
-    size = n if size is None else size
-    starts = rng.integers(0, n, -(-size // block))
-    return ((starts[:, None] + np.arange(block)) % n).ravel()[:size]
-
-
 @dataclass(frozen=True)
 class Pooled:
     """A mean of several estimates: its standard error, and how far they scatter beyond noise."""

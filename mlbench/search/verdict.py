@@ -6,8 +6,8 @@ import numpy as np
 
 from mlbench.outcomes import Constraint, Judgement, Verdict
 from mlbench.percentiles import percentile, tells
+from mlbench.queueing.line import Queue
 from mlbench.records import Completions
-from mlbench.search.queueing import Queue
 from mlbench.search.service_log import in_seconds, service_log
 from mlbench.search.stats import Floats, correlation_time, effective_size, exceedance_interval
 

@@ -9,8 +9,8 @@ import numpy as np
 from mlbench.contracts import wire
 from mlbench.contracts.batching import batch_start
 from mlbench.load.dispatch import ExpectedFirst
+from mlbench.queueing.line import Queue
 from mlbench.records import NO_LIMITS, Completions, Limits, Schedule, WorkerAccount
-from mlbench.search.queueing import Queue
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import pytest
 from mlbench.contracts import wire
 from mlbench.contracts.batching import batch_start_ns
 from mlbench.load.arrivals import make_schedule
+from mlbench.queueing.line import Queue
 from mlbench.records import Limits
-from mlbench.search.queueing import Queue
 from mlbench.search.virtual import SimulatedService, VirtualPool
 
 MS = 1_000_000

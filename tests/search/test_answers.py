@@ -7,13 +7,13 @@ import pytest
 
 from mlbench.load.arrivals import make_schedule
 from mlbench.outcomes import Constraint, Verdict
+from mlbench.queueing.line import Queue
+from mlbench.queueing.service import Drift
 from mlbench.search.answers import make_answer
-from mlbench.search.drift import Drift
 from mlbench.search.estimate import Estimate
 from mlbench.search.goal import Goal
 from mlbench.search.observation import Observation, observe
 from mlbench.search.plan import SearchPlan
-from mlbench.search.queueing import Queue
 from mlbench.search.search import Search
 from mlbench.search.virtual import SimulatedService, VirtualPool
 

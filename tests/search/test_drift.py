@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from mlbench.search.drift import NO_DRIFT, find_drift
-from mlbench.search.queueing import Floats
+from mlbench.queueing.line import Floats
+from mlbench.queueing.service import NO_DRIFT
+from mlbench.search.drift import find_drift
 
 Trials = tuple[list[Floats], list[Floats]]
 

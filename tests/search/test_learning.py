@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from mlbench.load.arrivals import make_schedule
+from mlbench.queueing.line import Queue
+from mlbench.queueing.service import ServiceTimes
 from mlbench.search.learning import learn
-from mlbench.search.queueing import Queue
-from mlbench.search.service import ServiceTimes
 from mlbench.search.service_log import ServiceLog, service_log
 from mlbench.search.virtual import Batch, SimulatedService, VirtualPool
 

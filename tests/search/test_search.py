@@ -7,9 +7,9 @@ import pytest
 from mlbench.contracts import wire
 from mlbench.load.arrivals import make_schedule
 from mlbench.outcomes import UNMET, Answer
+from mlbench.queueing.line import Queue
 from mlbench.records import ArrivalKind, Completions
 from mlbench.search.plan import SearchPlan
-from mlbench.search.queueing import Queue
 from mlbench.search.search import Search
 from mlbench.search.virtual import Batch, Service, SimulatedService, VirtualPool
 

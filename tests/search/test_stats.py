@@ -8,7 +8,6 @@ from mlbench.load.arrivals import make_schedule
 from mlbench.search.stats import (
     anderson_darling,
     beta_cdf,
-    block_indices,
     correlation_time,
     effective_size,
     exceedance_interval,
@@ -84,13 +83,6 @@ def test_autoregression_has_its_known_correlation_time() -> None:
 def test_constant_series_counts_in_full() -> None:
     """A series that never changes, up to rounding, has no correlation to speak of."""
     assert correlation_time(np.full(1000, 0.002)) == 1.0
-
-
-def test_blocks_run_on_and_wrap_around() -> None:
-    """A block bootstrap takes runs of consecutive samples, modulo the series."""
-    indices = block_indices(10, 5, np.random.default_rng(3))
-    assert len(indices) == 10
-    assert (np.diff(indices[:5]) % 10 == 1).all()
 
 
 def test_pooling_finds_scatter_beyond_noise() -> None:

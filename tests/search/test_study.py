@@ -3,8 +3,8 @@
 import numpy as np
 
 from mlbench.load.arrivals import make_schedule
+from mlbench.queueing.line import Queue
 from mlbench.search.plan import SearchPlan
-from mlbench.search.queueing import Queue
 from mlbench.search.search import Search
 from mlbench.search.virtual import SimulatedService, VirtualPool
 

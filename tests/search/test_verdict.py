@@ -7,8 +7,8 @@ import pytest
 from mlbench.contracts import wire
 from mlbench.load.arrivals import make_schedule
 from mlbench.outcomes import Constraint
+from mlbench.queueing.line import Queue
 from mlbench.records import ArrivalKind, Completions, HostAccount, Limits
-from mlbench.search.queueing import Queue
 from mlbench.search.verdict import judge
 from mlbench.search.virtual import SimulatedService, VirtualPool
 

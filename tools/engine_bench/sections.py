@@ -29,10 +29,10 @@ from mlbench.models.lite0 import lite0_path
 from mlbench.outcomes import Constraint
 from mlbench.pool.coordinator import WorkerPool
 from mlbench.pool.local import LocalLauncher
+from mlbench.queueing.capacity import predict_capacity
+from mlbench.queueing.line import Queue
+from mlbench.queueing.service import ServiceTimes
 from mlbench.report.notation import plain
-from mlbench.search.capacity import predict_capacity
-from mlbench.search.queueing import Queue
-from mlbench.search.service import ServiceTimes
 
 Row = tuple[str, str, float]
 _HERE = Path(__file__).parent

@@ -8,13 +8,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.percentiles import percentile as percentile_of
-from mlbench.search.drift import NO_DRIFT, Drift
-from mlbench.search.queueing import Floats, Levels, Queue
-from mlbench.search.stats import block_indices
+from mlbench.queueing.line import Floats, Levels, Queue
 
 _LONGER = 2  # times as long are the blocks of the bootstrap as those of the simulation
 _MOMENTS = 32  # resamples for one standard error
 _FINE = 8192  # points of a smooth distribution
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Relative growth of the service time a second, and its standard error.
+
+    `end_s`: when the measuring ended, on the trials' common clock; `age_s`: how long before that
+    it took place, in the mean.
+    """
+
+    per_s: float = 0.0
+    error_per_s: float = 0.0
+    end_s: float = 0.0
+    age_s: float = 0.0
+
+    @property
+    def error(self) -> float:
+        """Relative standard error of service times carried forward to the end."""
+        return self.error_per_s * self.age_s
+
+    def slowness(self, at_s: float | Floats) -> Floats:
+        """Return the service time at a moment over the one at the end of the measuring."""
+        return np.asarray(np.exp(self.per_s * (np.asarray(at_s) - self.end_s)))
+
+
+NO_DRIFT = Drift()
 
 
 @dataclass(frozen=True)
@@ -146,6 +170,12 @@ class ServiceTimes:
         luck = rng.standard_normal(self.level_error.shape[1])
         by_size = self.levels.by_size * np.exp(self.level_error @ luck)
         return replace(self, ratio=drawn, levels=replace(self.levels, by_size=by_size))
+
+
+def block_indices(n: int, block: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return indices (n,) of a circular block bootstrap of n samples (Politis and Romano, 1992)."""
+    starts = rng.integers(0, n, -(-n // block))
+    return ((starts[:, None] + np.arange(block)) % n).ravel()[:n]
 
 
 @functools.cache

@@ -12,7 +12,7 @@ their means. On a lattice this is a power series in z, and solving it is a divis
 
 import numpy as np
 
-from mlbench.search.queueing import Floats
+from mlbench.queueing.line import Floats
 
 _CELLS = 2048  # of the bound; errors fall with the square, to below 1e-4 of a rate
 _ALIASED = 1e-9  # what may wrap around the circle on which series are evaluated

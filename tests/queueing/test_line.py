@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from mlbench.load.arrivals import make_schedule
-from mlbench.search.binding import latencies
-from mlbench.search.queueing import Floats, Levels, Queue, line_latencies
+from mlbench.queueing.binding import latencies
+from mlbench.queueing.line import Floats, Levels, Queue, line_latencies
 from mlbench.search.virtual import SimulatedService, VirtualPool
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlbench.outcomes import Constraint
+from mlbench.queueing.line import Floats, Queue
+from mlbench.queueing.poisson import PoissonQueue
+from mlbench.queueing.service import ServiceTimes
+from mlbench.queueing.streams import Streams
 from mlbench.records import ArrivalKind
-from mlbench.search.poisson import PoissonQueue
-from mlbench.search.queueing import Floats, Queue
-from mlbench.search.service import ServiceTimes
-from mlbench.search.streams import Streams
 
 _SCAN = np.array(
     [0.9999, 0.99, 0.97, 0.93, 0.88, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.03, 0.01, 0.003]

@@ -3,7 +3,7 @@
 Queries wait in one line; the server that is free first takes the next one. With batches a free
 server takes what waits, by the same rule as a worker (`mlbench.contracts.batching`). Many
 independent replicas run side by side, one column each, so that a million queries take a fraction
-of a second. Several servers really have a line each: `mlbench.search.binding` plays that, slower.
+of a second. Several servers really have a line each: `mlbench.queueing.binding` plays that, slower.
 """
 
 from collections.abc import Callable

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from mlbench.outcomes import Constraint
-from mlbench.search.capacity import Effort, predict_capacity
-from mlbench.search.queueing import Queue
-from mlbench.search.service import ServiceTimes
+from mlbench.queueing.capacity import Effort, predict_capacity
+from mlbench.queueing.line import Queue
+from mlbench.queueing.service import ServiceTimes
 
 
 def test_constant_service_meets_the_exact_answer() -> None:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mlbench.queueing.binding import latencies
+from mlbench.queueing.line import Floats, Levels, Queue, line_latencies
+from mlbench.queueing.service import ServiceTimes
 from mlbench.records import ArrivalKind
-from mlbench.search.binding import latencies
-from mlbench.search.queueing import Floats, Levels, Queue, line_latencies
-from mlbench.search.service import ServiceTimes
 
 _WARM_UP = 8  # the first of so many parts of each stream is left out: servers start idle
 

@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from mlbench.search.poisson import PoissonQueue
-from mlbench.search.queueing import Levels, Queue, line_latencies
+from mlbench.queueing.line import Levels, Queue, line_latencies
+from mlbench.queueing.poisson import PoissonQueue
 
 
 def test_constant_service_has_its_exact_late_fraction() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.contracts.batching import batch_start
-from mlbench.search.queueing import Floats, Levels, Queue, line_latencies
+from mlbench.queueing.line import Floats, Levels, Queue, line_latencies
 
 _CONSTANT = 1e-3  # relative difference of service times
 _LEVEL = 1e-9  # of a service time; between equals who has least to do is taken
@@ -20,7 +20,7 @@ Ids = NDArray[np.int64]
 def latencies(queue: Queue, levels: Levels, arrive_s: Floats, ratio: Floats) -> Floats:
     """Return the seconds from arrival to completion of each query, float64 (n, replicas).
 
-    Arguments as for `mlbench.search.queueing.line_latencies`, which serves for one server, and for
+    Arguments as for `mlbench.queueing.line.line_latencies`, which serves for one server, and for
     single queries whose service times the dispatcher knows. With more servers, it expects each
     query to take its share of a largest batch.
     """

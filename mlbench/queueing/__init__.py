@@ -1,0 +1,29 @@
+"""The queue that requests meet, in virtual time; of use without a search or a trial.
+
+    from mlbench.outcomes import Constraint
+    from mlbench.queueing import Effort, Queue, ServiceTimes, predict_capacity
+
+    times = ServiceTimes.sampled(seconds)  # measured service times, float64 (m,)
+    bound = Constraint(percentile=99, max_latency_s=0.050)
+    found = predict_capacity(Queue(servers=2), times, "exponential", bound, effort=Effort(32))
+    print(f"{found.qps:.1f} qps, standard error {found.error:.1%}")
+
+`line_latencies` plays given arrivals against one line for all servers, `latencies` against
+servers with a line each, as the engine has them.
+"""
+
+from mlbench.queueing.binding import latencies
+from mlbench.queueing.capacity import Capacity, Effort, predict_capacity
+from mlbench.queueing.line import Levels, Queue, line_latencies
+from mlbench.queueing.service import ServiceTimes
+
+__all__ = [
+    "Capacity",
+    "Effort",
+    "Levels",
+    "Queue",
+    "ServiceTimes",
+    "latencies",
+    "line_latencies",
+    "predict_capacity",
+]
