@@ -11,7 +11,8 @@ from typing import Protocol
 Share = tuple[int, int]
 """(worker, how many of the due queries it gets)."""
 
-_SERVICE_MEMORY = 0.02  # weight of the newest query in a worker's running mean of service times
+SERVICE_MEMORY = 0.02
+"""Weight of the newest query in a worker's running mean of service times."""
 
 
 class Dispatcher(Protocol):
@@ -100,7 +101,7 @@ class ExpectedFirst:
 
     def completed(self, worker: int, count: int, done_ns: int, service_ns: float) -> None:
         """Correct what is expected of the worker by what it did."""
-        weight = 1 - (1 - _SERVICE_MEMORY) ** count
+        weight = 1 - (1 - SERVICE_MEMORY) ** count
         self._service_ns[worker] += weight * (service_ns - self._service_ns[worker])
         self._outstanding[worker] -= count
         self._free_ns[worker] = done_ns + self._outstanding[worker] * self._service_ns[worker]

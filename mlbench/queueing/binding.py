@@ -9,10 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.contracts.batching import batch_start
+from mlbench.load.dispatch import SERVICE_MEMORY
 from mlbench.queueing.line import Floats, Levels, Queue, line_latencies
 
 _CONSTANT = 1e-3  # relative difference of service times
 _LEVEL = 1e-9  # of a service time; between equals who has least to do is taken
+
+_USUAL_ROUNDS = 5
 
 Ids = NDArray[np.int64]
 
@@ -21,8 +24,8 @@ def latencies(queue: Queue, levels: Levels, arrive_s: Floats, ratio: Floats) -> 
     """Return the seconds from arrival to completion of each query, float64 (n, replicas).
 
     Arguments as for `mlbench.queueing.line.line_latencies`, which serves for one server, and for
-    single queries whose service times the dispatcher knows. With more servers, it expects each
-    query to take its share of a largest batch.
+    single queries whose service times the dispatcher knows. What the dispatcher expects of a query
+    is a running mean, as in the engine; it starts with the share of a largest batch.
     """
     known = queue.batch_size == 1 and levels.alike and float(np.ptp(ratio)) < _CONSTANT
     if queue.servers == 1 or known:
@@ -36,75 +39,122 @@ def latencies(queue: Queue, levels: Levels, arrive_s: Floats, ratio: Floats) -> 
 
 
 class _Servers:
-    """Each server's own line, in every replica; arrays of shape (servers, replicas)."""
+    """Each server's own line, in every replica.
+
+    Arrays are flat, of length servers x replicas, server by server: that is quickest to index.
+    """
 
     def __init__(self, queue: Queue, levels: Levels, arrive_s: Floats, ratio: Floats) -> None:
-        n, replicas = arrive_s.shape
-        shape = (queue.servers, replicas)
-        self._queue, self._ratio, self._factor = queue, ratio, levels.idle_factor
+        n, self._replicas = arrive_s.shape
+        self._queue, self._factor = queue, levels.idle_factor
+        lines, self._depth = queue.servers * self._replicas, n + queue.batch_size
         sizes = queue.batch_size + 1
-        self._by_size = np.broadcast_to(levels.by_size.reshape(sizes, -1), (sizes, replicas))
-        self._slowness = np.broadcast_to(levels.slowness, queue.servers)
-        self._share_s = self._by_size[queue.batch_size] / queue.batch_size * self._slowness[:, None]
-        self._arrive_s = np.concatenate([arrive_s, np.full((1, replicas), np.inf)])
-        self._line = np.full((queue.servers, n + queue.batch_size, replicas), n, dtype=np.int32)
-        self._bound, self._begun, self._serving = (np.zeros(shape, dtype=np.int64) for _ in "bbs")
-        self._start_s, self._free_s = (np.full(shape, -np.inf) for _ in "sf")
-        self._next_s = np.full(shape, np.inf)  # when each could start what waits
-        self._column = np.arange(replicas)
+        by_size = np.broadcast_to(levels.by_size.reshape(sizes, -1), (sizes, self._replicas))
+        self._by_size_s = by_size.ravel()
+        self._slowness = np.broadcast_to(levels.slowness, queue.servers).repeat(self._replicas)
+        beyond = np.full((queue.batch_size, self._replicas), np.inf)
+        self._arrive_s = np.concatenate([arrive_s, beyond]).ravel()
+        self._ratio = np.concatenate([ratio, beyond]).ravel()
+        self._latency_s = np.empty(self._arrive_s.shape)
+        self._column = np.arange(self._replicas)
         self._place = np.arange(queue.batch_size)[:, None]
-        self.latency_s = np.empty_like(arrive_s)
+        # Each line's queries, as places in the arrays of arrivals; at first it ends at infinity.
+        self._line = np.full(lines * self._depth, n * self._replicas, dtype=np.int64)
+        self._begun = np.arange(lines) * self._depth  # places in the line
+        self._bound = self._begun.copy()
+        self._serving = np.zeros(lines, dtype=np.int64)
+        self._start_s, self._free_s = np.zeros(lines), np.full(lines, -np.inf)
+        self._next_s = np.full(lines, np.inf)  # when each could start what waits
+        self._answer_s = np.full(lines, np.inf)  # when the batch that is served ends
+        # What the dispatcher knows: how long a query takes, and when each server should be free.
+        self._query_s = np.tile(self._usual_s(arrive_s), queue.servers) * self._slowness
+        self._expected_s = np.full(lines, -np.inf)
+
+    @property
+    def latency_s(self) -> Floats:
+        """Seconds from arrival to completion of each query, (n, replicas)."""
+        return self._latency_s.reshape(-1, self._replicas)[: -self._queue.batch_size]
+
+    def _usual_s(self, arrive_s: Floats) -> Floats:
+        """Return about what a query takes at this rate, as is known from the trial before."""
+        middle = len(arrive_s) // 2
+        rate = middle / np.maximum(arrive_s[middle] - arrive_s[0], 1e-9) / self._queue.servers
+        usual = np.ones(self._replicas, dtype=np.int64)
+        for _ in range(_USUAL_ROUNDS):
+            busy_s = self._by_size_s.take(usual * self._replicas + self._column)
+            size = np.maximum(1 + rate * self._queue.batch_timeout_s, rate * busy_s)
+            usual = np.rint(np.clip(size, 1, self._queue.batch_size)).astype(np.int64)
+        return np.asarray(self._by_size_s.take(usual * self._replicas + self._column) / usual)
 
     def advance(self, now_s: Floats) -> None:
         """Start all batches that could start before `now_s` (replicas,)."""
-        while True:
-            server, column = np.nonzero(self._next_s < now_s)
-            if len(server) == 0:
-                return
-            self._begin(server, column)
-            self._look(server, column)
+        while len(ready := self._lines(self._next_s, np.less, now_s)):
+            self._end(ready)
+            self._begin(ready)
+            self._look(ready)
 
     def bind(self, query: int) -> None:
         """Give the query, due now in every replica, to the server that should end it first."""
-        now_s = self._arrive_s[query]
-        serving = self._free_s > now_s
-        outstanding = self._bound - self._begun + np.where(serving, self._serving, 0)
-        end_s = np.where(serving, self._start_s, now_s) + outstanding * self._share_s
-        overdue_s = now_s + np.maximum(outstanding - 1, 0) * self._share_s
-        free_s = np.maximum(end_s, overdue_s)
-        expected_s = free_s + (1 + outstanding * _LEVEL) * self._share_s
-        first = expected_s.argmin(axis=0)
-        self._line[first, self._bound[first, self._column], self._column] = query
-        self._bound[first, self._column] += 1
-        self._look(first, self._column)
+        place = query * self._replicas
+        now_s = self._arrive_s[place : place + self._replicas]
+        if len(ended := self._lines(self._answer_s, np.less_equal, now_s)):
+            self._end(ended)
+        outstanding = self._bound - self._begun + self._serving
+        shape = (self._queue.servers, self._replicas)
+        query_s = self._query_s.reshape(shape)
+        free_s = np.maximum(outstanding - 1, 0).reshape(shape) * query_s + now_s
+        np.maximum(free_s, self._expected_s.reshape(shape), out=free_s)
+        end_s = free_s + (1 + outstanding.reshape(shape) * _LEVEL) * query_s
+        first = end_s.argmin(axis=0) * self._replicas + self._column
+        self._expected_s[first] = free_s.ravel().take(first) + self._query_s.take(first)
+        self._line[self._bound.take(first)] = place + self._column
+        self._bound[first] += 1
+        self._look(first)
 
-    def _look(self, server: Ids, column: Ids) -> None:
+    def _lines(self, when_s: Floats, before: np.ufunc, now_s: Floats) -> Ids:
+        return np.flatnonzero(before(when_s.reshape(-1, self._replicas), now_s))
+
+    def _end(self, lines: Ids) -> None:
+        """Note the answers of the batches that these servers served, as the dispatcher does."""
+        lines = lines[self._serving.take(lines) > 0]
+        count, done_s = self._serving.take(lines), self._free_s.take(lines)
+        memory = (1 - SERVICE_MEMORY) ** count
+        took_s = (done_s - self._start_s.take(lines)) / count
+        query_s = memory * self._query_s.take(lines) + (1 - memory) * took_s
+        self._query_s[lines] = query_s
+        waiting = self._bound.take(lines) - self._begun.take(lines)
+        self._expected_s[lines] = done_s + waiting * query_s
+        self._serving[lines], self._answer_s[lines] = 0, np.inf
+
+    def _look(self, lines: Ids) -> None:
         """Work out when these servers could start their next batch."""
-        begun, queue = self._begun[server, column], self._queue
-        oldest_s = self._arrive_s[self._line[server, begun, column], column]
+        begun, queue = self._begun.take(lines), self._queue
+        oldest_s = self._arrive_s.take(self._line.take(begun))
         filled_s = oldest_s
         if queue.batch_size > 1:
-            filling = self._line[server, begun + queue.batch_size - 1, column]
-            filled_s = self._arrive_s[filling, column]
-        free_s = self._free_s[server, column]
-        self._next_s[server, column] = batch_start(
-            free_s, oldest_s, filled_s, queue.batch_timeout_s, np.maximum, np.minimum
+            filled_s = self._arrive_s.take(self._line.take(begun + queue.batch_size - 1))
+        self._next_s[lines] = batch_start(
+            self._free_s.take(lines),
+            oldest_s,
+            filled_s,
+            queue.batch_timeout_s,
+            np.maximum,
+            np.minimum,
         )
 
-    def _begin(self, server: Ids, column: Ids) -> None:
-        start_s = self._next_s[server, column]
-        window = self._line[server, self._begun[server, column] + self._place, column]
-        arrive_s = self._arrive_s[window, column]
+    def _begin(self, lines: Ids) -> None:
+        start_s, column = self._next_s.take(lines), lines % self._replicas
+        window = self._line.take(self._begun.take(lines) + self._place)
+        arrive_s = self._arrive_s.take(window)
         taken = arrive_s <= start_s
         count = taken.sum(axis=0)
-        seconds = self._by_size[count, column] * self._ratio[window[0], column]
-        seconds *= self._slowness[server]
+        seconds = self._by_size_s.take(count * self._replicas + column)
+        seconds *= self._ratio.take(window[0]) * self._slowness.take(lines)
         if self._factor != 1.0:
-            idle = arrive_s[0] > self._free_s[server, column]
+            idle = arrive_s[0] > self._free_s.take(lines)
             seconds = np.where(idle, seconds * self._factor, seconds)
         done_s = start_s + seconds
-        columns = np.broadcast_to(column, window.shape)
-        self.latency_s[window[taken], columns[taken]] = (done_s - arrive_s)[taken]
-        self._start_s[server, column], self._free_s[server, column] = start_s, done_s
-        self._begun[server, column] += count
-        self._serving[server, column] = count
+        self._latency_s[window[taken]] = (done_s - arrive_s)[taken]
+        self._start_s[lines], self._free_s[lines], self._answer_s[lines] = start_s, done_s, done_s
+        self._begun[lines] += count
+        self._serving[lines] = count

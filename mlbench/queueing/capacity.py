@@ -1,7 +1,7 @@
 """The highest rate at which a queue meets a latency bound, and how well it is known."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,13 +18,14 @@ _SCAN = np.array(
 )
 _MAX_LOGIT = 13.0  # a load of almost 1; its negative, of almost 0
 _WIDTH = 0.05  # of the last bracket, in logits
-_REACH = 0.1  # the first step out of a bracket that misses the root; the next are longer
+_POINTS = 4  # of a bracket that are tried at once
 _LIGHT = 0.8  # load
 _ROUNDS, _GRID = 3, 12  # of narrowing a bracket to a cell of a grid
 _FLOOR = 0.01  # of the allowed late fraction, added to keep logarithms finite
 _FINEST = 5e-4  # relative error; clocks, rounding and the formula's lattice allow no less
 _MORE = 3  # times the replicas for the last, small step than for the way there
-_BIND_ROUNDS = 4
+_FLATTEST = 0.1  # slope of the excess
+_STEEPEST = 2.0  # slope of a control variate
 _BOUND = 2048  # queries of each stream on which the cost of binding them is measured
 _NO_COST = 0.01  # coefficient of variation; the dispatcher knows so steady service times exactly
 
@@ -42,10 +43,14 @@ class Capacity:
 
 @dataclass(frozen=True)
 class Effort:
-    """How much to spend: 3 x `replicas` x 16,384 simulated queries, and resamples for the error."""
+    """How much to spend: 3 x `replicas` x 16,384 simulated queries, and resamples for the error.
+
+    `bound`: whether queries are bound to servers when due, as the engine must, or wait in one line.
+    """
 
     resamples: int = 0
     replicas: int = 64
+    bound: bool = True
 
 
 EFFORT = Effort()
@@ -81,14 +86,20 @@ def predict_capacity(
         return Capacity(0.0, 0.0)
     # The fuller the queue, the longer it takes to settle: as 1 / (1 - load)^2.
     length, wide = (4096, 4) if bracket[1] <= _LIGHT else (16384, 1)
-    refined = solver.refine(Streams(kind, length, wide * replicas // 2, seed + 1), bracket)
+    fewer = Streams(kind, length, wide * replicas // 2, seed + 1)
+    refined = solver.refine(fewer, bracket)
     if refined is None:
         return Capacity(0.0, 0.0)
+    logit, slope = refined
     streams = Streams(kind, length, _MORE * wide * replicas, seed + 3)
-    load, slope, noise = solver.polish(streams, *refined)
-    if queue.servers > 1 and (service.ratio.std() > _NO_COST or not service.levels.alike):
-        bound = Streams(kind, _BOUND, 4 * replicas, seed + 4)
-        load, more = solver.bind(streams, bound, load, slope, near if 0 < near < 1 else load)
+    load, noise, beyond = solver.polish(streams, logit, slope)
+    differ = service.ratio.std() > _NO_COST or not service.levels.alike
+    if queue.servers > 1 and effort.bound and differ:
+        few = Streams(kind, _BOUND, 4 * replicas, seed + 4)
+        bound = solver.bind(fewer, beyond, few, _around(near if 0 < near < 1 else load))
+        if bound is None:
+            return Capacity(0.0, 0.0)
+        load, more = bound
         noise = math.hypot(noise, more)
     spread = 0.0
     if resamples:
@@ -136,8 +147,8 @@ def _load(logit: Floats | float) -> Floats:
 
 def _around(load: float) -> tuple[float, float]:
     """Return a bracket around a load that is already known well."""
-    logit = float(_logit(load))
-    return float(_load(logit - _WIDTH / 2)), float(_load(logit + _WIDTH / 2))
+    logit, reach = float(_logit(load)), _WIDTH * (_POINTS - 1) / 2
+    return float(_load(logit - reach)), float(_load(logit + reach))
 
 
 def _excess(late: Floats, allowed: float) -> Floats:
@@ -157,6 +168,44 @@ def _spread(qps: Floats) -> float:
     below, middle, above = np.percentile(logs, [15.87, 50, 84.13])
     reach = 1.5 * (above - below)
     return float(np.clip(logs, middle - reach, middle + reach).std())
+
+
+def _crossing(
+    excess: Callable[[Floats], Floats], bracket: tuple[float, float]
+) -> tuple[float, float] | None:
+    """Return where the excess, a function of logits, crosses 0 for the last time, and its slope.
+
+    `bracket`: two loads, between which that should be; several at once are hardly slower than one.
+    None when the excess is positive from the lowest load on.
+    """
+    low, high = (float(_logit(load)) for load in bracket)
+    while True:
+        logits = np.linspace(low, high, _POINTS)
+        values = excess(logits)
+        met = np.flatnonzero(values <= 0)
+        if len(met) == 0:
+            if low <= -_MAX_LOGIT:
+                return None
+            low, high = low - 2 * (high - low), low
+        elif met[-1] == _POINTS - 1:
+            if high >= _MAX_LOGIT:
+                return high, _FLATTEST
+            low, high = high, high + 2 * (high - low)
+        else:
+            low, high = logits[met[-1] : met[-1] + 2]
+            under, over = values[met[-1] : met[-1] + 2]
+            if high - low < 1.01 * _WIDTH:
+                slope = max(float(over - under) / (high - low), _FLATTEST)
+                return float(high - over / slope), slope
+
+
+def _regression(of: Floats, on: Floats) -> Floats:
+    """Return the slopes, row by row, of one variate on another; 1 where that does not vary."""
+    centred = on - on.mean(axis=1, keepdims=True)
+    variance = (centred**2).sum(axis=1)
+    covariance = (centred * of).sum(axis=1)
+    slopes = np.divide(covariance, variance, out=np.ones(len(of)), where=variance > 0)
+    return np.asarray(np.clip(slopes, 0.0, _STEEPEST))
 
 
 class _Solver:
@@ -193,72 +242,54 @@ class _Solver:
         None when even an idle device is late more often than allowed.
         """
         ratios = streams.draw(self.service)
-        low, high = (float(_logit(load)) for load in bracket)
-        under = self._at(streams, ratios, low)
-        over = self._at(streams, ratios, high)
-        # These long streams may disagree with what gave the bracket.
-        reach = _REACH
-        while under > 0 and low > -_MAX_LOGIT:
-            high, over, low = low, under, low - reach
-            under, reach = self._at(streams, ratios, low), 2 * reach
-        if under > 0:
-            return None
-        while over <= 0 and high < _MAX_LOGIT:
-            low, under, high = high, over, high + reach
-            over, reach = self._at(streams, ratios, high), 2 * reach
-        while over > 0 and high - low > _WIDTH:
-            guess = low - under * (high - low) / (over - under)
-            # Aim a little past the root, so that both ends close in on it.
-            guess += _WIDTH / 3 if guess - low < high - guess else -_WIDTH / 3
-            guess = min(max(guess, low + _WIDTH / 9), high - _WIDTH / 9)
-            excess = self._at(streams, ratios, guess)
-            if excess <= 0:
-                low, under = guess, excess
-            else:
-                high, over = guess, excess
-        slope = max((over - under) / (high - low), 0.1)
-        return high - max(over, 0.0) / slope, slope
+        return _crossing(lambda logits: self._at(streams, ratios, logits), bracket)
 
     def polish(self, streams: Streams, logit: float, slope: float) -> tuple[float, float, float]:
-        """Take a last step on more streams; returns the load, the slope, the relative error."""
+        """Take a last step on more streams; returns the load, its relative error, the excess.
+
+        The excess is that at the logit given, where on the streams that gave it there was none.
+        """
         late = self._late(streams, _load(np.array([logit])), streams.draw(self.service))
-        logit -= float(_excess(late.mean(), self.allowed)) / slope
-        load = float(_load(min(logit, _MAX_LOGIT)))
+        excess = float(_excess(late.mean(), self.allowed))
+        load = float(_load(min(logit - excess / slope, _MAX_LOGIT)))
         error = float(late.std()) / math.sqrt(late.size) / self.allowed
-        return load, slope, min(error / slope, 1.0) * (1 - load)
+        return load, min(error / slope, 1.0) * (1 - load), excess
 
     def bind(
-        self, streams: Streams, bound: Streams, line: float, slope: float, near: float
-    ) -> tuple[float, float]:
+        self, streams: Streams, beyond: float, few: Streams, bracket: tuple[float, float]
+    ) -> tuple[float, float] | None:
         """Return the load at which queries bound to servers when due meet the bound, its error.
 
-        `line` is the load that one line allows; the search begins at the load `near`. By how much
-        binding raises the late fraction is measured on the same queries as one line's, whose
-        capacity is known: so the luck of these few queries hardly matters.
+        Binding is slow to play, so a few queries must do. One line with the same queries is the
+        control variate: more `streams`, and the excess `beyond` them, tell its late fraction. None
+        as for `refine`.
         """
-        many, few = streams.draw(self.service), bound.draw(self.service)
-        logit = float(_logit(near))
-        excess = 0.0 if near == line else self._at(streams, many, logit)
-        for _ in range(_BIND_ROUNDS):
-            qps = float(_load(logit)) * self.saturated_qps
-            alike, real = bound.compare_binding(
-                self.queue, self.service.levels, qps, few, self.bound_s
-            )
-            cost = float(_excess(real.mean(), self.allowed) - _excess(alike.mean(), self.allowed))
-            step = float(np.clip((excess + cost) / slope, -1.0, 1.0))
-            logit -= step
-            if abs(step) < _WIDTH:
-                break
-            excess = self._at(streams, many, logit)
-        floor = self.allowed * _FLOOR
-        rest = real - alike * (real.mean() + floor) / (alike.mean() + floor)
-        noise = float(rest.std()) / math.sqrt(len(rest)) / (real.mean() + floor)
-        load = float(_load(logit))
-        return load, min(noise / slope, 1.0) * (1 - load)
+        many, ratios = streams.draw(self.service), few.draw(self.service)
+        noise = 0.0
 
-    def _at(self, streams: Streams, ratios: Floats, logit: float) -> float:
-        late = self._late(streams, np.array([float(_load(logit))]), ratios)
-        return float(_excess(late.mean(), self.allowed))
+        def excess(logits: Floats) -> Floats:
+            nonlocal noise
+            load = _load(logits)
+            line = self._late(streams, load, many).mean(axis=1) * math.exp(beyond)
+            alike = self._late(few, load, ratios)
+            real = few.bound_late_fraction(
+                self.queue, self.service.levels, load * self.saturated_qps, ratios, self.bound_s
+            )
+            share = _regression(real, alike)
+            rest = real - share[:, None] * alike
+            noise = float(rest[_POINTS // 2].std()) / math.sqrt(rest.shape[1])
+            return _excess(rest.mean(axis=1) + share * line, self.allowed)
+
+        found = _crossing(excess, bracket)
+        if found is None:
+            return None
+        logit, slope = found
+        load = float(_load(logit))
+        return load, min(noise / self.allowed / slope, 1.0) * (1 - load)
+
+    def _at(self, streams: Streams, ratios: Floats, logits: Floats) -> Floats:
+        late = self._late(streams, _load(logits), ratios)
+        return _excess(late.mean(axis=1), self.allowed)
 
     def bootstrap(
         self, streams: Streams, load: float, slope: float, drawn: Sequence[ServiceTimes]

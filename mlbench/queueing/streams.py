@@ -45,13 +45,13 @@ class Streams:
         fraction: Floats = late[length // _WARM_UP :].mean(axis=0).reshape(len(qps), replicas)
         return fraction
 
-    def compare_binding(
-        self, queue: Queue, levels: Levels, qps: float, ratios: Floats, bound_s: float
-    ) -> tuple[Floats, Floats]:
-        """Return the late fractions (replicas,) of one line, and of queries bound when due."""
-        begin = len(self._arrive) // _WARM_UP
-        line, bound = (
-            (play(queue, levels, self._arrive / qps, ratios)[begin:] > bound_s).mean(axis=0)
-            for play in (line_latencies, latencies)
-        )
-        return line, bound
+    def bound_late_fraction(
+        self, queue: Queue, levels: Levels, qps: Floats, ratios: Floats, bound_s: float
+    ) -> Floats:
+        """Return the same, (rates, replicas), of queries bound to servers when due."""
+        length, replicas = self._shape
+        arrive_s = (self._arrive[:, None, :] / qps[:, None]).reshape(length, -1)
+        ratio = np.tile(ratios, len(qps))
+        late = latencies(queue, levels, arrive_s, ratio) > bound_s
+        fraction: Floats = late[length // _WARM_UP :].mean(axis=0).reshape(len(qps), replicas)
+        return fraction

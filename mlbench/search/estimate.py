@@ -18,6 +18,7 @@ from mlbench.search.stats import Pooled
 
 _ROUGH = Effort(resamples=16, replicas=24)
 _THOROUGH = Effort(resamples=48, replicas=64)
+_LINE = Effort(bound=False)
 _WIDTH95 = 2.1  # errors: 2.0 by Student's t; resamples of heavy tails spread a little too little
 _STEADY = 0.03  # estimates that differ by less, relatively, agree
 _FURTHEST = 0.075  # below the estimate; less than what the search leaves at most
@@ -186,13 +187,17 @@ class _Model:
     def error(self, found: Capacity) -> float:
         """Return the relative standard error of a capacity, from all its causes together."""
         causes = [found.error, self.service.drift.error]
-        if self.off.error:
-            wider = self.capacity(found.qps, later=self.off.error)
-            causes.append(math.log(max(wider.qps / found.qps, 1.0)))
-        if self.service.idle_error:
-            other = self.capacity(found.qps, service=self.service.slower_after_idling())
-            causes.append(math.log(other.qps / found.qps) if other.qps else 0.0)
+        if self.off.error or self.service.idle_error:
+            # One line is quick to play, and its changes are alike.
+            base = self.capacity(found.qps, _LINE)
+            wider = self.capacity(found.qps, _LINE, later=self.off.error)
+            colder = self.capacity(found.qps, _LINE, service=self.service.slower_after_idling())
+            causes += [_change(base, wider), _change(base, colder)]
         return math.hypot(*causes)
+
+
+def _change(one: Capacity, other: Capacity) -> float:
+    return math.log(other.qps / one.qps) if one.qps and other.qps else 0.0
 
 
 def _notes(service: ServiceTimes, off: float) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from mlbench.search.stats import Pooled, correlation_time, exceedance_interval, 
 
 _REPLICAS = 32
 _LONG_AFTER_S = 1e4
+_ENOUGH = 10_000  # queries of a trial; more make its comparison hardly more exact
 _CLIP = 3.0  # standard deviations; a single jam in the queue can make more of one trial
 _SURE = 4.0  # standard deviations of the mean over trials, so that one trial never suffices
 _MIN_ERROR = 0.01  # of a simulated percentile, relative
@@ -125,10 +126,11 @@ def misfit(
     """
     if not observations:
         return Pooled(0.0, 0.0, 0.0)
-    sent_s = [seen.sent_s for seen in observations]
+    sent_s = [seen.sent_s[:_ENOUGH] for seen in observations]
     slowness = service.drift.slowness(np.array([seen.middle_s for seen in observations]))
     tails = np.log(simulated_tails(latencies, sent_s, service, queue, percentile, seed, slowness))
-    measured = np.log([percentile_of(seen.latency_s, percentile) for seen in observations])
+    latency_s = [seen.latency_s[:_ENOUGH] for seen in observations]
+    measured = np.log([percentile_of(own_s, percentile) for own_s in latency_s])
     residual = measured - tails.mean(axis=1)
     error = np.hypot(tails.std(axis=1, ddof=1), _MIN_ERROR)
     agreed = float(np.clip(residual / error, -_CLIP, _CLIP).sum()) / math.sqrt(len(residual))

@@ -74,9 +74,9 @@ class Search:
         return None
 
     def _reopened(self) -> list[Goal]:
-        """Look at all answers again: later trials may have shown that one is not known well yet."""
+        """Look at all answers again, thoroughly: is one not known well enough after all?"""
         for goal in self._goals:
-            self._refresh(goal)
+            self._refresh(goal, thorough=True)
             goal.closed = self._is_reached(goal)
         return [goal for goal in self._goals if not goal.closed]
 

@@ -104,6 +104,20 @@ def test_batches_of_several_servers_are_bound_too() -> None:
     assert got == pytest.approx(expected, rel=0.05)
 
 
+@pytest.mark.parametrize("qps", [600, 1160, 8000])
+def test_the_dispatcher_is_played_as_it_is(qps: float) -> None:
+    """With known service times many servers have the percentiles of the virtual pool.
+
+    The first ones apart: what the dispatcher expects then is a guess.
+    """
+    queue, service = Queue(8, 32, 0.002), SimulatedService(0.006, per_item_s=0.0003)
+    schedule = make_schedule("exponential", qps, 8000, 1)
+    expected = VirtualPool(service, queue).run(schedule).latency_s
+    played = _play(queue, _constant(*(0.006 + 0.0003 * np.arange(32))), schedule.due_ns * 1e-9)
+    tails = [np.percentile(latency_s[2000:], (50, 90, 99)) for latency_s in (played, expected)]
+    assert tails[0] == pytest.approx(tails[1], rel=0.03)
+
+
 def test_impossible_queues_are_refused() -> None:
     """A queue without servers can't be made."""
     with pytest.raises(ValueError, match="needs a server"):
