@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from mlbench.outcomes import UNMET, Answer, Judgement, Trial
-from mlbench.search.diagnosis import diagnose
 from mlbench.search.estimate import Estimate
 from mlbench.search.goal import Goal
 from mlbench.search.observation import Observation
@@ -15,18 +14,18 @@ def make_answer(
     goal: Goal,
     known: Estimate | None,
     observations: Sequence[Observation],
-    usable: Sequence[Observation],
+    findings: Sequence[str],
 ) -> Answer:
     """Put together what is known of one goal.
 
     `known`: its estimate, in order with those of other bounds. `observations`: all trials, the
-    flood first; `usable`: those that say something about the device.
+    flood first; `findings`: what they say about the device, in words.
     """
     best = _best(goal, known, [seen.trial for seen in observations])
     own = [seen.trial.judgement for seen in observations[1:] if goal.owns(seen.trial)]
     no_verdict = best is None and all(judged.verdict == "invalid" for judged in own)
     rests_on = [*observations[:1], *(seen for seen in observations[1:] if _serves(seen, goal))]
-    notes = [*(known.notes if known else ()), *diagnose(usable)]
+    notes = [*(known.notes if known else ()), *findings]
     if best is None:
         notes.insert(0, _why_unmet(goal, own))
     estimate = None if no_verdict else known

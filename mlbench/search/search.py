@@ -18,6 +18,7 @@ from mlbench.load.arrivals import make_schedule, query_count
 from mlbench.outcomes import Answer, Constraint, Trial, TrialRequest
 from mlbench.records import ArrivalKind, Completions, Limits
 from mlbench.search.answers import make_answer
+from mlbench.search.diagnosis import diagnose
 from mlbench.search.estimate import Question, estimate
 from mlbench.search.goal import Goal
 from mlbench.search.learning import learn
@@ -106,6 +107,7 @@ class Search:
     def answers(self) -> Mapping[ArrivalKind, Mapping[float, Answer]]:
         """Return what is known by now, for each arrival kind and target."""
         found: dict[ArrivalKind, dict[float, Answer]] = {kind: {} for kind in self.plan.kinds}
+        findings = diagnose(self._usable())
         for kind in self.plan.kinds:
             goals = sorted(
                 (goal for goal in self._goals if goal.kind == kind), key=lambda goal: goal.target_s
@@ -114,7 +116,7 @@ class Search:
                 self._refresh(goal, thorough=True)
             known = in_order([goal.estimate for goal in goals])
             by_target = {
-                g.target_s: make_answer(g, k, self._observations, self._usable())
+                g.target_s: make_answer(g, k, self._observations, findings)
                 for g, k in zip(goals, known, strict=True)
             }
             found[kind] = {target_s: by_target[target_s] for target_s in self.plan.targets_s}

@@ -38,7 +38,7 @@ def _observations(*trials: tuple[float, Verdict]) -> list[Observation]:
 def _reported(estimate: Estimate, *trials: tuple[float, Verdict]) -> tuple[float, str]:
     goal = Goal("exponential", Constraint(99.0, BOUND_S), estimate)
     seen = _observations(*trials)
-    answer = make_answer(goal, estimate, seen, seen)
+    answer = make_answer(goal, estimate, seen, [])
     return answer.qps, " ".join(answer.notes)
 
 
