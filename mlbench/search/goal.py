@@ -10,6 +10,7 @@ from mlbench.search.estimate import Estimate
 from mlbench.search.learning import NEAR
 from mlbench.search.observation import Observation
 
+_FRACTION = 0.5
 _CLOSE = 0.041  # a rate met this close below the estimate, relatively, is close enough
 
 
@@ -72,6 +73,11 @@ class Goal:
         """Return the trial at the highest rate, up to the limit, that met the bound."""
         passed = self.rates(trials, "pass")
         return next((t for t in reversed(passed) if t.request.target_qps <= limit_qps), None)
+
+    def has_rate(self, trials: Iterable[Trial]) -> bool:
+        """Whether a trial met the bound at more than a fraction of what is possible."""
+        best, known = self.met(trials, self.estimate), self.estimate
+        return bool(best and known and best.request.target_qps > _FRACTION * known.qps)
 
     def is_close(self, trials: Iterable[Trial]) -> bool:
         """Whether a trial met the bound closely enough below the estimate."""

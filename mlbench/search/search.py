@@ -152,13 +152,10 @@ class Search:
 
     def _request(self, goal: Goal) -> TrialRequest:
         """Ask for a long trial, but leave a share of the budget to each answer without a rate."""
-        waiting = sum(
-            not other.closed and other.met(self.trials, other.estimate) is None
-            for other in self._goals
-        )
+        waiting = sum(not other.closed and not other.has_rate(self.trials) for other in self._goals)
         share_s = self._left_s / (waiting + 1) if waiting > 1 else self._left_s
         trial_s = min(self.plan.max_trial_s, share_s)
-        last = share_s - trial_s < self._least_s and goal.met(self.trials, goal.estimate) is None
+        last = share_s - trial_s < self._least_s and not goal.has_rate(self.trials)
         qps = self._rate(goal, trial_s, last=last)
         queries = query_count(qps, trial_s)
         if self._fewest / qps <= min(self.plan.max_trial_s, self._left_s):
@@ -242,4 +239,4 @@ class Search:
         """Goals that no trial met come first, then those met too low, then the least certain."""
         if goal.is_close(self.trials) and goal.estimate:
             return 2, -goal.estimate.half_width
-        return (0 if goal.met(self.trials, goal.estimate) is None else 1), goal.tries
+        return int(goal.has_rate(self.trials)), goal.tries

@@ -132,6 +132,15 @@ def test_a_bound_just_above_the_service_percentile_may_be_unmet() -> None:
     assert (low, high > 250) == (0.0, True)
 
 
+def test_a_rate_far_below_what_is_possible_does_not_count_as_one() -> None:
+    """A hard narrow bound does not spend the budget of a wide one that its slow trials met too."""
+    service = SimulatedService(0.006, cv=0.1, per_item_s=0.0003)
+    queue = Queue(4, 16, 0.002)
+    plan = _plan(targets_s=(0.010, 0.050), queue=queue, guess_qps=6100.0, budget_s=30.0)
+    answer = _run(plan, service).answers()["exponential"][0.050]
+    assert answer.qps > 0.9 * _capacity(answer)[2]
+
+
 def test_invalid_trials_end_the_search_and_are_named() -> None:
     """When every trial has a failed query the search gives up, and says why."""
 
