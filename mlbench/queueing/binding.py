@@ -14,8 +14,7 @@ from mlbench.queueing.line import Floats, Levels, Queue, line_latencies
 
 _CONSTANT = 1e-3  # relative difference of service times
 _LEVEL = 1e-9  # of a service time; between equals who has least to do is taken
-
-_USUAL_ROUNDS = 5
+_USUAL_ROUNDS = 5  # of working out the usual batch, which settles quickly
 
 Ids = NDArray[np.int64]
 
@@ -25,7 +24,7 @@ def latencies(queue: Queue, levels: Levels, arrive_s: Floats, ratio: Floats) -> 
 
     Arguments as for `mlbench.queueing.line.line_latencies`, which serves for one server, and for
     single queries whose service times the dispatcher knows. What the dispatcher expects of a query
-    is a running mean, as in the engine; it starts with the share of a largest batch.
+    is a running mean, as in the engine; it starts with about what a query takes at that rate.
     """
     known = queue.batch_size == 1 and levels.alike and float(np.ptp(ratio)) < _CONSTANT
     if queue.servers == 1 or known:
@@ -47,7 +46,7 @@ class _Servers:
     def __init__(self, queue: Queue, levels: Levels, arrive_s: Floats, ratio: Floats) -> None:
         n, self._replicas = arrive_s.shape
         self._queue, self._factor = queue, levels.idle_factor
-        lines, self._depth = queue.servers * self._replicas, n + queue.batch_size
+        lines, depth = queue.servers * self._replicas, n + queue.batch_size
         sizes = queue.batch_size + 1
         by_size = np.broadcast_to(levels.by_size.reshape(sizes, -1), (sizes, self._replicas))
         self._by_size_s = by_size.ravel()
@@ -59,8 +58,8 @@ class _Servers:
         self._column = np.arange(self._replicas)
         self._place = np.arange(queue.batch_size)[:, None]
         # Each line's queries, as places in the arrays of arrivals; at first it ends at infinity.
-        self._line = np.full(lines * self._depth, n * self._replicas, dtype=np.int64)
-        self._begun = np.arange(lines) * self._depth  # places in the line
+        self._line = np.full(lines * depth, n * self._replicas, dtype=np.int64)
+        self._begun = np.arange(lines) * depth  # places in the line
         self._bound = self._begun.copy()
         self._serving = np.zeros(lines, dtype=np.int64)
         self._start_s, self._free_s = np.zeros(lines), np.full(lines, -np.inf)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mlbench.queueing.binding import latencies
-from mlbench.queueing.line import Floats, Levels, Queue, line_latencies
+from mlbench.queueing.line import Floats, Levels, Play, Queue, line_latencies
 from mlbench.queueing.service import ServiceTimes
 from mlbench.records import ArrivalKind
 
@@ -35,23 +35,27 @@ class Streams:
         `qps`: (rates,). `levels`: one for each rate, of the same idle factor. `ratios`: from
         `draw`, stacked to (length, rates, replicas), or (length, 1, replicas) for all rates.
         """
-        length, replicas = self._shape
-        shape = (length, len(qps), replicas)
-        arrive_s = (self._arrive[:, None, :] / qps[:, None]).reshape(length, -1)
+        replicas = self._shape[1]
         by_size = np.repeat(np.stack([one.by_size for one in levels], axis=1), replicas, axis=1)
         columns = Levels(by_size, levels[0].idle_factor)
-        ratio = np.broadcast_to(ratios, shape).reshape(length, -1)
-        late = line_latencies(queue, columns, arrive_s, ratio) > bound_s
-        fraction: Floats = late[length // _WARM_UP :].mean(axis=0).reshape(len(qps), replicas)
-        return fraction
+        return self._late_fraction(line_latencies, queue, columns, qps, ratios, bound_s)
 
     def bound_late_fraction(
         self, queue: Queue, levels: Levels, qps: Floats, ratios: Floats, bound_s: float
     ) -> Floats:
-        """Return the same, (rates, replicas), of queries bound to servers when due."""
+        """Return the same, of one device, for queries that are bound to servers when due.
+
+        `ratios`: from `draw`, (length, replicas), for all rates.
+        """
+        return self._late_fraction(latencies, queue, levels, qps, ratios[:, None], bound_s)
+
+    def _late_fraction(
+        self, play: Play, queue: Queue, levels: Levels, qps: Floats, ratios: Floats, bound_s: float
+    ) -> Floats:
         length, replicas = self._shape
+        shape = (length, len(qps), replicas)
         arrive_s = (self._arrive[:, None, :] / qps[:, None]).reshape(length, -1)
-        ratio = np.tile(ratios, len(qps))
-        late = latencies(queue, levels, arrive_s, ratio) > bound_s
+        ratio = np.broadcast_to(ratios, shape).reshape(length, -1)
+        late = play(queue, levels, arrive_s, ratio) > bound_s
         fraction: Floats = late[length // _WARM_UP :].mean(axis=0).reshape(len(qps), replicas)
         return fraction

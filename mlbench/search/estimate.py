@@ -187,17 +187,20 @@ class _Model:
     def error(self, found: Capacity) -> float:
         """Return the relative standard error of a capacity, from all its causes together."""
         causes = [found.error, self.service.drift.error]
-        if self.off.error or self.service.idle_error:
-            # One line is quick to play, and its changes are alike.
-            base = self.capacity(found.qps, _LINE)
-            wider = self.capacity(found.qps, _LINE, later=self.off.error)
-            colder = self.capacity(found.qps, _LINE, service=self.service.slower_after_idling())
-            causes += [_change(base, wider), _change(base, colder)]
+        if self.off.error:
+            causes.append(self._change(found.qps, later=self.off.error))
+        if self.service.idle_error:
+            colder = self.service.slower_after_idling()
+            causes.append(self._change(found.qps, service=colder))
         return math.hypot(*causes)
 
-
-def _change(one: Capacity, other: Capacity) -> float:
-    return math.log(other.qps / one.qps) if one.qps and other.qps else 0.0
+    def _change(
+        self, near_qps: float, *, later: float = 0.0, service: ServiceTimes | None = None
+    ) -> float:
+        """Return by what a change moves the capacity, in logarithms: of one line, quick to play."""
+        base = self.capacity(near_qps, _LINE)
+        other = self.capacity(near_qps, _LINE, later=later, service=service)
+        return math.log(other.qps / base.qps) if base.qps and other.qps else 0.0
 
 
 def _notes(service: ServiceTimes, off: float) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from mlbench.search.estimate import Estimate
 from mlbench.search.learning import NEAR
 from mlbench.search.observation import Observation
 
-_FRACTION = 0.5
+_FRACTION = 0.5  # of the estimate; a rate met below that tells little about the answer
 _CLOSE = 0.041  # a rate met this close below the estimate, relatively, is close enough
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,10 @@ class Observation:
     def valid(self) -> bool:
         """Whether the trial told something about the device."""
         return any(judged.verdict != "invalid" for judged in self.trial.judgements.values())
+
+    def first(self, count: int) -> "Observation":
+        """Return the same with no more than its first `count` queries."""
+        return replace(self, sent_s=self.sent_s[:count], latency_s=self.latency_s[:count])
 
     def lateness(self, bound_s: float) -> tuple[float, float]:
         """Return the 95 % interval of the fraction of queries later than the bound."""
@@ -126,11 +130,11 @@ def misfit(
     """
     if not observations:
         return Pooled(0.0, 0.0, 0.0)
-    sent_s = [seen.sent_s[:_ENOUGH] for seen in observations]
+    observations = [seen.first(_ENOUGH) for seen in observations]
+    sent_s = [seen.sent_s for seen in observations]
     slowness = service.drift.slowness(np.array([seen.middle_s for seen in observations]))
     tails = np.log(simulated_tails(latencies, sent_s, service, queue, percentile, seed, slowness))
-    latency_s = [seen.latency_s[:_ENOUGH] for seen in observations]
-    measured = np.log([percentile_of(own_s, percentile) for own_s in latency_s])
+    measured = np.log([percentile_of(seen.latency_s, percentile) for seen in observations])
     residual = measured - tails.mean(axis=1)
     error = np.hypot(tails.std(axis=1, ddof=1), _MIN_ERROR)
     agreed = float(np.clip(residual / error, -_CLIP, _CLIP).sum()) / math.sqrt(len(residual))

@@ -236,7 +236,7 @@ class Search:
         return goal.is_close(self.trials) and repeated and known.half_width <= self.plan.precision
 
     def _urgency(self, goal: Goal) -> tuple[int, float]:
-        """Goals that no trial met come first, then those met too low, then the least certain."""
+        """Goals without a rate come first, then those met too low, then the least certain."""
         if goal.is_close(self.trials) and goal.estimate:
             return 2, -goal.estimate.half_width
         return int(goal.has_rate(self.trials)), goal.tries
