@@ -10,7 +10,7 @@ from mlbench.queueing.service import NO_DRIFT, Drift
 from mlbench.search.stats import Pooled, block_means, pool_estimates
 
 _BLOCKS = 20
-_SURE = 4.0  # standard errors
+_SURE = 3.0  # standard errors
 _LEAST_PER_S = 5e-4
 _ALIKE = 3.0  # standard errors; slopes within trials and between them that differ by less agree
 _SEEN = 1.5  # standard errors; the slope within trials that supports the one between them

@@ -246,21 +246,28 @@ def _contradiction(
 def _bracket(
     same: Sequence[Observation], modelled: Estimate, constraint: Constraint, against: str
 ) -> Estimate:
-    """Fall back to what was measured: from the highest rate met to the lowest failed above it."""
+    """Fall back to what was measured: between the highest rate met and the lowest failed above it.
+
+    The interval reaches further up where the bound was met beyond a failure.
+    """
 
     def rates(verdict: str) -> list[float]:
         bound_s = constraint.max_latency_s
         return [s.qps for s in same if s.trial.judgements[bound_s].verdict == verdict]
 
-    failed = rates("fail")
-    met = [qps for qps in rates("pass") if qps < min(failed, default=math.inf)]
-    low = max(met, default=0.0)
-    high = min(failed, default=4 * max(low, modelled.high))
-    low = low or high / 4
+    met, failed = rates("pass"), rates("fail")
+    below = max((qps for qps in met if qps < min(failed, default=math.inf)), default=0.0)
+    above = min(failed, default=4 * max(below, modelled.high))
+    below = below or above / 4
     note = (
         f"the queue model does not fit ({against}, against a prediction of {modelled.qps:.4g} qps):"
         " the estimate is the bracket of measured rates"
     )
     return Estimate(
-        math.sqrt(low * high), low, high, False, modelled.unloaded_s, (*modelled.notes, note)
+        qps=math.sqrt(below * above),
+        low=below,
+        high=max([above, *met]),
+        modelled=False,
+        unloaded_s=modelled.unloaded_s,
+        notes=(*modelled.notes, note),
     )

@@ -27,6 +27,7 @@ _FEWEST, _STEADY = 200, 0.01  # batches, and their spread: fewer or steadier are
 _FEW = 30  # batches of a worker, to tell its speed
 _UNLIKE = 0.02  # relative scatter of workers' speeds that matters
 _TIMES = 8  # correlation times in a block
+_CERTAIN, _EXPECTED = 3.0, 0.0  # standard deviations by which chi squared must show a scatter
 _TOGETHER = 4.0  # standard errors of a correlation between neighbours that is no chance
 
 
@@ -48,7 +49,8 @@ def learn(logs: Sequence[ServiceLog], queue: Queue, qps: float) -> ServiceTimes:
     near = [log for log, d in zip(logs, distance, strict=True) if d < NEAR]
     if not near:
         near = [logs[int(distance.argmin())]]
-    local = _combine(near, queue, drift)
+    # All of them scatter, so these few are expected to, and need not prove it.
+    local = _combine(near, queue, drift, _EXPECTED)
     # One trial alone can't tell how much the next would differ; expect half of what all do.
     return local if len(near) > 1 else replace(local, scatter=times.scatter / 2)
 
@@ -88,7 +90,9 @@ class _Batches:
         return np.asarray(self.seconds / (levels.by_size[self.size] * slowness * cold))
 
 
-def _combine(logs: Sequence[ServiceLog], queue: Queue, drift: Drift = NO_DRIFT) -> ServiceTimes:
+def _combine(
+    logs: Sequence[ServiceLog], queue: Queue, drift: Drift = NO_DRIFT, sure: float = _CERTAIN
+) -> ServiceTimes:
     batches = _Batches.of(logs)
     levels, idle_error = _learn_levels(batches, queue)
     ratio = batches.relative_to(levels)
@@ -96,7 +100,7 @@ def _combine(logs: Sequence[ServiceLog], queue: Queue, drift: Drift = NO_DRIFT) 
     long = [own for own in pieces if len(own) >= _FEWEST]
     tau = correlation_time(*(long or pieces), sure=_TOGETHER)
     errors = np.array([_error_of_mean(own, tau) for own in pieces])
-    scatter = pool_estimates(np.log([own.mean() for own in pieces]), errors).scatter
+    scatter = pool_estimates(np.log([own.mean() for own in pieces]), errors, sure).scatter
     block = 1 if tau == 1.0 else int(min(np.ceil(_TIMES * tau), max(len(ratio) // 20, 1)))
     levels, level_error = _straightened(levels, batches.size, ratio.std() * np.sqrt(tau))
     ratio = batches.relative_to(levels)

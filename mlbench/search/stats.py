@@ -135,18 +135,19 @@ class Pooled:
     scatter: float
 
 
-def pool_estimates(values: Floats, errors: Floats) -> Pooled:
+def pool_estimates(values: Floats, errors: Floats, sure: float = 3.0) -> Pooled:
     """Average estimates (n,) with known errors (n,) that may differ beyond them.
 
     The scatter between them is DerSimonian and Laird's (Controlled Clinical Trials 7 (1986), 177),
-    and 0 unless their chi squared is more than 3 standard deviations over what chance gives.
+    and 0 unless their chi squared is more than `sure` standard deviations over what chance gives.
     """
     weights = 1 / np.maximum(errors, 1e-12) ** 2
     mean = float(weights @ values / weights.sum())
     free = len(values) - 1
     excess = float(weights @ (values - mean) ** 2) - free
     spread = float(weights.sum() - (weights @ weights) / weights.sum())
-    scatter2 = excess / spread if free and chi2_deviations(excess + free, free) > 3 else 0.0
+    certain = free > 0 and chi2_deviations(excess + free, free) > sure
+    scatter2 = max(excess / spread, 0.0) if certain else 0.0
     weights = 1 / (np.maximum(errors, 1e-12) ** 2 + scatter2)
     mean = float(weights @ values / weights.sum())
     return Pooled(mean, float(weights.sum()) ** -0.5, math.sqrt(scatter2))

@@ -31,6 +31,12 @@ def test_a_steady_drift_is_found_with_its_error(per_s: float) -> None:
     assert drift.age_s == pytest.approx(13.0, abs=0.3)
 
 
+def test_a_drift_that_is_hardly_seen_is_no_chance() -> None:
+    """Two trials that show 0.2 % a second at between 3 and 4 standard errors show a drift."""
+    drift = find_drift(*_trials((0.0, 9.0), 0.002, seed=9))
+    assert 3 * drift.error_per_s < drift.per_s < 4 * drift.error_per_s
+
+
 def test_service_times_are_carried_forward() -> None:
     """What a device took 10 s before the end, it takes 2 % longer now."""
     drift = find_drift(*_trials((0.0, 9.0, 18.0), 0.002))

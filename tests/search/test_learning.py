@@ -97,6 +97,17 @@ def test_a_drifting_device_is_learnt_as_it_is_at_the_end() -> None:
     assert times.drift.error < 0.01
 
 
+@pytest.mark.parametrize(("flood", "scatters"), [(1.3, True), (1.0, False)])
+def test_few_trials_near_the_rate_scatter_if_all_do(flood: float, scatters: bool) -> None:
+    """Two trials 0.9 % apart, 3 standard errors, are chance unless all differ for certain."""
+    trials = [(900.0, flood), (250.0, 1.0), (260.0, 1.009)]
+    logs = [
+        _log(level * _lognormal(seed, 0.1, 2000), qps=qps)
+        for seed, (qps, level) in enumerate(trials)
+    ]
+    assert (learn(logs, Queue(), 255).scatter > 0) == scatters
+
+
 def test_workers_that_differ_are_learnt_apart() -> None:
     """A worker that takes twice as long is told, and not taken for a device slow after idling."""
 

@@ -1,0 +1,39 @@
+"""Estimates from the trials of devices that the queue model cannot describe."""
+
+import numpy as np
+
+from mlbench.load.arrivals import make_schedule
+from mlbench.outcomes import Constraint, Trial, TrialRequest
+from mlbench.queueing.line import Queue
+from mlbench.search.estimate import Question, estimate
+from mlbench.search.observation import Observation, observe
+from mlbench.search.stats import summarise
+from mlbench.search.verdict import judge
+from mlbench.search.virtual import Batch, VirtualPool
+
+BOUND = Constraint(99.0, 0.010)
+
+
+def _slow_between_100_and_200(_: np.random.Generator, batch: Batch) -> float:
+    return 0.012 if 100 < batch.target_qps < 200 else 0.002
+
+
+def _observed(pool: VirtualPool, qps: float) -> Observation:
+    completions = pool.run(make_schedule("exponential", qps, 2000, 1))
+    judged = judge(completions, BOUND, Queue())
+    request = TrialRequest("exponential", qps, 2000, 1, BOUND.max_latency_s)
+    summary = summarise(completions)
+    trial = Trial(request, summary, {BOUND.max_latency_s: judged}, completions.schedule.offered_qps)
+    return observe(trial, completions, Queue())
+
+
+def test_a_bound_met_beyond_a_failure_belongs_to_the_interval() -> None:
+    """A device that misses the bound at 150 qps only: 80 to 240 qps, cautiously below 150."""
+    pool = VirtualPool(_slow_between_100_and_200)
+    seen = [_observed(pool, qps) for qps in (80.0, 150.0, 240.0)]
+    verdicts = [one.trial.judgement.verdict for one in seen]
+    found = estimate(seen, Question(Queue(), "exponential", BOUND, seed=1), 0.0, 150.0)
+    assert verdicts == ["pass", "fail", "pass"]
+    assert not found.modelled
+    assert (found.low, found.high) == (80.0, 240.0)
+    assert 80 < found.qps < 150
