@@ -19,6 +19,7 @@ _LIGHT = 0.8  # load
 _ROUNDS, _GRID = 3, 12  # of narrowing a bracket to a cell of a grid
 _FINEST = 5e-4  # relative error; clocks, rounding and the formula's lattice allow no less
 _MORE = 3  # times the replicas for the last, small step than for the way there
+_ENOUGH, _SMALL = 1e-3, 0.33  # relative errors of a simulation: good enough; of that of the times
 _BOUND = 2048  # queries of each stream on which the cost of binding them is measured
 _NO_COST = 0.01  # coefficient of variation; the dispatcher knows so steady service times exactly
 
@@ -38,11 +39,14 @@ class Capacity:
 class Effort:
     """How much to spend: 3 x `replicas` x 16,384 simulated queries, and resamples for the error.
 
+    `rounds`: as many queries up to so many times, until the simulation's own error is the smaller.
+
     `bound`: whether queries are bound to servers when due, as the engine must, or wait in one line.
     """
 
     resamples: int = 0
     replicas: int = 64
+    rounds: int = 1
     bound: bool = True
 
 
@@ -91,23 +95,18 @@ def _simulated(
     length, wide = (4096, 4) if bracket[1] <= _LIGHT else (16384, 1)
     replicas = wide * effort.replicas
     fewer = Streams(kind, length, replicas // 2, seed + 1)
-    refined = simulation.refine(fewer, bracket)
-    if refined is None:
-        return Capacity(0.0, 0.0)
-    logit, slope = refined
-    many = Streams(kind, length, _MORE * replicas, seed + 3)
-    load, noise, beyond = simulation.polish(many, logit, slope)
-    if effort.bound and _binding_costs(simulation.queue, drawn[0]):
+    crossing = simulation.refine(fewer, bracket)
+    if crossing and effort.bound and _binding_costs(simulation.queue, drawn[0]):
         few = Streams(kind, _BOUND, 4 * effort.replicas, seed + 4)
-        bound = simulation.bind(fewer, beyond, few, around(near if 0 < near < 1 else load))
-        if bound is None:
-            return Capacity(0.0, 0.0)
-        load, more = bound
-        noise = math.hypot(noise, more)
+        crossing = simulation.bind(fewer, few, around(float(load_of(crossing.logit))))
+    if crossing is None:
+        return Capacity(0.0, 0.0)
     spread = 0.0
     if len(drawn) > 1:
-        streams = Streams(kind, length // 2, 12 * wide, seed + 2)
-        spread = simulation.bootstrap(streams, load, slope, drawn) / drawn[0].shortfall
+        some = Streams(kind, length // 2, 12 * wide, seed + 2)
+        spread = simulation.bootstrap(some, crossing, drawn) / drawn[0].shortfall
+    many = (Streams(kind, length, _MORE * replicas, seed + 5 + i) for i in range(effort.rounds))
+    load, noise = simulation.polish(many, crossing, max(_ENOUGH, _SMALL * spread))
     return Capacity(simulation.saturated_qps * load, math.hypot(_FINEST, noise, spread))
 
 

@@ -1,19 +1,18 @@
 """The capacity of a queue by simulation, where no formula tells it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from mlbench.outcomes import Constraint
 from mlbench.queueing.crossing import (
     MAX_LOGIT,
-    POINTS,
     SCAN,
     excess_of,
     find_crossing,
     load_of,
-    logit_of,
     newton_step,
 )
 from mlbench.queueing.line import Floats, Queue
@@ -21,6 +20,21 @@ from mlbench.queueing.service import ServiceTimes
 from mlbench.queueing.streams import Streams
 
 _STEEPEST = 2.0  # slope of a control variate
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """Where the bound is just met on some streams: the logit of the load, the excess's slope there.
+
+    `line`: the late fraction of one line on these streams. The late fraction in question is `share`
+    times that and a rest; `noise`: standard error of the rest.
+    """
+
+    logit: float
+    slope: float
+    line: float
+    share: float = 1.0
+    noise: float = 0.0
 
 
 class Simulation:
@@ -47,75 +61,84 @@ class Simulation:
         best = int(met[0])
         return (SCAN[best], SCAN[best - 1] if best else 1 - 1e-6)
 
-    def refine(self, streams: Streams, bracket: tuple[float, float]) -> tuple[float, float] | None:
-        """Return the load in logits and the slope of the excess there.
+    def refine(self, streams: Streams, bracket: tuple[float, float]) -> Crossing | None:
+        """Find where one line meets the bound.
 
         None when even an idle device is late more often than allowed.
         """
         ratios = streams.draw(self.service)
-        return find_crossing(lambda logits: self._at(streams, ratios, logits), bracket)
-
-    def polish(self, streams: Streams, logit: float, slope: float) -> tuple[float, float, float]:
-        """Take a last step on more streams; returns the load, its relative error, the excess.
-
-        The excess is that at the logit given, where on the streams that gave it there was none.
-        """
-        late = self._late(streams, load_of(np.array([logit])), streams.draw(self.service))
-        excess = float(excess_of(late.mean(), self.allowed))
-        load = float(load_of(min(logit - excess / slope, MAX_LOGIT)))
-        error = float(late.std()) / math.sqrt(late.size) / self.allowed
-        return load, min(error / slope, 1.0) * (1 - load), excess
-
-    def bind(
-        self, streams: Streams, beyond: float, few: Streams, bracket: tuple[float, float]
-    ) -> tuple[float, float] | None:
-        """Return the load at which queries bound to servers when due meet the bound, its error.
-
-        Binding is slow to play, so a few queries must do. One line with the same queries is the
-        control variate: more `streams`, and the excess `beyond` them, tell its late fraction. None
-        as for `refine`.
-        """
-        many, ratios = streams.draw(self.service), few.draw(self.service)
-        noise = 0.0
 
         def excess(logits: Floats) -> Floats:
-            nonlocal noise
+            late = self._late(streams, load_of(logits), ratios)
+            return excess_of(late.mean(axis=1), self.allowed)
+
+        found = find_crossing(excess, bracket)
+        return Crossing(*found, line=self.allowed) if found else None
+
+    def bind(self, streams: Streams, few: Streams, bracket: tuple[float, float]) -> Crossing | None:
+        """Find where queries that are bound to servers when due meet the bound; None as above.
+
+        Binding is slow to play, so a few queries must do. One line with the same queries is the
+        control variate: the `streams` tell its late fraction.
+        """
+        many, ratios = streams.draw(self.service), few.draw(self.service)
+        seen: dict[str, Floats] = {}
+
+        def excess(logits: Floats) -> Floats:
             load = load_of(logits)
-            line = self._late(streams, load, many).mean(axis=1) * math.exp(beyond)
+            line = self._late(streams, load, many).mean(axis=1)
             alike = self._late(few, load, ratios)
             real = few.bound_late_fraction(
                 self.queue, self.service.levels, load * self.saturated_qps, ratios, self.bound_s
             )
             share = _regression(real, alike)
             rest = real - share[:, None] * alike
-            noise = float(rest[POINTS // 2].std()) / math.sqrt(rest.shape[1])
+            noise = rest.std(axis=1) / math.sqrt(rest.shape[1])
+            seen.update(logits=logits, line=line, share=share, noise=noise)
             return excess_of(rest.mean(axis=1) + share * line, self.allowed)
 
         found = find_crossing(excess, bracket)
         if found is None:
             return None
-        logit, slope = found
-        load = float(load_of(logit))
-        return load, min(noise / self.allowed / slope, 1.0) * (1 - load)
+        line, share, noise = (
+            float(np.interp(found[0], seen["logits"], seen[name]))
+            for name in ("line", "share", "noise")
+        )
+        return Crossing(*found, line, share, noise)
 
-    def _at(self, streams: Streams, ratios: Floats, logits: Floats) -> Floats:
-        late = self._late(streams, load_of(logits), ratios)
-        return excess_of(late.mean(axis=1), self.allowed)
+    def polish(
+        self, streams: Iterable[Streams], crossing: Crossing, enough: float
+    ) -> tuple[float, float]:
+        """Take a last step on more streams; returns the load and its relative error.
+
+        As many of the `streams` are played as make the error small `enough`.
+        """
+        load, error, late = load_of(np.array([crossing.logit])), math.inf, np.empty((1, 0))
+        for some in streams:
+            late = np.hstack([late, self._late(some, load, some.draw(self.service))])
+            line_noise = crossing.share * float(late.std()) / math.sqrt(late.size)
+            noise = math.hypot(line_noise, crossing.noise) / self.allowed
+            error = min(noise / crossing.slope, 1.0) * (1 - float(load[0]))
+            if error <= enough:
+                break
+        really = self.allowed + crossing.share * (float(late.mean()) - crossing.line)
+        step = float(excess_of(np.array(really), self.allowed)) / crossing.slope
+        return float(load_of(min(crossing.logit - step, MAX_LOGIT))), error
 
     def bootstrap(
-        self, streams: Streams, load: float, slope: float, drawn: Sequence[ServiceTimes]
+        self, streams: Streams, crossing: Crossing, drawn: Sequence[ServiceTimes]
     ) -> float:
         """Return the relative spread of the capacity over resampled service times."""
         ratios = np.stack([streams.draw(one) for one in drawn], axis=1)
         levels = [one.levels for one in drawn]
         saturated_qps = np.array([one.saturated_qps(self.queue) for one in drawn])
-        logit = np.full(len(drawn), float(logit_of(load)))
+        logits = np.full(len(drawn), crossing.logit)
         for _ in range(2):
             late = streams.late_fraction(
-                self.queue, levels, load_of(logit) * saturated_qps, ratios, self.bound_s
+                self.queue, levels, load_of(logits) * saturated_qps, ratios, self.bound_s
             )
-            logit = newton_step(logit, excess_of(late.mean(axis=1), self.allowed), slope)
-        return spread_of(load_of(logit[1:]) * saturated_qps[1:])
+            logits = newton_step(logits, excess_of(late.mean(axis=1), self.allowed), crossing.slope)
+        return spread_of(load_of(logits[1:]) * saturated_qps[1:])
 
 
 def spread_of(qps: Floats) -> float:

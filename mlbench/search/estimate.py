@@ -17,7 +17,7 @@ from mlbench.search.observation import Observation, misfit
 from mlbench.search.stats import Pooled
 
 _ROUGH = Effort(resamples=16, replicas=24)
-_THOROUGH = Effort(resamples=48, replicas=64)
+_THOROUGH = Effort(resamples=48, replicas=64, rounds=4)
 _LINE = Effort(bound=False)
 _WIDTH95 = 2.1  # errors: 2.0 by Student's t; resamples of heavy tails spread a little too little
 _STEADY = 0.03  # estimates that differ by less, relatively, agree
