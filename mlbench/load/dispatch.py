@@ -3,7 +3,9 @@
 A query is bound to a worker when it is due, not before: to the one expected to complete it first.
 What is expected of a worker follows from its outstanding queries and its measured service time; a
 count alone would not tell a query that has just started from one that is about to end, and loses
-up to one service time at the tail. A worker that takes longer than expected is not taken for idle.
+up to one service time at the tail. A worker that takes longer than expected is not taken for idle:
+it should need as much again as its service times S differ from their mean m in the mean, as
+E(S - m | S > m) = E|S - m| where half of them are longer.
 """
 
 from typing import Protocol
@@ -12,7 +14,14 @@ Share = tuple[int, int]
 """(worker, how many of the due queries it gets)."""
 
 SERVICE_MEMORY = 0.02
-"""Weight of the newest query in a worker's running mean of service times."""
+"""Weight of the newest query in a worker's running means of service times and their deviations."""
+FIRST_GUESS = 10
+"""Queries that count as much as what was expected before the trial."""
+
+
+def weight(nth: int, count: int) -> float:
+    """Return the weight in a running mean of `count` samples, the first of which is its nth."""
+    return float(1 - (1 - max(SERVICE_MEMORY, 1 / nth)) ** count)
 
 
 class Dispatcher(Protocol):
@@ -35,8 +44,13 @@ class ExpectedFirst:
     """Each query goes to the worker expected to complete it first."""
 
     def __init__(self, service_ns: list[float]) -> None:
-        """Start with a guess of every worker's service time for a query, in nanoseconds."""
+        """Start with a guess of every worker's service time for a query, in nanoseconds.
+
+        It may be far off: after a trial of full batches single queries take many times as long.
+        """
         self._service_ns = [max(1.0, s) for s in service_ns]
+        self._deviation_ns = [0.0] * len(service_ns)
+        self._answered = [0] * len(service_ns)
         self._free_ns = [0.0] * len(service_ns)
         self._outstanding = [0] * len(service_ns)
         self._alive = list(range(len(service_ns)))
@@ -60,13 +74,15 @@ class ExpectedFirst:
         return list(shares.items())
 
     def _expected_free_ns(self, now_ns: int) -> dict[int, float]:
-        """Return when each worker should be free: one that is overdue has all but one to do yet."""
-        return {
-            w: max(
-                self._free_ns[w], now_ns + max(self._outstanding[w] - 1, 0) * self._service_ns[w]
-            )
-            for w in self._alive
-        }
+        """Return when each worker should be free, also if it is overdue."""
+        return {w: max(self._free_ns[w], now_ns + self._overdue_ns(w)) for w in self._alive}
+
+    def _overdue_ns(self, worker: int) -> float:
+        """Return how long a worker should take for what it has, when its first query is overdue."""
+        behind = self._outstanding[worker] - 1
+        if behind < 0:
+            return 0.0
+        return self._deviation_ns[worker] + behind * self._service_ns[worker]
 
     def _first(self, free_ns: dict[int, float], shares: dict[int, int]) -> int:
         """Return who would complete one more query first; of equals, who has least to do."""
@@ -101,8 +117,11 @@ class ExpectedFirst:
 
     def completed(self, worker: int, count: int, done_ns: int, service_ns: float) -> None:
         """Correct what is expected of the worker by what it did."""
-        weight = 1 - (1 - SERVICE_MEMORY) ** count
-        self._service_ns[worker] += weight * (service_ns - self._service_ns[worker])
+        longer_ns, seen = service_ns - self._service_ns[worker], self._answered[worker]
+        self._service_ns[worker] += weight(seen + FIRST_GUESS, count) * longer_ns
+        deviation_ns = abs(longer_ns) - self._deviation_ns[worker]
+        self._deviation_ns[worker] += weight(seen + 1, count) * deviation_ns
+        self._answered[worker] += count
         self._outstanding[worker] -= count
         self._free_ns[worker] = done_ns + self._outstanding[worker] * self._service_ns[worker]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.contracts.batching import batch_start
-from mlbench.load.dispatch import SERVICE_MEMORY
+from mlbench.load.dispatch import FIRST_GUESS, SERVICE_MEMORY
 from mlbench.queueing.line import Floats, Levels, Queue, line_latencies
 
 _CONSTANT = 1e-3  # relative difference of service times
@@ -65,8 +65,10 @@ class _Servers:
         self._start_s, self._free_s = np.zeros(lines), np.full(lines, -np.inf)
         self._next_s = np.full(lines, np.inf)  # when each could start what waits
         self._answer_s = np.full(lines, np.inf)  # when the batch that is served ends
-        # What the dispatcher knows: how long a query takes, and when each server should be free.
+        # What the dispatcher knows: how long a query takes, give or take, and when each server
+        # should be free.
         self._query_s = np.tile(self._usual_s(arrive_s), queue.servers) * self._slowness
+        self._deviation_s, self._answered = np.zeros(lines), np.zeros(lines)
         self._expected_s = np.full(lines, -np.inf)
 
     @property
@@ -101,7 +103,8 @@ class _Servers:
         outstanding = self._bound - self._begun + self._serving
         shape = (self._queue.servers, self._replicas)
         query_s = self._query_s.reshape(shape)
-        free_s = np.maximum(outstanding - 1, 0).reshape(shape) * query_s + now_s
+        overdue_s = self._deviation_s + (outstanding - 1) * self._query_s
+        free_s = np.where(outstanding > 0, overdue_s, 0.0).reshape(shape) + now_s
         np.maximum(free_s, self._expected_s.reshape(shape), out=free_s)
         end_s = free_s + (1 + outstanding.reshape(shape) * _LEVEL) * query_s
         first = end_s.argmin(axis=0) * self._replicas + self._column
@@ -117,10 +120,13 @@ class _Servers:
         """Note the answers of the batches that these servers served, as the dispatcher does."""
         lines = lines[self._serving.take(lines) > 0]
         count, done_s = self._serving.take(lines), self._free_s.take(lines)
-        memory = (1 - SERVICE_MEMORY) ** count
         took_s = (done_s - self._start_s.take(lines)) / count
-        query_s = memory * self._query_s.take(lines) + (1 - memory) * took_s
-        self._query_s[lines] = query_s
+        query_s, seen = self._query_s.take(lines), self._answered.take(lines)
+        longer_s, deviation_s = took_s - query_s, self._deviation_s.take(lines)
+        query_s += _weight(seen + FIRST_GUESS, count) * longer_s
+        deviation_s += _weight(seen + 1, count) * (np.abs(longer_s) - deviation_s)
+        self._query_s[lines], self._deviation_s[lines] = query_s, deviation_s
+        self._answered[lines] = seen + count
         waiting = self._bound.take(lines) - self._begun.take(lines)
         self._expected_s[lines] = done_s + waiting * query_s
         self._serving[lines], self._answer_s[lines] = 0, np.inf
@@ -157,3 +163,8 @@ class _Servers:
         self._start_s[lines], self._free_s[lines], self._answer_s[lines] = start_s, done_s, done_s
         self._begun[lines] += count
         self._serving[lines] = count
+
+
+def _weight(nth: Floats, count: Ids) -> Floats:
+    """As `mlbench.load.dispatch.weight`, of many running means at once."""
+    return np.asarray(1 - (1 - np.maximum(SERVICE_MEMORY, 1 / nth)) ** count)

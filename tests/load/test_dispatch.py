@@ -105,6 +105,28 @@ def test_an_overdue_worker_is_not_taken_for_an_idle_one():
         dispatcher.completed(1, 1, (at_ms + 2) * MS, 2.0 * MS)
 
 
+def test_an_idle_worker_is_preferred_to_a_quicker_one_that_is_overdue():
+    """A worker that is overdue should take as long again as its times vary: 1 ms, not nothing."""
+    dispatcher = ExpectedFirst([5.9 * MS, 6.1 * MS])
+    for at_ms, service_ms in ((0, 4.9), (10, 6.9)):
+        assert _assign(dispatcher, 1, at_ms) == {0: 1}
+        dispatcher.completed(0, 1, round((at_ms + service_ms) * MS), service_ms * MS)
+    assert _assign(dispatcher, 1, 20) == {0: 1}
+    assert _assign(dispatcher, 1, 27) == {1: 1}
+
+
+def test_a_first_guess_far_off_hardly_makes_queries_wait():
+    """Guessed at a tenth of their time, as after full batches, queries soon find idle workers."""
+    dispatcher, busy, waiting = ExpectedFirst([0.6 * MS] * 4), {}, 0
+    for at_ms in range(0, 200, 2):
+        for worker in [w for w, done_ms in busy.items() if done_ms <= at_ms]:
+            dispatcher.completed(worker, 1, busy.pop(worker) * MS, 6.0 * MS)
+        ((worker, _),) = dispatcher.assign(1, at_ms * MS)
+        waiting += worker in busy
+        busy[worker] = at_ms + 6
+    assert waiting <= 3
+
+
 def test_what_waits_behind_an_overdue_query_still_takes_its_time():
     """A stalled worker with one more query waiting is expected free a service time from now."""
     dispatcher = ExpectedFirst([4.0 * MS, 4.0 * MS, 6.0 * MS])
