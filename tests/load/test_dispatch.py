@@ -117,13 +117,14 @@ def test_an_idle_worker_is_preferred_to_a_quicker_one_that_is_overdue():
 
 def test_a_first_guess_far_off_hardly_makes_queries_wait():
     """Guessed at a tenth of their time, as after full batches, queries soon find idle workers."""
-    dispatcher, busy, waiting = ExpectedFirst([0.6 * MS] * 4), {}, 0
+    dispatcher, ends_ms, waiting = ExpectedFirst([0.6 * MS] * 4), [[] for _ in range(4)], 0
     for at_ms in range(0, 200, 2):
-        for worker in [w for w, done_ms in busy.items() if done_ms <= at_ms]:
-            dispatcher.completed(worker, 1, busy.pop(worker) * MS, 6.0 * MS)
+        for worker, ends in enumerate(ends_ms):
+            while ends and ends[0] <= at_ms:
+                dispatcher.completed(worker, 1, ends.pop(0) * MS, 6.0 * MS)
         ((worker, _),) = dispatcher.assign(1, at_ms * MS)
-        waiting += worker in busy
-        busy[worker] = at_ms + 6
+        waiting += bool(ends_ms[worker])
+        ends_ms[worker].append(max([at_ms, *ends_ms[worker]]) + 6)
     assert waiting <= 3
 
 
