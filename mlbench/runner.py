@@ -104,7 +104,8 @@ def search_rates(pool: WorkerPool, settings: RunSettings, listener: Listener) ->
                 request.kind, request.target_qps, request.queries, request.seed
             )
             trial = search.record(request, pool.run(schedule, request.limits))
-            listener.trial(trial, taken=_is_best(trial, best))
+            flood = len(search.trials) == 1
+            listener.trial(trial, taken=not flood and _is_best(trial, best))
             if pool.dead:
                 raise RunError("; ".join(pool.dead.values()))
     finally:
@@ -123,9 +124,14 @@ def plan_search(pool: WorkerPool, settings: RunSettings) -> SearchPlan:
         budget_s=settings.budget,
         precision=settings.precision,
         seed=settings.seed,
-        queue=Queue(pool.size, settings.batch_size, settings.batch_timeout_s),
+        queue=shape_of(pool, settings),
         first_guess_qps=pool.saturated_qps,
     )
+
+
+def shape_of(pool: WorkerPool, settings: Settings) -> Queue:
+    """Return the queue that requests meet at this pool."""
+    return Queue(pool.size, settings.batch_size, settings.batch_timeout_s)
 
 
 def _is_best(trial: Trial, best: dict[tuple[str, float], float]) -> bool:

@@ -12,11 +12,12 @@ from mlbench.contracts.errors import RunError
 from mlbench.job import prepare
 from mlbench.load.arrivals import make_schedule, query_count
 from mlbench.outcomes import Constraint, Judgement
+from mlbench.queueing.line import Queue
 from mlbench.records import Completions
 from mlbench.report.files import check_writable
 from mlbench.report.trial_json import save_raw, trial_document
 from mlbench.report.trial_table import trial_rows
-from mlbench.runner import open_pool
+from mlbench.runner import open_pool, shape_of
 from mlbench.search.verdict import judge
 from mlbench.settings import TrialSettings, make_settings
 
@@ -40,7 +41,7 @@ def trial(quiet: bool, as_json: bool, **options: Any) -> int:
     with open_pool(job, settings) as pool:
         completions = pool.run(schedule)
         dead = "; ".join(pool.dead.values())
-    judgement = _judge(settings, completions)
+    judgement = _judge(settings, completions, shape_of(pool, settings))
     if settings.raw is not None:
         save_raw(settings.raw, completions, job.samples.resident)
     _print(trial_document(completions, judgement, completions.returned_ns), as_json)
@@ -49,10 +50,10 @@ def trial(quiet: bool, as_json: bool, **options: Any) -> int:
     return 0 if judgement is None or judgement.verdict == "pass" else 1
 
 
-def _judge(settings: TrialSettings, completions: Completions) -> Judgement | None:
+def _judge(settings: TrialSettings, completions: Completions, queue: Queue) -> Judgement | None:
     if settings.max_latency is None:
         return None
-    return judge(completions, Constraint(settings.percentile, settings.max_latency))
+    return judge(completions, Constraint(settings.percentile, settings.max_latency), queue)
 
 
 def _print(document: dict[str, Any], as_json: bool) -> None:

@@ -46,7 +46,7 @@ def excess_of(late: Floats, allowed: float) -> Floats:
     return np.asarray(np.log((np.maximum(late, 0.0) + floor) / (allowed + floor)))
 
 
-def newton_step(logit: Floats, excess: Floats, slope: float) -> Floats:
+def newton_step(logit: Floats | float, excess: Floats, slope: float) -> Floats:
     """Move towards where the excess is 0, by Newton's method with a fixed slope."""
     return np.clip(logit - np.clip(excess / slope, -1.0, 1.0), -MAX_LOGIT, MAX_LOGIT)
 

@@ -8,7 +8,6 @@ import numpy as np
 
 from mlbench.outcomes import Constraint
 from mlbench.queueing.crossing import (
-    MAX_LOGIT,
     SCAN,
     excess_of,
     find_crossing,
@@ -122,8 +121,8 @@ class Simulation:
             if error <= enough:
                 break
         really = self.allowed + crossing.share * (float(late.mean()) - crossing.line)
-        step = float(excess_of(np.array(really), self.allowed)) / crossing.slope
-        return float(load_of(min(crossing.logit - step, MAX_LOGIT))), error
+        excess = excess_of(np.array(really), self.allowed)
+        return float(load_of(newton_step(crossing.logit, excess, crossing.slope))), error
 
     def bootstrap(
         self, streams: Streams, crossing: Crossing, drawn: Sequence[ServiceTimes]

@@ -1,6 +1,8 @@
 """What a search says in the end: one answer for each goal, with its notes in words."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from mlbench.outcomes import UNMET, Answer, Judgement, Trial
 from mlbench.search.estimate import Estimate
@@ -10,24 +12,37 @@ from mlbench.search.observation import Observation
 _FAR = 0.1  # below what nothing speaks against, relatively
 
 
+@dataclass(frozen=True)
+class Allowance:
+    """What a search could do at most: how long a trial could be, and whether any time is left."""
+
+    longest_trial_s: float = math.inf
+    spent: bool = True
+
+
+UNLIMITED = Allowance()
+
+
 def make_answer(
     goal: Goal,
     known: Estimate | None,
     observations: Sequence[Observation],
     findings: Sequence[str],
+    allowance: Allowance = UNLIMITED,
 ) -> Answer:
     """Put together what is known of one goal.
 
-    `known`: its estimate, in order with those of other bounds. `observations`: all trials, the
-    flood first; `findings`: what they say about the device, in words.
+    `known`: its estimate, in order with those of other bounds. `observations`: all trials;
+    `findings`: what they say about the device, in words.
     """
-    best = _best(goal, known, [seen.trial for seen in observations])
-    own = [seen.trial.judgement for seen in observations[1:] if goal.owns(seen.trial)]
+    tried = [seen.trial for seen in observations if not seen.flood]
+    best = _best(goal, known, tried)
+    own = [trial.judgement for trial in tried if goal.owns(trial)]
     no_verdict = best is None and all(judged.verdict == "invalid" for judged in own)
-    rests_on = [*observations[:1], *(seen for seen in observations[1:] if _serves(seen, goal))]
+    rests_on = [seen for seen in observations if seen.flood or _serves(seen, goal)]
     notes = [*(known.notes if known else ()), *findings]
     if best is None:
-        notes.insert(0, _why_unmet(goal, own))
+        notes.insert(0, _why_unmet(goal, known, own, allowance))
     estimate = None if no_verdict else known
     return Answer(
         kind=goal.kind,
@@ -51,7 +66,7 @@ def _best(goal: Goal, known: Estimate | None, trials: Sequence[Trial]) -> Trial 
     certainly failed, or up to the end of the interval if no slower trial missed.
     """
     supported = goal.met(trials, known)
-    if known is None:
+    if known is None or not known.qps:
         return supported
     failed, undecided = (
         [trial.request.target_qps for trial in goal.rates(trials, verdict)]
@@ -72,19 +87,29 @@ def _serves(seen: Observation, goal: Goal) -> bool:
     return goal.owns(seen.trial) or goal.is_near(seen)
 
 
-def _why_unmet(goal: Goal, own: Sequence[Judgement]) -> str:
+def _why_unmet(
+    goal: Goal, known: Estimate | None, own: Sequence[Judgement], allowance: Allowance
+) -> str:
     if not own:
-        return "no trial was run for it: the budget was spent before; raise --budget"
+        why = "the budget was spent before; raise --budget" if allowance.spent else "the run ended"
+        return f"no trial was run for it: {why}"
     if all(judgement.verdict == "invalid" for judgement in own):
         return f"every trial was invalid: {own[-1].reasons[0]}"
-    known, constraint = goal.estimate, goal.constraint
+    constraint, met = goal.constraint, any(judgement.verdict == "pass" for judgement in own)
     if known and known.unloaded_s > goal.target_s:
         return (
             f"the service time's {constraint.percentile:g}th percentile, "
             f"{known.unloaded_s * 1e3:.3g} ms, is already over {goal.target_s * 1e3:.3g} ms"
         )
+    if known and known.qps and goal.fewest_queries / known.qps > allowance.longest_trial_s:
+        return (
+            f"at the {known.qps:.3g} qps that seem possible the {constraint.percentile:g}th "
+            f"percentile takes a trial of {goal.fewest_queries / known.qps:.0f} s; raise --time"
+        )
     if known and not known.qps and goal.misses:
         return f"not even a slow trial met the bound: {own[-1].reasons[-1]}"
-    if known and known.drift.per_s > 0 and any(judgement.verdict == "pass" for judgement in own):
+    if known and known.drift.per_s > 0 and met:
         return "the rates that trials met are above what the device still holds"
-    return "no trial met the bound before the budget was spent"
+    if met:
+        return "the rates that trials met are above what the estimate supports"
+    return "no trial met the bound" + (" before the budget was spent" if allowance.spent else "")

@@ -81,7 +81,8 @@ def estimate(
     estimate, near which to look; without one it is 0, and `guess_qps` says about where.
     """
     modelled, settled = _settle(observations, question, known_qps, guess_qps)
-    same = [seen for seen in observations if seen.trial.request.kind == question.kind]
+    tried = [seen for seen in observations if not seen.flood]
+    same = [seen for seen in tried if seen.trial.request.kind == question.kind]
     against = (
         _contradiction(same, modelled, question.constraint) if settled else "it settles on no rate"
     )
@@ -118,7 +119,7 @@ def _predict(
     near = [
         seen
         for seen in seen_trials
-        if abs(math.log(seen.qps / guess_qps)) < NEAR and seen.qps < limit_qps
+        if not seen.flood and abs(math.log(seen.qps / guess_qps)) < NEAR and seen.qps < limit_qps
     ]
     off = misfit(near, service, queue, constraint.percentile, question.seed)
     model = _Model(question, service, off)
@@ -243,6 +244,13 @@ def _contradiction(
     return None
 
 
+def _middle(below: float, above: float, expected: float) -> float:
+    """Return where to look in a bracket, by ratio; it may be open at one end."""
+    if above == math.inf:
+        return 2 * max(below, expected)
+    return math.sqrt(below * above) if below else above / 2
+
+
 def _bracket(
     same: Sequence[Observation], modelled: Estimate, constraint: Constraint, against: str
 ) -> Estimate:
@@ -257,14 +265,13 @@ def _bracket(
 
     met, failed = rates("pass"), rates("fail")
     below = max((qps for qps in met if qps < min(failed, default=math.inf)), default=0.0)
-    above = min(failed, default=4 * max(below, modelled.high))
-    below = below or above / 4
+    above = min(failed, default=math.inf)
     note = (
         f"the queue model does not fit ({against}, against a prediction of {modelled.qps:.4g} qps):"
         " the estimate is the bracket of measured rates"
     )
     return Estimate(
-        qps=math.sqrt(below * above),
+        qps=_middle(below, above, modelled.high),
         low=below,
         high=max([above, *met]),
         modelled=False,

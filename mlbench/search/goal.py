@@ -10,6 +10,7 @@ from mlbench.search.estimate import Estimate
 from mlbench.search.learning import NEAR
 from mlbench.search.observation import Observation
 
+_LATE = 1.5  # queries that may be late, in a trial that tells the percentile
 _FRACTION = 0.5  # of the estimate; a rate met below that tells little about the answer
 _CLOSE = 0.041  # a rate met this close below the estimate, relatively, is close enough
 
@@ -32,6 +33,11 @@ class Goal:
     def target_s(self) -> float:
         """The bound in seconds."""
         return self.constraint.max_latency_s
+
+    @property
+    def fewest_queries(self) -> int:
+        """The fewest queries of a trial that tell the percentile, with some to spare."""
+        return math.ceil(100 * _LATE / (100 - self.constraint.percentile))
 
     def owns(self, trial: Trial) -> bool:
         """Whether the trial was run for this answer."""

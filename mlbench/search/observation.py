@@ -30,8 +30,9 @@ _MIN_ERROR = 0.01  # of a simulated percentile, relative
 class Observation:
     """One trial: its verdicts, its service times, its arrivals and latencies in seconds (n,).
 
-    Both count from when queries were really sent: the load generator's own lateness, which
-    verdicts count, is no property of the device and must not move an estimate.
+    A `flood` tells service times only: so short a trial shows no latency to go by. Both count from
+    when queries were really sent: the load generator's own lateness, which verdicts count, is no
+    property of the device and must not move an estimate.
     """
 
     trial: Trial
@@ -39,7 +40,7 @@ class Observation:
     sent_s: Floats
     latency_s: Floats
     measured_s: float
-    cut_short: bool
+    flood: bool = False
 
     @property
     def qps(self) -> float:
@@ -67,7 +68,9 @@ class Observation:
         return exceedance_interval(float(late.mean()) * n, n)
 
 
-def observe(trial: Trial, completions: Completions, queue: Queue) -> Observation:
+def observe(
+    trial: Trial, completions: Completions, queue: Queue, *, flood: bool = False
+) -> Observation:
     """Keep what the estimates need of a trial."""
     ok = completions.status == wire.COMPLETED
     return Observation(
@@ -76,7 +79,7 @@ def observe(trial: Trial, completions: Completions, queue: Queue) -> Observation
         sent_s=in_seconds(completions.sent_ns[ok] - completions.start_of_trial_ns),
         latency_s=in_seconds((completions.done_ns - completions.sent_ns)[ok]),
         measured_s=completions.duration_s,
-        cut_short=completions.cut_short,
+        flood=flood,
     )
 
 

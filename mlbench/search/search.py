@@ -9,7 +9,6 @@ predicts the highest rate, a real trial is run just below it, and the estimate i
 what it showed, until a trial met the bound there and the interval is narrow, or the budget ends.
 """
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -17,7 +16,7 @@ import numpy as np
 from mlbench.load.arrivals import make_schedule, query_count
 from mlbench.outcomes import Answer, Constraint, Trial, TrialRequest
 from mlbench.records import ArrivalKind, Completions, Limits
-from mlbench.search.answers import make_answer
+from mlbench.search.answers import Allowance, make_answer
 from mlbench.search.diagnosis import diagnose
 from mlbench.search.estimate import Question, estimate
 from mlbench.search.goal import Goal
@@ -59,6 +58,10 @@ class Search:
         """All finished trials, in order."""
         return [seen.trial for seen in self._observations]
 
+    @property
+    def _tried(self) -> list[Trial]:
+        return [seen.trial for seen in self._observations if not seen.flood]
+
     def next(self) -> TrialRequest | None:
         """Return the trial wanted next; None when the search is over."""
         if not self._observations:
@@ -96,7 +99,7 @@ class Search:
             notes=completions.host.gpus,
         )
         first = not self._observations
-        self._observations.append(observe(trial, completions, self.plan.queue))
+        self._observations.append(observe(trial, completions, self.plan.queue, flood=first))
         self.measured_s += completions.duration_s
         if not first:
             for goal in self._goals:
@@ -108,6 +111,7 @@ class Search:
         """Return what is known by now, for each arrival kind and target."""
         found: dict[ArrivalKind, dict[float, Answer]] = {kind: {} for kind in self.plan.kinds}
         findings = diagnose(self._usable())
+        allowance = Allowance(self.plan.max_trial_s, spent=self._left_s <= self._least_s)
         for kind in self.plan.kinds:
             goals = sorted(
                 (goal for goal in self._goals if goal.kind == kind), key=lambda goal: goal.target_s
@@ -116,7 +120,7 @@ class Search:
                 self._refresh(goal, thorough=True)
             known = in_order([goal.estimate for goal in goals])
             by_target = {
-                g.target_s: make_answer(g, k, self._observations, findings)
+                g.target_s: make_answer(g, k, self._observations, findings, allowance)
                 for g, k in zip(goals, known, strict=True)
             }
             found[kind] = {target_s: by_target[target_s] for target_s in self.plan.targets_s}
@@ -145,21 +149,21 @@ class Search:
     def _least_s(self) -> float:
         return _LEAST * min(self.plan.max_trial_s, self.plan.budget_s)
 
-    @property
-    def _fewest(self) -> int:
-        """The fewest queries of a trial that tell the percentile, with some to spare."""
-        return math.ceil(150 / (100 - self.plan.percentile))
+    def _least_qps(self, goal: Goal) -> float:
+        """The slowest rate at which the longest trial tells the percentile."""
+        slowest_qps = goal.fewest_queries / self.plan.max_trial_s
+        return min(slowest_qps, 0.5 * self.plan.first_guess_qps)
 
     def _request(self, goal: Goal) -> TrialRequest:
         """Ask for a long trial, but leave a share of the budget to each answer without a rate."""
-        waiting = sum(not other.closed and not other.has_rate(self.trials) for other in self._goals)
+        waiting = sum(not other.closed and not other.has_rate(self._tried) for other in self._goals)
         share_s = self._left_s / (waiting + 1) if waiting > 1 else self._left_s
         trial_s = min(self.plan.max_trial_s, share_s)
-        last = share_s - trial_s < self._least_s and not goal.has_rate(self.trials)
+        last = share_s - trial_s < self._least_s and not goal.has_rate(self._tried)
         qps = self._rate(goal, trial_s, last=last)
         queries = query_count(qps, trial_s)
-        if self._fewest / qps <= min(self.plan.max_trial_s, self._left_s):
-            queries = max(queries, self._fewest)
+        if goal.fewest_queries / qps <= min(self.plan.max_trial_s, self._left_s):
+            queries = max(queries, goal.fewest_queries)
         backlog_s = max(5 * goal.target_s, 0.1 * self.plan.max_trial_s)
         return TrialRequest(
             kind=goal.kind,
@@ -173,9 +177,7 @@ class Search:
     def _rate(self, goal: Goal, trial_s: float, *, last: bool) -> float:
         """Return where to try next: just below the estimate, or safely so if it must meet."""
         known, guess_qps = goal.estimate, self.plan.first_guess_qps
-        # Slower than this the longest trial has too few queries for the percentile.
-        least_qps = self._fewest / self.plan.max_trial_s
-        least_qps = min(least_qps, 0.5 * guess_qps)
+        least_qps = self._least_qps(goal)
         if known is None:
             return 0.5 * guess_qps
         if not known.qps:
@@ -229,14 +231,15 @@ class Search:
             return False
         if not known.qps:
             return goal.tries >= _DOUBTFUL or (goal.misses > 0 and not known.high)
-        if goal.misses >= 2 * len(_BELOW):
+        if goal.misses >= 2 * len(_BELOW) or (goal.misses and known.high < self._least_qps(goal)):
             return True
         # One trial alone cannot show that the device changes from trial to trial.
-        repeated = sum(goal.is_near(seen) for seen in self._usable()) >= _REPEATS
-        return goal.is_close(self.trials) and repeated and known.half_width <= self.plan.precision
+        tried = (seen for seen in self._usable() if not seen.flood)
+        repeated = sum(map(goal.is_near, tried)) >= _REPEATS
+        return goal.is_close(self._tried) and repeated and known.half_width <= self.plan.precision
 
     def _urgency(self, goal: Goal) -> tuple[int, float]:
         """Goals without a rate come first, then those met too low, then the least certain."""
-        if goal.is_close(self.trials) and goal.estimate:
+        if goal.is_close(self._tried) and goal.estimate:
             return 2, -goal.estimate.half_width
-        return int(goal.has_rate(self.trials)), goal.tries
+        return int(goal.has_rate(self._tried)), goal.tries

@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mlbench.outcomes import Constraint, Judgement, Verdict
 from mlbench.percentiles import percentile, tells
 from mlbench.queueing.line import Queue
 from mlbench.records import Completions
-from mlbench.search.service_log import in_seconds, service_log
+from mlbench.search.service_log import ServiceLog, in_seconds, service_log
 from mlbench.search.stats import Floats, correlation_time, effective_size, exceedance_interval
 
 MAX_RATE_ERROR = 0.01
@@ -19,32 +20,37 @@ MAX_LAG = 0.1  # of the bound
 """Beyond these a trial says more about its host than about the device."""
 
 _BUSY = 0.995  # of the time; less leaves the device room to catch up
+_FEWEST = 10  # batches that can show an overload for certain
 
 
-def judge(
-    completions: Completions, constraint: Constraint, queue: Queue | None = None
-) -> Judgement:
-    """Judge one trial against one bound.
+def judge(completions: Completions, constraint: Constraint, queue: Queue) -> Judgement:
+    """Judge one trial against one bound; `queue` is the shape of what was measured.
 
     pass: the raw percentile from the scheduled time is within the bound, every query was answered
     and the backlog did not grow. undecided: it is not, but by no more than chance explains, or the
-    device may be falling behind. invalid: the trial says nothing about the device. `queue` is the
-    shape of what was measured; by default one server for each worker and the largest batch seen.
+    device may be falling behind. invalid: the trial says nothing about the device.
     """
     doubts = _invalidities(completions, constraint)
     if doubts:
         return Judgement("invalid", tuple(doubts))
-    overload = find_overload(completions, queue or _shape(completions))
+    overload = find_overload(completions, queue)
     verdict, reason = _compare(completions.latency_s, constraint)
-    if completions.cut_short or (overload and overload.certain):
-        words = [overload.words] if overload else []
-        if completions.cut_short:
-            words.append("the trial was cut short because the backlog grew over its limit")
-        return Judgement("fail", (*words, reason))
-    if overload:
-        return Judgement("fail" if verdict == "fail" else "undecided", (overload.words, reason))
+    behind = [overload.words] if overload else []
+    if overload and overload.certain:
+        return Judgement("fail", (*behind, *_cut_short(completions), reason))
     lateness = _lateness(completions, constraint, verdict, reason)
-    return Judgement("invalid", (lateness,)) if lateness else Judgement(verdict, (reason,))
+    if lateness and (completions.cut_short or not overload):
+        return Judgement("invalid", (lateness,))
+    if completions.cut_short:
+        return Judgement("fail", (*behind, *_cut_short(completions), reason))
+    if overload:
+        return Judgement("fail" if verdict == "fail" else "undecided", (*behind, reason))
+    return Judgement(verdict, (reason,))
+
+
+def _cut_short(completions: Completions) -> list[str]:
+    cut = completions.cut_short
+    return ["the trial was cut short because the backlog grew over its limit"] if cut else []
 
 
 def _lateness(
@@ -69,10 +75,6 @@ def _lateness(
             f"at the device: {reason}"
         )
     return None
-
-
-def _shape(completions: Completions) -> Queue:
-    return Queue(len(np.unique(completions.worker)), max(int(completions.batch.max()), 1))
 
 
 def _ms(seconds: float) -> str:
@@ -164,21 +166,38 @@ def find_overload(completions: Completions, queue: Queue) -> Overload | None:
     seconds = np.minimum(log.done_s, end_s) - np.maximum(log.done_s - log.seconds, begin_s)
     busy = np.maximum(seconds, 0.0).sum() / (queue.servers * max(end_s - begin_s, 1e-9))
     late = log.done_s > begin_s
-    if busy < _BUSY or late.sum() < 10 or log.size[late].mean() < 0.95 * queue.batch_size:
+    full = _without_last(log, late)
+    if busy < _BUSY or not full.any() or log.size[full].mean() < 0.95 * queue.batch_size:
         return None
-    taken_s = log.seconds[late]
-    served = queue.servers * log.size[late].sum() / taken_s.sum()
+    served, error = _served_qps(log, late)
     offered = completions.schedule.offered_qps
     before_s, after_s = _backlog_s(completions)
     if served >= offered or after_s <= before_s:
         return None
-    error = taken_s.std() / taken_s.mean()
-    error *= np.sqrt(correlation_time(taken_s) / len(taken_s))
     words = (
         f"the device fell behind: it served {served:,.4g} of the {offered:,.4g} qps offered, "
         f"and latency grew from {_ms(before_s)} to {_ms(after_s)}"
     )
-    return Overload(words, certain=bool(offered / served - 1 > 3 * error + 1e-4))
+    certain = late.sum() >= _FEWEST and offered / served - 1 > 3 * error + 1e-4
+    return Overload(words, certain=bool(certain))
+
+
+def _without_last(log: ServiceLog, late: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Leave out each worker's last batch, which took what was left."""
+    last = np.append(np.diff(log.worker) != 0, True)
+    return np.asarray(late & ~last)
+
+
+def _served_qps(log: ServiceLog, late: NDArray[np.bool_]) -> tuple[float, float]:
+    """Return the rate at which busy workers served these batches together, its relative error."""
+    rates, errors = [], []
+    for worker in np.unique(log.worker[late]):
+        own = late & (log.worker == worker)
+        taken_s = log.seconds[own]
+        rates.append(log.size[own].sum() / taken_s.sum())
+        errors.append(taken_s.std() / taken_s.mean())
+        errors[-1] *= rates[-1] * np.sqrt(correlation_time(taken_s) / len(taken_s))
+    return float(sum(rates)), float(np.hypot.reduce(errors) / sum(rates))
 
 
 def _backlog_s(completions: Completions) -> tuple[float, float]:

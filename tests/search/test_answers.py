@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mlbench.load.arrivals import make_schedule
-from mlbench.outcomes import Constraint, Verdict
+from mlbench.outcomes import UNMET, Constraint, Verdict
 from mlbench.queueing.line import Queue
 from mlbench.queueing.service import Drift
 from mlbench.search.answers import make_answer
@@ -74,6 +74,14 @@ def test_rates_that_a_drifting_device_no_longer_holds_are_not_reported() -> None
     qps, notes = _reported(slower, (295, "pass"))
     assert qps == -1
     assert notes.startswith("the rates that trials met are above what the device still holds")
+
+
+def test_a_rate_met_by_luck_is_not_reported_where_none_seems_possible() -> None:
+    """When the estimate is that no rate meets the bound, a trial that did was lucky."""
+    doubtful = Estimate(0.0, 0.0, 300.0, modelled=True, unloaded_s=0.0099)
+    qps, notes = _reported(doubtful, (250, "pass"))
+    assert qps == UNMET
+    assert notes.startswith("the rates that trials met are above what the estimate supports")
 
 
 def test_a_bracket_reports_the_highest_rate_met() -> None:

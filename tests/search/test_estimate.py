@@ -37,3 +37,12 @@ def test_a_bound_met_beyond_a_failure_belongs_to_the_interval() -> None:
     assert not found.modelled
     assert (found.low, found.high) == (80.0, 240.0)
     assert 80 < found.qps < 150
+
+
+def test_a_bracket_is_open_where_nothing_was_measured() -> None:
+    """With nothing met below a failure the interval reaches down to 0, and the middle is half."""
+    pool = VirtualPool(_slow_between_100_and_200)
+    seen = [_observed(pool, 150.0), _observed(pool, 240.0)]
+    found = estimate(seen, Question(Queue(), "exponential", BOUND, seed=1), 0.0, 150.0)
+    assert not found.modelled
+    assert (found.qps, found.low, found.high) == (75.0, 0.0, 240.0)

@@ -141,6 +141,24 @@ def test_a_rate_far_below_what_is_possible_does_not_count_as_one() -> None:
     assert answer.qps > 0.9 * _capacity(answer)[2]
 
 
+def test_a_flood_is_no_answer() -> None:
+    """A flood is too short to miss a bound of a second, and is not taken for a rate that met it."""
+    service, queue = SimulatedService(0.001, per_item_s=0.001), Queue(1, 128)
+    plan = _plan(("linear",), (1.0,), queue=queue, guess_qps=1000.0)
+    answer = _answer(plan, service)
+    assert 900 < answer.qps <= 1000
+    assert answer.capacity_qps == pytest.approx(1000, rel=0.02)
+
+
+def test_a_device_too_slow_for_the_trials_is_told_apart() -> None:
+    """25 ms under 50 ms holds 5.4 qps, of which trials of 10 s can't tell the p99: that is said."""
+    answer = _answer(_plan(targets_s=(0.050,), guess_qps=40.0), SimulatedService(0.025))
+    assert answer.qps == UNMET
+    assert answer.capacity_qps == pytest.approx(5.4, rel=0.02)
+    assert answer.notes[0].endswith("takes a trial of 28 s; raise --time")
+    assert answer.measured_s < 30
+
+
 def test_invalid_trials_end_the_search_and_are_named() -> None:
     """When every trial has a failed query the search gives up, and says why."""
 

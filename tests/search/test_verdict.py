@@ -6,11 +6,11 @@ import pytest
 
 from mlbench.contracts import wire
 from mlbench.load.arrivals import make_schedule
-from mlbench.outcomes import Constraint
+from mlbench.outcomes import Constraint, Judgement
 from mlbench.queueing.line import Queue
 from mlbench.records import ArrivalKind, Completions, HostAccount, Limits
 from mlbench.search.verdict import judge
-from mlbench.search.virtual import SimulatedService, VirtualPool
+from mlbench.search.virtual import Batch, SimulatedService, VirtualPool
 
 TEN_MS = Constraint(99, 0.010)
 
@@ -26,16 +26,22 @@ def _trial(
     return pool.run(make_schedule(kind, qps, queries, 1), Limits(max_backlog_s))
 
 
+def _judge(
+    completions: Completions, constraint: Constraint, queue: Queue | None = None
+) -> Judgement:
+    return judge(completions, constraint, queue or Queue())
+
+
 def test_a_fast_trial_passes_with_its_figures() -> None:
     """A trial within its bound passes, and says how many queries were late."""
-    judged = judge(_trial(200), TEN_MS)
+    judged = _judge(_trial(200), TEN_MS)
     assert judged.verdict == "pass"
     assert "of 5,000 were later" in judged.reasons[0]
 
 
 def test_a_slow_trial_fails() -> None:
     """A trial far over its bound fails."""
-    judged = judge(_trial(400), TEN_MS)
+    judged = _judge(_trial(400), TEN_MS)
     assert judged.verdict == "fail"
     assert "is over 10 ms" in judged.reasons[0]
 
@@ -44,7 +50,7 @@ def test_a_near_miss_is_undecided() -> None:
     """A trial that chance may have put over the bound is neither met nor failed."""
     completions = _trial(270, queries=2000)
     just_missed = Constraint(99, float(np.quantile(completions.latency_s, 0.988)))
-    judged = judge(completions, just_missed)
+    judged = _judge(completions, just_missed)
     assert judged.verdict == "undecided"
     assert "chance" in judged.reasons[0]
 
@@ -53,12 +59,12 @@ def test_a_near_miss_is_undecided() -> None:
 @pytest.mark.parametrize("cv", [0.0, 0.3])
 def test_overload_never_passes(kind: ArrivalKind, cv: float) -> None:
     """1 % more than the device serves is no pass under a bound of a minute."""
-    assert judge(_trial(508, kind, 20_000, cv), Constraint(99, 60.0)).verdict != "pass"
+    assert _judge(_trial(508, kind, 20_000, cv), Constraint(99, 60.0)).verdict != "pass"
 
 
 def test_certain_overload_fails_in_words() -> None:
     """A constant device that is offered 1 % too much fails, however long the bound."""
-    judged = judge(_trial(505, "linear"), Constraint(99, 60.0))
+    judged = _judge(_trial(505, "linear"), Constraint(99, 60.0))
     assert judged.verdict == "fail"
     assert "fell behind" in judged.reasons[0]
 
@@ -68,19 +74,19 @@ def test_a_busy_device_is_not_overloaded(seed: int) -> None:
     """A long queue at 97 % load is a random walk, no overload."""
     pool = VirtualPool(SimulatedService(0.002, cv=0.3), seed=seed)
     completions = pool.run(make_schedule("exponential", 485, 10_000, seed))
-    assert judge(completions, Constraint(99, 60.0)).verdict == "pass"
+    assert _judge(completions, Constraint(99, 60.0)).verdict == "pass"
 
 
 def test_linear_arrivals_just_below_the_service_rate_pass() -> None:
     """A constant device holds 99.9 % of its rate."""
-    assert judge(_trial(499.5, "linear"), TEN_MS).verdict == "pass"
+    assert _judge(_trial(499.5, "linear"), TEN_MS).verdict == "pass"
 
 
 def test_a_trial_cut_short_fails() -> None:
     """A trial that was ended because its backlog grew has failed."""
     completions = _trial(2000, "linear", max_backlog_s=0.5)
     assert completions.cut_short
-    assert judge(completions, Constraint(99, 60.0)).verdict == "fail"
+    assert _judge(completions, Constraint(99, 60.0)).verdict == "fail"
 
 
 def test_full_batches_that_keep_up_pass() -> None:
@@ -88,7 +94,50 @@ def test_full_batches_that_keep_up_pass() -> None:
     queue = Queue(1, 8)
     pool = VirtualPool(SimulatedService(0.002, per_item_s=0.0005), queue)
     completions = pool.run(make_schedule("exponential", 1100, 10_000, 1))
-    assert judge(completions, Constraint(99, 0.05), queue).verdict == "pass"
+    assert _judge(completions, Constraint(99, 0.05), queue).verdict == "pass"
+
+
+def test_few_large_batches_that_fall_behind_do_not_pass() -> None:
+    """A second at four times the rate, 9 batches of 128, is no pass under a bound of a minute."""
+    queue = Queue(1, 128)
+    pool = VirtualPool(SimulatedService(0.001, per_item_s=0.001), queue)
+    completions = pool.run(make_schedule("linear", 4000, 1000, 1))
+    assert _judge(completions, Constraint(99, 60.0), queue).verdict == "undecided"
+
+
+def test_waiting_for_the_timeout_is_no_overload() -> None:
+    """Batches that are never full, as the timeout ends first, leave the device time."""
+    queue = Queue(1, 8, 0.0055)
+    pool = VirtualPool(SimulatedService(0.003), queue)
+    completions = pool.run(make_schedule("linear", 1000, 10_000, 1))
+    assert _judge(completions, Constraint(99, 0.05), queue).verdict == "pass"
+
+
+def test_overload_of_unlike_workers_is_certain() -> None:
+    """Workers of 2 and 4 ms that are offered a third too much fail, however long the bound."""
+
+    def serve(_: np.random.Generator, batch: Batch) -> float:
+        return (0.002, 0.004)[batch.device]
+
+    completions = VirtualPool(serve, Queue(2)).run(make_schedule("linear", 1000, 10_000, 1))
+    assert _judge(completions, Constraint(99, 60.0), Queue(2)).verdict == "fail"
+
+
+def test_a_pause_of_the_generator_that_cuts_a_trial_short_is_invalid() -> None:
+    """The backlog of queries that left late, in a burst, is not the device's."""
+    completions = _trial(100, queries=1000)
+    sent_ns = completions.sent_ns.copy()
+    late = slice(850, 1000)
+    sent_ns[late] = sent_ns[-1]
+    done_ns = completions.done_ns.copy()
+    done_ns[late] = sent_ns[-1] + 2_000_000 * np.arange(1, 151)
+    start_ns = done_ns - 2_000_000
+    paused = replace(
+        completions, sent_ns=sent_ns, start_ns=start_ns, done_ns=done_ns, cut_short=True
+    )
+    judged = _judge(paused, TEN_MS)
+    assert judged.verdict == "invalid"
+    assert "the load generator was late" in judged.reasons[0]
 
 
 @pytest.mark.parametrize(("status", "word"), [(wire.FAILED, "failed"), (wire.LOST, "no answer")])
@@ -97,14 +146,14 @@ def test_failed_and_lost_queries_are_invalid(status: int, word: str) -> None:
     completions = _trial(200)
     fates = completions.status.copy()
     fates[7] = status
-    judged = judge(replace(completions, status=fates), TEN_MS)
+    judged = _judge(replace(completions, status=fates), TEN_MS)
     assert judged.verdict == "invalid"
     assert f"1 of 5,000 queries {'got ' if status == wire.LOST else ''}{word}" in judged.reasons[0]
 
 
 def test_too_few_queries_are_invalid() -> None:
     """A percentile that the queries can't tell is invalid, with the number needed."""
-    judged = judge(_trial(200, queries=60), TEN_MS)
+    judged = _judge(_trial(200, queries=60), TEN_MS)
     assert judged.verdict == "invalid"
     assert "too few queries: 60, but p99 needs 100" in judged.reasons[0]
 
@@ -116,7 +165,7 @@ def test_a_missed_rate_is_invalid() -> None:
     late_ns = ((completions.sent_ns - begin_ns) * 1.02).astype(np.int64) + begin_ns
     shift_ns = late_ns - completions.sent_ns
     slow = replace(completions, sent_ns=late_ns, done_ns=completions.done_ns + shift_ns)
-    judged = judge(slow, Constraint(99, 60.0))
+    judged = _judge(slow, Constraint(99, 60.0))
     assert judged.verdict == "invalid"
     assert "asked for" in judged.reasons[0]
 
@@ -131,10 +180,10 @@ def test_lateness_of_the_generator_is_invalid_when_it_decides() -> None:
         start_ns=completions.start_ns + lag_ns,
         done_ns=completions.done_ns + lag_ns,
     )
-    judged = judge(late, TEN_MS)
+    judged = _judge(late, TEN_MS)
     assert judged.verdict == "invalid"
     assert "the load generator's own lateness decides" in judged.reasons[0]
-    assert judge(late, Constraint(99, 0.1)).verdict == "pass"
+    assert _judge(late, Constraint(99, 0.1)).verdict == "pass"
 
 
 @pytest.mark.parametrize(
@@ -149,7 +198,7 @@ def test_lateness_of_the_generator_is_invalid_when_it_decides() -> None:
 )
 def test_a_disturbed_host_is_invalid(host: dict[str, Any], words: str) -> None:
     """A host that was busy with something else makes a trial invalid, with the figure."""
-    judged = judge(replace(_trial(200), host=HostAccount(**host)), TEN_MS)
+    judged = _judge(replace(_trial(200), host=HostAccount(**host)), TEN_MS)
     assert judged.verdict == "invalid"
     assert words in judged.reasons[0]
 
@@ -163,6 +212,6 @@ def test_a_burst_after_lateness_is_not_the_devices_fault() -> None:
     done_ns = completions.done_ns.copy()
     for i in range(400, 1000):
         done_ns[i] = max(sent_ns[i], done_ns[i - 1]) + 2_000_000
-    judged = judge(replace(completions, sent_ns=sent_ns, done_ns=done_ns), TEN_MS)
+    judged = _judge(replace(completions, sent_ns=sent_ns, done_ns=done_ns), TEN_MS)
     assert judged.verdict == "invalid"
     assert "bursts" in judged.reasons[0]
