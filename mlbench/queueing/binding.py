@@ -12,22 +12,33 @@ from mlbench.contracts.batching import batch_start
 from mlbench.load.dispatch import FIRST_GUESS, SERVICE_MEMORY
 from mlbench.queueing.line import Floats, Levels, Queue, line_latencies
 
-_CONSTANT = 1e-3  # relative difference of service times
+_STEADY = 0.01  # coefficient of variation; the dispatcher knows so steady service times exactly
 _LEVEL = 1e-9  # of a service time; between equals who has least to do is taken
 _USUAL_ROUNDS = 5  # of working out the usual batch, which settles quickly
 
 Ids = NDArray[np.int64]
 
 
+def is_one_line(queue: Queue, levels: Levels, ratio: Floats) -> bool:
+    """Whether servers with a line each do as one line: one alone, or with times known beforehand.
+
+    The dispatcher knows what a query takes where all take the same: single ones, on equal servers
+    that are no slower after idling.
+    """
+    alike = levels.alike and levels.idle_factor == 1.0
+    return queue.servers == 1 or (
+        queue.batch_size == 1 and alike and float(ratio.std()) < _STEADY * float(ratio.mean())
+    )
+
+
 def latencies(queue: Queue, levels: Levels, arrive_s: Floats, ratio: Floats) -> Floats:
     """Return the seconds from arrival to completion of each query, float64 (n, replicas).
 
-    Arguments as for `mlbench.queueing.line.line_latencies`, which serves for one server, and for
-    single queries whose service times the dispatcher knows. What the dispatcher expects of a query
-    is a running mean, as in the engine; it starts with about what a query takes at that rate.
+    Arguments as for `mlbench.queueing.line.line_latencies`, which serves where that is the same.
+    What the dispatcher expects of a query is a running mean, as in the engine; it starts with about
+    what a query takes at that rate.
     """
-    known = queue.batch_size == 1 and levels.alike and float(np.ptp(ratio)) < _CONSTANT
-    if queue.servers == 1 or known:
+    if is_one_line(queue, levels, ratio):
         return line_latencies(queue, levels, arrive_s, ratio)
     servers = _Servers(queue, levels, arrive_s, ratio)
     for query in range(len(arrive_s)):

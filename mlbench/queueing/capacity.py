@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlbench.outcomes import Constraint
+from mlbench.queueing.binding import is_one_line
 from mlbench.queueing.crossing import SCAN, around, excess_of, load_of, logit_of, newton_step
 from mlbench.queueing.line import Queue
 from mlbench.queueing.poisson import PoissonQueue
@@ -21,7 +22,6 @@ _FINEST = 5e-4  # relative error; clocks, rounding and the formula's lattice all
 _MORE = 3  # times the replicas for the last, small step than for the way there
 _ENOUGH, _SMALL = 1e-3, 0.33  # relative errors of a simulation: good enough; of that of the times
 _BOUND = 2048  # queries of each stream on which the cost of binding them is measured
-_NO_COST = 0.01  # coefficient of variation; the dispatcher knows so steady service times exactly
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,8 @@ def _simulated(
     replicas = wide * effort.replicas
     fewer = Streams(kind, length, replicas // 2, seed + 1)
     crossing = simulation.refine(fewer, bracket)
-    if crossing and effort.bound and _binding_costs(simulation.queue, drawn[0]):
+    one_line = is_one_line(simulation.queue, drawn[0].levels, drawn[0].ratio)
+    if crossing and effort.bound and not one_line:
         few = Streams(kind, _BOUND, 4 * effort.replicas, seed + 4)
         crossing = simulation.bind(fewer, few, around(float(load_of(crossing.logit))))
     if crossing is None:
@@ -108,11 +109,6 @@ def _simulated(
     many = (Streams(kind, length, _MORE * replicas, seed + 5 + i) for i in range(effort.rounds))
     load, noise = simulation.polish(many, crossing, max(_ENOUGH, _SMALL * spread))
     return Capacity(simulation.saturated_qps * load, math.hypot(_FINEST, noise, spread))
-
-
-def _binding_costs(queue: Queue, service: ServiceTimes) -> bool:
-    differ = float(service.ratio.std()) > _NO_COST or not service.levels.alike
-    return queue.servers > 1 and differ
 
 
 def _calculated(drawn: Sequence[ServiceTimes], constraint: Constraint) -> Capacity:
