@@ -4,8 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mlbench.queueing.line import Floats, Queue
 from mlbench.search.drift import is_certain, slope_within
+from mlbench.search.learning import relative_times
 from mlbench.search.observation import Observation
+from mlbench.search.service_log import ServiceLog
 from mlbench.search.stats import correlation_time
 
 _FEWEST = 200  # batches of a trial
@@ -13,40 +16,49 @@ _STALL = 5.0  # times the median
 _RUNS = 10.0  # batches in a row that go together
 
 
-def diagnose(observations: Sequence[Observation]) -> list[str]:
-    """Return findings that make an estimate less trustworthy, each with its figure."""
-    long_enough = [seen for seen in observations if len(seen.log.seconds) >= _FEWEST]
-    if not long_enough:
+def diagnose(observations: Sequence[Observation], queue: Queue) -> list[str]:
+    """Return findings that make an estimate less trustworthy, each with its figure.
+
+    All look at service times relative to those of such batches: that large batches take longer, or
+    that one worker is slower, is neither a stall nor a drift.
+    """
+    some = [seen for seen in observations if len(seen.log.seconds) >= _FEWEST]
+    if not some:
         return []
-    findings = [_drift(long_enough), _stalls(long_enough), _runs(long_enough)]
+    logs = [seen.log for seen in some]
+    ratios = relative_times(logs, queue)
+    steady = [i for i, seen in enumerate(some) if not seen.flood] or range(len(some))
+    findings = [
+        _drift(ratios, [log.done_s for log in logs]),
+        _stalls(np.concatenate(ratios)),
+        _runs([(ratios[i], logs[i]) for i in steady]),
+    ]
     return [finding for finding in findings if finding]
 
 
-def _drift(observations: Sequence[Observation]) -> str | None:
-    slope = slope_within(
-        [seen.log.seconds for seen in observations], [seen.log.done_s for seen in observations]
-    )
+def _drift(ratios: Sequence[Floats], times_s: Sequence[Floats]) -> str | None:
+    slope = slope_within(ratios, times_s)
     if slope is None or not is_certain(slope):
         return None
     word = "slowed down" if slope.mean > 0 else "sped up"
     return f"the device {word} while it was measured, by {abs(slope.mean):.2%} a second"
 
 
-def _stalls(observations: Sequence[Observation]) -> str | None:
-    seconds = np.concatenate([seen.log.seconds for seen in observations])
-    count = int((seconds > _STALL * np.median(seconds)).sum())
-    if not 0 < count < 0.01 * len(seconds):
+def _stalls(ratio: Floats) -> str | None:
+    count = int((ratio > _STALL * np.median(ratio)).sum())
+    if not 0 < count < 0.01 * len(ratio):
         return None
     return (
-        f"{count:,} of {len(seconds):,} batches took more than {_STALL:g} times the median (stalls)"
+        f"{count:,} of {len(ratio):,} batches took more than {_STALL:g} times as long as the "
+        "median (stalls)"
     )
 
 
-def _runs(observations: Sequence[Observation]) -> str | None:
+def _runs(trials: Sequence[tuple[Floats, ServiceLog]]) -> str | None:
     longest = max(
-        correlation_time(seen.log.seconds[seen.log.worker == worker])
-        for seen in observations[1:] or observations
-        for worker in np.unique(seen.log.worker)
+        correlation_time(ratio[log.worker == worker])
+        for ratio, log in trials
+        for worker in np.unique(log.worker)
     )
     if longest < _RUNS:
         return None

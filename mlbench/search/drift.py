@@ -26,8 +26,9 @@ def slope_within(ratios: Sequence[Floats], times_s: Sequence[Floats]) -> Pooled 
     for ratio, time_s in zip(ratios, times_s, strict=True):
         if len(ratio) < 10 * _BLOCKS:
             continue
-        means = block_means(np.log(np.maximum(ratio, 1e-9)), _BLOCKS)
-        x = block_means(time_s, _BLOCKS)
+        order = np.argsort(time_s, kind="stable")
+        means = block_means(np.log(np.maximum(ratio[order], 1e-9)), _BLOCKS)
+        x = block_means(time_s[order], _BLOCKS)
         x = x - x.mean()
         slope = float(x @ means / (x @ x))
         rest = means - means.mean() - slope * x

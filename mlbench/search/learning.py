@@ -55,6 +55,16 @@ def learn(logs: Sequence[ServiceLog], queue: Queue, qps: float) -> ServiceTimes:
     return local if len(near) > 1 else replace(local, scatter=times.scatter / 2)
 
 
+def relative_times(logs: Sequence[ServiceLog], queue: Queue) -> list[Floats]:
+    """Return each trial's service times (m,) relative to what such a batch takes in the mean.
+
+    That is in the mean of all trials, for its size, on its worker, after idling or not.
+    """
+    batches = _Batches.of(logs)
+    ratio = batches.relative_to(_learn_levels(batches, queue)[0])
+    return [ratio[batches.trial == number] for number in range(len(logs))]
+
+
 def _by_trial(times: ServiceTimes) -> list[Floats]:
     return [times.ratio[times.trial == number] for number in range(times.trial[-1] + 1)]
 

@@ -110,7 +110,7 @@ class Search:
     def answers(self) -> Mapping[ArrivalKind, Mapping[float, Answer]]:
         """Return what is known by now, for each arrival kind and target."""
         found: dict[ArrivalKind, dict[float, Answer]] = {kind: {} for kind in self.plan.kinds}
-        findings = diagnose(self._usable())
+        findings = diagnose(self._usable(), self.plan.queue)
         allowance = Allowance(self.plan.max_trial_s, spent=self._left_s <= self._least_s)
         for kind in self.plan.kinds:
             goals = sorted(

@@ -1,0 +1,57 @@
+"""What is said of a device, from trials in virtual time."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mlbench.load.arrivals import make_schedule
+from mlbench.outcomes import Constraint, Trial, TrialRequest
+from mlbench.queueing.line import Queue
+from mlbench.search.diagnosis import diagnose
+from mlbench.search.observation import Observation, observe
+from mlbench.search.stats import summarise
+from mlbench.search.verdict import judge
+from mlbench.search.virtual import Batch, Service, SimulatedService, VirtualPool
+
+
+def _trials(service: Service, queue: Queue, *rates: float) -> list[Observation]:
+    pool, seen = VirtualPool(service, queue), []
+    for qps in rates:
+        completions = pool.run(make_schedule("exponential", qps, 4000, 1))
+        judged = judge(completions, Constraint(99.0, 0.05), queue)
+        request = TrialRequest("exponential", qps, 4000, 1, 0.05)
+        trial = Trial(request, summarise(completions), {0.05: judged}, qps)
+        seen.append(observe(trial, completions, queue))
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("service", "words"),
+    [
+        (SimulatedService(0.002, cv=0.1, stall_p=0.003, stall_s=0.030), "(stalls)"),
+        (SimulatedService(0.002, cv=0.1, drift_per_s=0.005), "slowed down"),
+    ],
+)
+def test_what_ails_a_device_is_named(service: Service, words: str) -> None:
+    """Stalls and drift are each told in words."""
+    assert words in " ".join(diagnose(_trials(service, Queue(), 250, 250), Queue()))
+
+
+def test_large_batches_are_no_stalls_and_no_runs() -> None:
+    """Batches of 1 to 32 that take 1 ms an item differ by their size alone: nothing is said."""
+    queue = Queue(1, 32)
+    service = SimulatedService(0.001, cv=0.05, per_item_s=0.001)
+    assert diagnose(_trials(service, queue, 300, 700, 930), queue) == []
+
+
+def test_a_drift_shows_on_unlike_workers() -> None:
+    """That one worker takes twice as long as the other does not hide that both slow down."""
+
+    drifting, own_s = SimulatedService(0.002, cv=0.1, drift_per_s=0.005), (0.002, 0.004)
+
+    def serve(rng: np.random.Generator, batch: Batch) -> float:
+        return replace(drifting, service_s=own_s[batch.device])(rng, batch)
+
+    queue = Queue(2)
+    assert "slowed down" in " ".join(diagnose(_trials(serve, queue, 500, 500), queue))
