@@ -4,6 +4,7 @@ Everything said on the way goes through `Listener`; nothing here prints or exits
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -24,6 +25,10 @@ from mlbench.settings import RunSettings, Settings
 from mlbench.system import HostMonitor
 
 _NEEDED = 0.99  # of the published accuracy
+_UNLIKE = (
+    "the queue model gives queries to the worker expected first, but --dispatch is round-robin: "
+    "the capacity is too high where that matters"
+)
 
 
 class Listener(Protocol):
@@ -110,6 +115,8 @@ def search_rates(pool: WorkerPool, settings: RunSettings, listener: Listener) ->
                 raise RunError("; ".join(pool.dead.values()))
     finally:
         answers = [a for by_target in search.answers().values() for a in by_target.values()]
+        if settings.dispatch == "round-robin" and pool.size > 1:
+            answers = [replace(answer, notes=(_UNLIKE, *answer.notes)) for answer in answers]
         listener.answers(answers)
     return answers
 

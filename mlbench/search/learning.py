@@ -26,6 +26,7 @@ _LOGNORMAL = 0.631  # Anderson and Darling's statistic, exceeded by one normal s
 _FEWEST, _STEADY = 200, 0.01  # batches, and their spread: fewer or steadier are not worth a test
 _FEW = 30  # batches of a worker, to tell its speed
 _UNLIKE = 0.02  # relative scatter of workers' speeds that matters
+_MOST = 100_000  # batches; more tell hardly more, and cost memory
 _TIMES = 8  # correlation times in a block
 _CERTAIN, _EXPECTED = 3.0, 0.0  # standard deviations by which chi squared must show a scatter
 _TOGETHER = 4.0  # standard errors of a correlation between neighbours that is no chance
@@ -38,6 +39,7 @@ def learn(logs: Sequence[ServiceLog], queue: Queue, qps: float) -> ServiceTimes:
     still differ by more than chance, the service time depends on the load or on the hour: then
     only trials near the rate count, if there are any.
     """
+    logs = [log.first(_MOST // len(logs)) for log in logs]
     times = _combine(logs, queue)
     drift = find_drift(_by_trial(times), [log.begin_s + log.done_s for log in logs])
     if drift.per_s:

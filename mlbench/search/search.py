@@ -36,7 +36,7 @@ _MAX_TRIES = 40
 _DOUBTFUL = 3  # trials of a bound that even an idle device may not meet
 _MAX_INVALID = 3  # in a row
 _CANDIDATES = 16
-_TOO_LONG = 50_000  # queries; so long a trial is typical anyway
+_TOO_LONG = 20_000  # queries; so long a trial is typical anyway
 
 
 class Search:
@@ -88,7 +88,7 @@ class Search:
         """Take in a finished trial; returns it with its verdict for every target."""
         trial = Trial(
             request=request,
-            summary=summarise(completions),
+            summary=summarise(completions, self.plan.percentile),
             judgements={
                 target_s: judge(
                     completions, Constraint(self.plan.percentile, target_s), self.plan.queue

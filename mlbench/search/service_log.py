@@ -1,6 +1,6 @@
 """How long the device took for each batch of a trial, read off its completions."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,20 @@ class ServiceLog:
     idle: NDArray[np.bool_]
     done_s: Floats
     worker: NDArray[np.int64]
+
+    def first(self, count: int) -> "ServiceLog":
+        """Return the same with about `count` batches, the first ones of each worker."""
+        if len(self.worker) <= count:
+            return self
+        begin = np.flatnonzero(np.diff(self.worker, prepend=-1))
+        place = np.arange(len(self.worker)) - np.repeat(
+            begin, np.diff(begin, append=len(self.worker))
+        )
+        own = {
+            name: getattr(self, name)[place < -(-count // len(begin))]
+            for name in ("seconds", "size", "idle", "done_s", "worker")
+        }
+        return replace(self, **own)
 
 
 def in_seconds(ns: NDArray[np.int64]) -> Floats:

@@ -13,8 +13,12 @@ from mlbench.records import Completions
 Floats = NDArray[np.float64]
 
 
-def summarise(completions: Completions) -> Summary:
-    """Put one trial in a few numbers; latencies count from the scheduled time."""
+def summarise(completions: Completions, bounded: float = 99.0) -> Summary:
+    """Put one trial in a few numbers; latencies count from the scheduled time.
+
+    `bounded`: the percentile that is bounded, which is among those of the summary.
+    """
+    at = dict.fromkeys((*PERCENTILES, f"{bounded:.10g}"))
     latency_s = completions.latency_s
     runtime_s = completions.duration_s
     return Summary(
@@ -22,7 +26,7 @@ def summarise(completions: Completions) -> Summary:
         mean_s=float(latency_s.mean()) if len(latency_s) else None,
         runtime_s=runtime_s,
         count=len(latency_s),
-        percentiles=percentiles(latency_s, PERCENTILES),
+        percentiles=percentiles(latency_s, at),
     )
 
 

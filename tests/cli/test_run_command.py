@@ -104,6 +104,15 @@ def test_an_earlier_result_is_kept(command, tmp_path):
     assert _valid(tmp_path / "results.json.1")["settings"]["seed"] == 1
 
 
+def test_round_robin_is_told_from_what_the_model_plays(command, tmp_path):
+    """Two workers that take turns are no queue that the model knows, and each answer says so."""
+    output = tmp_path / "results.json"
+    turns = ("--dispatch", "round-robin", "--workers-per-device", 2)
+    command("run", *SIMULATED, *BRIEF, *turns, "--quiet", "--output", output)
+    (answer,) = _valid(output)["results"]["linear"].values()
+    assert "round-robin" in answer["notes"][0]
+
+
 def test_json_is_the_result_file_on_stdout(command, tmp_path):
     """With --json stdout is one JSON document and nothing else."""
     output = tmp_path / "results.json"

@@ -67,3 +67,14 @@ def test_draws_have_the_measured_distribution() -> None:
     drawn = times.draw(np.random.default_rng(1), 500, 100)
     assert drawn.mean() == pytest.approx(times.ratio.mean(), rel=0.01)
     assert drawn.std() == pytest.approx(times.ratio.std(), rel=0.03)
+
+
+def test_the_first_batches_are_those_of_every_worker() -> None:
+    """A log that is cut keeps the beginning of each worker's batches, in their order."""
+    (log,) = _logs_of(SimulatedService(0.002, cv=0.3), Queue(2), (800,))
+    some = log.first(500)
+    assert np.bincount(some.worker).tolist() == [250, 250]
+    for worker in (0, 1):
+        whole = log.seconds[log.worker == worker]
+        assert (some.seconds[some.worker == worker] == whole[:250]).all()
+    assert log.first(5000) is log

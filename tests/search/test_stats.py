@@ -5,6 +5,8 @@ import pytest
 from scipy.stats import anderson, beta
 
 from mlbench.load.arrivals import make_schedule
+from mlbench.outcomes import PERCENTILES
+from mlbench.percentiles import percentile
 from mlbench.search.stats import (
     anderson_darling,
     beta_cdf,
@@ -110,3 +112,13 @@ def test_summary_of_few_queries_has_no_high_percentile() -> None:
     summary = summarise(pool.run(make_schedule("linear", 250, 50, 1)))
     assert summary.percentiles["99"] is None
     assert summary.percentiles["90"] is not None
+
+
+def test_the_bounded_percentile_is_in_the_summary() -> None:
+    """Whatever percentile is bounded, the summary tells it beside the usual ones."""
+    pool = VirtualPool(SimulatedService(0.002))
+    completions = pool.run(make_schedule("exponential", 250, 1000, 1))
+    assert summarise(completions, 97.5).percentiles["97.5"] == percentile(
+        completions.latency_s, 97.5
+    )
+    assert list(summarise(completions).percentiles) == list(PERCENTILES)
