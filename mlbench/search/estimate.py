@@ -124,7 +124,7 @@ def _predict(
     off = misfit(near, service, queue, constraint.percentile, question.seed)
     model = _Model(question, service, off)
     found = model.capacity(known_qps, _THOROUGH if question.thorough else _ROUGH)
-    unmet, unsure = model.unmet(), _WIDTH95 * model.unloaded_error()
+    unmet, unsure = model.unmet(), _WIDTH95 * math.hypot(model.unloaded_error(), off.error)
     if not found.qps:
         return replace(unmet, high=model.capacity(later=unsure).qps)
     span = math.exp(_WIDTH95 * model.error(found))
@@ -198,10 +198,13 @@ class _Model:
     def _change(
         self, near_qps: float, *, later: float = 0.0, service: ServiceTimes | None = None
     ) -> float:
-        """Return by what a change moves the capacity, in logarithms: of one line, quick to play."""
+        """Return by what a change moves the capacity, in logarithms: of one line, quick to play.
+
+        1 where there is none left.
+        """
         base = self.capacity(near_qps, _LINE)
         other = self.capacity(near_qps, _LINE, later=later, service=service)
-        return math.log(other.qps / base.qps) if base.qps and other.qps else 0.0
+        return math.log(other.qps / base.qps) if base.qps and other.qps else 1.0
 
 
 def _notes(service: ServiceTimes, off: float) -> tuple[str, ...]:
