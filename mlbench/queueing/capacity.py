@@ -12,7 +12,7 @@ from mlbench.queueing.crossing import SCAN, around, excess_of, load_of, logit_of
 from mlbench.queueing.line import Queue
 from mlbench.queueing.poisson import PoissonQueue
 from mlbench.queueing.service import ServiceTimes
-from mlbench.queueing.simulation import Simulation, spread_of
+from mlbench.queueing.simulation import Crossing, Simulation, spread_of
 from mlbench.queueing.streams import Streams
 from mlbench.records import ArrivalKind
 
@@ -40,7 +40,6 @@ class Effort:
     """How much to spend: 3 x `replicas` x 16,384 simulated queries, and resamples for the error.
 
     `rounds`: as many queries up to so many times, until the simulation's own error is the smaller.
-
     `bound`: whether queries are bound to servers when due, as the engine must, or wait in one line.
     """
 
@@ -95,11 +94,11 @@ def _simulated(
     length, wide = (4096, 4) if bracket[1] <= _LIGHT else (16384, 1)
     replicas = wide * effort.replicas
     fewer = Streams(kind, length, replicas // 2, seed + 1)
-    crossing = simulation.refine(fewer, bracket)
-    one_line = is_one_line(simulation.queue, drawn[0].levels, drawn[0].ratio)
-    if crossing and effort.bound and not one_line:
+    if effort.bound and not is_one_line(simulation.queue, drawn[0].levels, drawn[0].ratio):
         few = Streams(kind, _BOUND, 4 * effort.replicas, seed + 4)
-        crossing = simulation.bind(fewer, few, around(float(load_of(crossing.logit))))
+        crossing = _bound_crossing(simulation, fewer, few, bracket, is_near=0 < near < 1)
+    else:
+        crossing = simulation.refine(fewer, bracket)
     if crossing is None:
         return Capacity(0.0, 0.0)
     spread = 0.0
@@ -109,6 +108,23 @@ def _simulated(
     many = (Streams(kind, length, _MORE * replicas, seed + 5 + i) for i in range(effort.rounds))
     load, noise = simulation.polish(many, crossing, max(_ENOUGH, _SMALL * spread))
     return Capacity(simulation.saturated_qps * load, math.hypot(_FINEST, noise, spread))
+
+
+def _bound_crossing(
+    simulation: Simulation,
+    fewer: Streams,
+    few: Streams,
+    bracket: tuple[float, float],
+    *,
+    is_near: bool,
+) -> Crossing | None:
+    """Cross with queries bound when due; first with one line, unless the bracket is near."""
+    if not is_near:
+        line = simulation.refine(fewer, bracket)
+        if line is None:
+            return None
+        bracket = around(float(load_of(line.logit)))
+    return simulation.bind(fewer, few, bracket)
 
 
 def _calculated(drawn: Sequence[ServiceTimes], constraint: Constraint) -> Capacity:
