@@ -22,6 +22,7 @@ _LINE = Effort(bound=False)
 _WIDTH95 = 2.1  # errors: 2.0 by Student's t; resamples of heavy tails spread a little too little
 _STEADY = 0.03  # estimates that differ by less, relatively, agree
 _FURTHEST = 0.075  # below the estimate; less than what the search leaves at most
+_BEYOND = 1.4  # times what was met, where to look when nothing failed
 _MARGIN = 0.05  # relative; a trial this far outside the interval contradicts the model
 
 
@@ -250,7 +251,7 @@ def _contradiction(
 def _middle(below: float, above: float, expected: float) -> float:
     """Return where to look in a bracket, by ratio; it may be open at one end."""
     if above == math.inf:
-        return 2 * max(below, expected)
+        return _BEYOND * max(below, expected)
     return math.sqrt(below * above) if below else above / 2
 
 
