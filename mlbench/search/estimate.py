@@ -19,6 +19,7 @@ from mlbench.search.stats import Pooled
 _ROUGH = Effort(resamples=16, replicas=24)
 _THOROUGH = Effort(resamples=48, replicas=64, rounds=4)
 _LINE = Effort(bound=False)
+_LOOSE = 0.02  # scatter between trials, beside which a rough simulation is exact enough
 _WIDTH95 = 2.1  # errors: 2.0 by Student's t; resamples of heavy tails spread a little too little
 _STEADY = 0.03  # estimates that differ by less, relatively, agree
 _FURTHEST = 0.075  # below the estimate; less than what the search leaves at most
@@ -124,7 +125,8 @@ def _predict(
     ]
     off = misfit(near, service, queue, constraint.percentile, question.seed)
     model = _Model(question, service, off)
-    found = model.capacity(known_qps, _THOROUGH if question.thorough else _ROUGH)
+    exact = question.thorough and service.scatter < _LOOSE
+    found = model.capacity(known_qps, _THOROUGH if exact else _ROUGH)
     unmet, unsure = model.unmet(), _WIDTH95 * math.hypot(model.unloaded_error(), off.error)
     if not found.qps:
         return replace(unmet, high=model.capacity(later=unsure).qps)
