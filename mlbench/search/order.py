@@ -1,8 +1,9 @@
-"""Estimates for several bounds belong together: a wider bound cannot lower the rate."""
+"""Answers for several bounds belong together: a wider bound cannot lower the rate."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
+from mlbench.outcomes import UNMET, Answer
 from mlbench.search.estimate import Estimate
 
 
@@ -39,3 +40,20 @@ def _taken(loser: Estimate, winner: Estimate, which: str) -> Estimate:
     return replace(
         loser, qps=winner.qps, low=winner.low, high=winner.high, notes=(*loser.notes, note)
     )
+
+
+def rising(answers: Sequence[Answer]) -> list[Answer]:
+    """Return the answers of one arrival kind, given by rising bound, with rates that never fall.
+
+    The trial that a narrower bound's rate rests on met the wider bound too.
+    """
+    ordered = list(answers)
+    for i in range(1, len(ordered)):
+        narrow, wide = ordered[i - 1 : i + 1]
+        if narrow.qps > wide.qps:
+            # The first note of an unmet bound says why it is unmet.
+            notes = wide.notes[1:] if wide.qps == UNMET else wide.notes
+            ordered[i] = replace(
+                wide, qps=narrow.qps, trial=narrow.trial, notes=notes, no_verdict=False
+            )
+    return ordered

@@ -22,7 +22,7 @@ from mlbench.search.estimate import Question, estimate
 from mlbench.search.goal import Goal
 from mlbench.search.learning import learn
 from mlbench.search.observation import Observation, most_typical, observe
-from mlbench.search.order import in_order
+from mlbench.search.order import in_order, rising
 from mlbench.search.plan import SearchPlan
 from mlbench.search.stats import summarise
 from mlbench.search.verdict import judge
@@ -119,10 +119,11 @@ class Search:
             for goal in goals:
                 self._refresh(goal, thorough=True)
             known = in_order([goal.estimate for goal in goals])
-            by_target = {
-                g.target_s: make_answer(g, k, self._observations, findings, allowance)
+            answers = [
+                make_answer(g, k, self._observations, findings, allowance)
                 for g, k in zip(goals, known, strict=True)
-            }
+            ]
+            by_target = {answer.target_latency_s: answer for answer in rising(answers)}
             found[kind] = {target_s: by_target[target_s] for target_s in self.plan.targets_s}
         return found
 

@@ -1,7 +1,8 @@
 """Estimates of several bounds are put in order."""
 
+from mlbench.outcomes import Answer
 from mlbench.search.estimate import Estimate
-from mlbench.search.order import in_order
+from mlbench.search.order import in_order, rising
 
 
 def _estimate(qps: float, half_width: float) -> Estimate:
@@ -51,3 +52,12 @@ def test_unmet_and_unknown_estimates_are_left_alone() -> None:
     """A bound that nothing meets and one without an estimate neither give nor take a rate."""
     estimates = [None, Estimate(0.0, 0.0, 0.0, True, 0.02), _estimate(100, 0.1)]
     assert in_order(estimates) == estimates
+
+
+def test_a_wider_bound_is_given_at_least_the_rate_of_a_narrower_one() -> None:
+    """What met the narrower bound met the wider one: 50, 74, 74 and 90 of 50, 74, 71 and 90 qps."""
+    answers = [
+        Answer("linear", 0.01 * i, qps, None, None, None, 1, 1.0, 100)
+        for i, qps in enumerate((50.0, 74.0, 71.0, 90.0), start=1)
+    ]
+    assert [answer.qps for answer in rising(answers)] == [50.0, 74.0, 74.0, 90.0]
