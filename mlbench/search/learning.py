@@ -41,7 +41,9 @@ def learn(logs: Sequence[ServiceLog], queue: Queue, qps: float) -> ServiceTimes:
     """
     logs = [log.first(_MOST // len(logs)) for log in logs]
     times = _combine(logs, queue)
-    drift = find_drift(_by_trial(times), [log.begin_s + log.done_s for log in logs])
+    drift = find_drift(
+        _by_trial(times.ratio, times.trial), [log.begin_s + log.done_s for log in logs]
+    )
     if drift.per_s:
         logs = [_carried_forward(log, drift) for log in logs]
         times = _combine(logs, queue, drift)
@@ -64,11 +66,11 @@ def relative_times(logs: Sequence[ServiceLog], queue: Queue) -> list[Floats]:
     """
     batches = _Batches.of(logs)
     ratio = batches.relative_to(_learn_levels(batches, queue)[0])
-    return [ratio[batches.trial == number] for number in range(len(logs))]
+    return _by_trial(ratio, batches.trial)
 
 
-def _by_trial(times: ServiceTimes) -> list[Floats]:
-    return [times.ratio[times.trial == number] for number in range(times.trial[-1] + 1)]
+def _by_trial(ratio: Floats, trial: NDArray[np.int64]) -> list[Floats]:
+    return [ratio[trial == number] for number in range(trial[-1] + 1)]
 
 
 def _carried_forward(log: ServiceLog, drift: Drift) -> ServiceLog:
@@ -108,7 +110,7 @@ def _combine(
     batches = _Batches.of(logs)
     levels, idle_error = _learn_levels(batches, queue)
     ratio = batches.relative_to(levels)
-    pieces = [ratio[batches.trial == number] for number in range(len(logs))]
+    pieces = _by_trial(ratio, batches.trial)
     long = [own for own in pieces if len(own) >= _FEWEST]
     tau = correlation_time(*(long or pieces), sure=_TOGETHER)
     errors = np.array([_error_of_mean(own, tau) for own in pieces])

@@ -35,22 +35,18 @@ def judge(completions: Completions, constraint: Constraint, queue: Queue) -> Jud
         return Judgement("invalid", tuple(doubts))
     overload = find_overload(completions, queue)
     verdict, reason = _compare(completions.latency_s, constraint)
-    behind = [overload.words] if overload else []
-    if overload and overload.certain:
-        return Judgement("fail", (*behind, *_cut_short(completions), reason))
-    lateness = _lateness(completions, constraint, verdict, reason)
+    certain = overload is not None and overload.certain
+    lateness = None if certain else _lateness(completions, constraint, verdict, reason)
     if lateness and (completions.cut_short or not overload):
         return Judgement("invalid", (lateness,))
+    words = [overload.words] if overload else []
     if completions.cut_short:
-        return Judgement("fail", (*behind, *_cut_short(completions), reason))
-    if overload:
-        return Judgement("fail" if verdict == "fail" else "undecided", (*behind, reason))
-    return Judgement(verdict, (reason,))
-
-
-def _cut_short(completions: Completions) -> list[str]:
-    cut = completions.cut_short
-    return ["the trial was cut short because the backlog grew over its limit"] if cut else []
+        words.append("the trial was cut short because the backlog grew over its limit")
+    if certain or completions.cut_short:
+        verdict = "fail"
+    elif overload and verdict != "fail":
+        verdict = "undecided"
+    return Judgement(verdict, (*words, reason))
 
 
 def _lateness(
