@@ -47,7 +47,8 @@ class ServiceTimes:
 
     `ratio`, `weight`, `trial`: (m,), each batch's service time over its level, its share (the
     shares add up to 1), and the number of its trial. `block`: how many in a row belong together.
-    `scatter`: relative standard deviation between trials beyond what chance explains.
+    `scatter`: relative standard deviation between trials beyond what chance explains;
+    `moment_error`: how far another moment may be off, the larger the fewer trials told the scatter.
     `level_error`: (batch_size + 1, k), the relative standard errors of the levels, as the effects
     of k independent causes. `lognormal`: whether the ratios can't be told from lognormal ones; then
     the fitted distribution, which is smooth, stands for them. `drift`: how the device changed; the
@@ -61,6 +62,7 @@ class ServiceTimes:
     trial: NDArray[np.int64]
     block: int = 1
     scatter: float = 0.0
+    moment_error: float = 0.0
     level_error: Floats = field(default_factory=lambda: np.zeros((1, 1)))
     lognormal: bool = False
     drift: Drift = NO_DRIFT
@@ -163,7 +165,7 @@ class ServiceTimes:
         for number in np.unique(self.trial):
             own = np.flatnonzero(self.trial == number)
             drawn[own] = self.ratio[own[block_indices(len(own), self._longer(len(own)), rng)]]
-        moment = np.exp(self.scatter * rng.standard_normal())
+        moment = np.exp(self.moment_error * rng.standard_normal())
         if len(self.levels.by_size) == 2:  # without batches the level is the mean of the ratios
             return replace(self, ratio=drawn * moment)
         drawn *= self.ratio.mean() / drawn.mean() * moment  # the levels have their own error

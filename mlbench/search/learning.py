@@ -15,6 +15,7 @@ from mlbench.search.stats import (
     chi2_deviations,
     correlation_time,
     pool_estimates,
+    student_quantile,
 )
 
 NEAR = 0.2
@@ -29,6 +30,8 @@ _UNLIKE = 0.02  # relative scatter of workers' speeds that matters
 _MOST = 100_000  # batches; more tell hardly more, and cost memory
 _TIMES = 8  # correlation times in a block
 _CERTAIN, _EXPECTED = 3.0, 0.0  # standard deviations by which chi squared must show a scatter
+_FREE = 2  # degrees of freedom of a scatter, at least; two trials would say next to nothing
+_NORMAL = 1.96  # standard deviations that hold 95 % of a normal distribution
 _TOGETHER = 4.0  # standard errors of a correlation between neighbours that is no chance
 
 
@@ -56,7 +59,9 @@ def learn(logs: Sequence[ServiceLog], queue: Queue, qps: float) -> ServiceTimes:
     # All of them scatter, so these few are expected to, and need not prove it.
     local = _combine(near, queue, drift, _EXPECTED)
     # One trial alone can't tell how much the next would differ; expect half of what all do.
-    return local if len(near) > 1 else replace(local, scatter=times.scatter / 2)
+    if len(near) == 1:
+        return replace(local, scatter=times.scatter / 2, moment_error=times.moment_error / 2)
+    return local
 
 
 def relative_times(logs: Sequence[ServiceLog], queue: Queue) -> list[Floats]:
@@ -125,6 +130,7 @@ def _combine(
         trial=batches.trial,
         block=block,
         scatter=scatter,
+        moment_error=scatter * student_quantile(max(len(logs) - 1, _FREE)) / _NORMAL,
         level_error=level_error,
         lognormal=block == 1 and scatter == 0.0 and _is_lognormal(ratio),
         drift=drift,

@@ -1,5 +1,6 @@
 """Statistics of latencies: summaries, exact binomial bounds, and errors of dependent data."""
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -48,6 +49,16 @@ def _beta_quantile(p: float, a: float, b: float) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if beta_cdf(middle, a, b) < p else (low, middle)
     return (low + high) / 2
+
+
+@functools.cache
+def student_quantile(free: int, confidence: float = 0.95) -> float:
+    """Return how many standard deviations, known from `free` + 1 samples, hold so many errors.
+
+    Student's t (Biometrika 6 (1908), 1), by way of the incomplete beta function (DLMF 8.17).
+    """
+    x = _beta_quantile(1 - confidence, free / 2, 0.5)
+    return math.sqrt(free * (1 - x) / x)
 
 
 def beta_cdf(x: float, a: float, b: float) -> float:

@@ -107,6 +107,19 @@ def test_few_trials_near_the_rate_scatter_if_all_do(flood: float, scatters: bool
     assert (learn(logs, Queue(), 255).scatter > 0) == scatters
 
 
+@pytest.mark.parametrize("trials", [3, 5])
+def test_few_trials_tell_little_of_another_moment(trials: int) -> None:
+    """However few trials told how a machine changes, nine of ten next ones are as expected."""
+    rng = np.random.default_rng(8)
+    expected = []
+    for _ in range(300):
+        *levels_s, next_s = 0.002 * np.exp(0.03 * rng.standard_normal(trials + 1))
+        times = learn([_log(np.full(50, level_s)) for level_s in levels_s], Queue(), 250)
+        known_s = times.levels.by_size[1] * float(times.weight @ times.ratio)
+        expected.append(abs(np.log(next_s / known_s)) < 1.96 * times.moment_error)
+    assert np.mean(expected) > 0.9
+
+
 def test_workers_that_differ_are_learnt_apart() -> None:
     """A worker that takes twice as long is told, and not taken for a device slow after idling."""
 

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import anderson, beta
+from scipy.stats import anderson, beta, t
 
 from mlbench.load.arrivals import make_schedule
 from mlbench.outcomes import PERCENTILES
@@ -14,6 +14,7 @@ from mlbench.search.stats import (
     effective_size,
     exceedance_interval,
     pool_estimates,
+    student_quantile,
     summarise,
 )
 from mlbench.search.virtual import SimulatedService, VirtualPool
@@ -25,6 +26,12 @@ from mlbench.search.virtual import SimulatedService, VirtualPool
 def test_beta_cdf_agrees_with_scipy(x: float, a: float, b: float) -> None:
     """The incomplete beta function agrees with an independent implementation."""
     assert beta_cdf(x, a, b) == pytest.approx(beta.cdf(x, a, b), rel=1e-9)
+
+
+@pytest.mark.parametrize("free", [1, 2, 7, 100])
+def test_student_quantile_agrees_with_scipy(free: int) -> None:
+    """Student's quantile, which holds 95 % of both sides, agrees with another implementation."""
+    assert student_quantile(free) == pytest.approx(t.ppf(0.975, free), rel=1e-9)
 
 
 @pytest.mark.parametrize("n", [30, 5000])
