@@ -61,7 +61,9 @@ def learn(logs: Sequence[ServiceLog], queue: Queue, qps: float) -> ServiceTimes:
     # One trial alone can't tell how much the next would differ; expect half of what all do.
     if len(near) == 1:
         return replace(local, scatter=times.scatter / 2, moment_error=times.moment_error / 2)
-    return local
+    # All of them scatter with the load as well: that is better known, and no moment is further off.
+    at_most = max(local.scatter, times.moment_error)
+    return replace(local, moment_error=min(local.moment_error, at_most))
 
 
 def relative_times(logs: Sequence[ServiceLog], queue: Queue) -> list[Floats]:

@@ -120,6 +120,17 @@ def test_few_trials_tell_little_of_another_moment(trials: int) -> None:
     assert np.mean(expected) > 0.9
 
 
+def test_trials_far_off_help_to_tell_how_a_machine_changes() -> None:
+    """Two trials near the rate are taken to scatter no more than all, which are many."""
+    rng = np.random.default_rng(9)
+    far = [(100.0, level) for level in np.exp(0.03 * rng.standard_normal(12))]
+    logs = [
+        _log(np.full(50, 0.002 * level), qps=qps) for qps, level in [*far, (250, 1.0), (260, 1.04)]
+    ]
+    assert 0.02 < learn(logs, Queue(), 255).moment_error < 0.045
+    assert learn(logs[-2:], Queue(), 255).moment_error > 0.055
+
+
 def test_workers_that_differ_are_learnt_apart() -> None:
     """A worker that takes twice as long is told, and not taken for a device slow after idling."""
 
