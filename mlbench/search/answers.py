@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mlbench.outcomes import UNMET, Answer, Judgement, Trial
 from mlbench.search.estimate import Estimate
-from mlbench.search.goal import Goal
+from mlbench.search.goal import FRACTION, Goal
 from mlbench.search.observation import Observation
 
 _FAR = 0.1  # below what nothing speaks against, relatively
@@ -43,6 +43,8 @@ def make_answer(
     notes = [*(known.notes if known else ()), *findings]
     if best is None:
         notes.insert(0, _why_unmet(goal, known, own, allowance))
+    elif slower := [t for t in goal.rates(tried, "fail") if _qps(t) < _qps(best)]:
+        notes.append(f"a slower trial, at {_qps(slower[0]):.4g} qps, did not meet the bound")
     estimate = None if no_verdict else known
     return Answer(
         kind=goal.kind,
@@ -63,7 +65,8 @@ def _best(goal: Goal, known: Estimate | None, trials: Sequence[Trial]) -> Trial 
     """Return the trial to report: one that the estimate supports.
 
     If there is none, or only one far below, another will do: up to the estimate if no slower trial
-    certainly failed, or up to the end of the interval if no slower trial missed.
+    certainly failed, or up to the end of the interval if no slower trial missed. Where that leaves
+    next to nothing, one up to the estimate will do although slower ones failed: the device changes.
     """
     supported = goal.met(trials, known)
     if known is None or not known.qps:
@@ -75,7 +78,10 @@ def _best(goal: Goal, known: Estimate | None, trials: Sequence[Trial]) -> Trial 
     limit_qps = max(min([known.qps, *failed]), min([known.high, *failed, *undecided]))
     other = goal.fastest(trials, limit_qps)
     far = other and supported and _qps(supported) < (1 - _FAR) * _qps(other)
-    return other if supported is None or far else supported
+    best = other if supported is None or far else supported
+    if known.modelled and (best is None or _qps(best) < FRACTION * known.qps):
+        return goal.fastest(trials, known.qps)
+    return best
 
 
 def _qps(trial: Trial) -> float:

@@ -10,8 +10,10 @@ from mlbench.search.estimate import Estimate
 from mlbench.search.learning import NEAR
 from mlbench.search.observation import Observation
 
+FRACTION = 0.5
+"""Of the estimate: a rate met below that tells little about the answer."""
+
 _LATE = 1.5  # queries that may be late, in a trial that tells the percentile
-_FRACTION = 0.5  # of the estimate; a rate met below that tells little about the answer
 _CLOSE = 0.041  # a rate met this close below the estimate, relatively, is close enough
 
 
@@ -83,7 +85,7 @@ class Goal:
     def has_rate(self, trials: Iterable[Trial]) -> bool:
         """Whether a trial met the bound at more than a fraction of what is possible."""
         best, known = self.met(trials, self.estimate), self.estimate
-        return bool(best and known and best.request.target_qps > _FRACTION * known.qps)
+        return bool(best and known and best.request.target_qps > FRACTION * known.qps)
 
     def is_close(self, trials: Iterable[Trial]) -> bool:
         """Whether a trial met the bound closely enough below the estimate."""

@@ -54,7 +54,9 @@ ESTIMATE = Estimate(280.0, 270.0, 290.0, modelled=True, unloaded_s=0.002)
         ([(150, "pass"), (285, "pass"), (272, "undecided")], 150),
         ([(279, "pass")], 279),  # or no better one is known
         ([(279, "pass"), (272, "undecided")], 279),
-        ([(279, "pass"), (272, "fail")], -1),
+        ([(279, "pass"), (272, "fail")], 279),  # better than none at all
+        ([(260, "pass"), (279, "pass"), (150, "fail")], 260),
+        ([(285, "pass"), (272, "fail")], -1),
         ([(285, "pass")], 285),  # within the interval, and nothing speaks against it
         ([(285, "pass"), (272, "undecided")], -1),
         ([(295, "pass")], -1),  # beyond the interval
@@ -66,6 +68,13 @@ def test_the_reported_rate_is_one_that_can_be_believed(
 ) -> None:
     """The highest rate that a trial met, less what may have been luck."""
     assert _reported(ESTIMATE, *trials)[0] == qps
+
+
+def test_a_slower_trial_that_failed_is_told_beside_the_rate() -> None:
+    """On a machine that changes, a rate is reported with the rate at which the bound was missed."""
+    _, notes = _reported(ESTIMATE, (265, "pass"), (250, "fail"), (279, "fail"))
+    assert notes == "a slower trial, at 250 qps, did not meet the bound"
+    assert _reported(ESTIMATE, (265, "pass"), (279, "fail")) == (265, "")
 
 
 def test_rates_that_a_drifting_device_no_longer_holds_are_not_reported() -> None:
