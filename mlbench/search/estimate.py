@@ -250,10 +250,10 @@ def _contradiction(
     return None
 
 
-def _middle(below: float, above: float, expected: float) -> float:
-    """Return where to look in a bracket, by ratio; it may be open at one end."""
+def _middle(below: float, above: float, modelled: Estimate) -> float:
+    """Return where to look in a bracket, by ratio; it may be open at one end, or at both."""
     if above == math.inf:
-        return _BEYOND * max(below, expected)
+        return _BEYOND * max(below, modelled.high) if below else modelled.qps
     return math.sqrt(below * above) if below else above / 2
 
 
@@ -277,7 +277,7 @@ def _bracket(
         " the estimate is the bracket of measured rates"
     )
     return Estimate(
-        qps=_middle(below, above, modelled.high),
+        qps=_middle(below, above, modelled),
         low=below,
         high=max([above, *met]),
         modelled=False,

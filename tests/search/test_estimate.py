@@ -5,6 +5,7 @@ import numpy as np
 from mlbench.load.arrivals import make_schedule
 from mlbench.outcomes import Constraint, Trial, TrialRequest
 from mlbench.queueing.line import Queue
+from mlbench.records import ArrivalKind
 from mlbench.search.estimate import Question, estimate
 from mlbench.search.observation import Observation, observe
 from mlbench.search.stats import summarise
@@ -18,10 +19,10 @@ def _slow_between_100_and_200(_: np.random.Generator, batch: Batch) -> float:
     return 0.012 if 100 < batch.target_qps < 200 else 0.002
 
 
-def _observed(pool: VirtualPool, qps: float) -> Observation:
-    completions = pool.run(make_schedule("exponential", qps, 2000, 1))
+def _observed(pool: VirtualPool, qps: float, kind: ArrivalKind = "exponential") -> Observation:
+    completions = pool.run(make_schedule(kind, qps, 2000, 1))
     judged = judge(completions, BOUND, Queue())
-    request = TrialRequest("exponential", qps, 2000, 1, BOUND.max_latency_s)
+    request = TrialRequest(kind, qps, 2000, 1, BOUND.max_latency_s)
     summary = summarise(completions)
     trial = Trial(request, summary, {BOUND.max_latency_s: judged}, completions.schedule.offered_qps)
     return observe(trial, completions, Queue())
@@ -46,3 +47,17 @@ def test_a_bracket_is_open_where_nothing_was_measured() -> None:
     found = estimate(seen, Question(Queue(), "exponential", BOUND, seed=1), 0.0, 150.0)
     assert not found.modelled
     assert (found.qps, found.low, found.high) == (75.0, 0.0, 240.0)
+
+
+def _slow_over_200(_: np.random.Generator, batch: Batch) -> float:
+    return 0.004 if batch.target_qps > 200 else 0.002
+
+
+def test_a_bracket_of_nothing_looks_where_the_model_points() -> None:
+    """Where no trial of the kind was run and the model settles on no rate, it is still a start."""
+    pool = VirtualPool(_slow_over_200)
+    seen = [_observed(pool, qps, "linear") for qps in (90.0, 240.0)]
+    found = estimate(seen, Question(Queue(), "exponential", BOUND, seed=1), 0.0, 150.0)
+    assert not found.modelled
+    assert (found.low, found.high) == (0.0, np.inf)
+    assert f"against a prediction of {found.qps:.4g} qps" in found.notes[-1]
