@@ -62,11 +62,13 @@ def test_nothing_in_mlbench_imports_workers():
         ("mlbench.clock", ()),
         ("mlbench.records", ("mlbench.contracts",)),
         ("mlbench.outcomes", ("mlbench.records",)),
+        ("mlbench.topology", ()),
+        ("mlbench.devices", ("mlbench.topology", "mlbench.contracts")),
         ("mlbench.load", ("mlbench.load", "mlbench.records", "mlbench.contracts")),
     ],
 )
 def test_the_core_imports_nothing_above_it(package, allowed):
-    """Contracts, records, outcomes and load know only what is below them."""
+    """Contracts, records, outcomes, places and load know only what is below them."""
     assert _violations(package, ("mlbench",), allowed) == []
 
 
