@@ -1,18 +1,23 @@
-"""From `--device` words to workers with their cores and threads. Pure."""
+"""From `--device` words to workers with their CPUs and threads. Pure."""
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby, pairwise
 
 from mlbench.contracts.errors import RequestError
+from mlbench.topology import Processor
+
+_Core = list[int]  # the logical CPUs of one physical core, in numeric order
 
 
 @dataclass(frozen=True)
 class Device:
-    """A device by its name, and the CPU cores that are its own (empty for a GPU)."""
+    """A device by its name, and the logical CPUs that are its own (empty for a GPU)."""
 
     name: str
-    cores: tuple[int, ...] = ()
+    cpus: tuple[int, ...] = ()
 
     @property
     def is_gpu(self) -> bool:
@@ -22,30 +27,30 @@ class Device:
 
 @dataclass(frozen=True)
 class Place:
-    """Where one worker runs: its device, the cores to pin it to (None: any), its threads."""
+    """Where one worker runs: its device, the logical CPUs to pin it to (None: any), its threads."""
 
     device: str
-    cores: tuple[int, ...] | None
+    cpus: tuple[int, ...] | None
     threads: int
 
 
-def parse_devices(words: Sequence[str], cores: Sequence[int], gpus: int) -> list[Device]:
+def parse_devices(words: Sequence[str], cpus: Sequence[int], gpus: int) -> list[Device]:
     """Read words such as cpu, cpu:0, cpu:0-3, gpu, cuda:1; each may be a comma-separated list.
 
-    `cores` are the cores of the process's affinity, `gpus` how many GPUs the machine shows.
-    Raises RequestError for a word that is no device, a core or GPU that is not there, or a core
+    `cpus` are the logical CPUs of the process's affinity, `gpus` how many GPUs the machine shows.
+    Raises RequestError for a word that is no device, a CPU or GPU that is not there, or one
     given twice.
     """
     devices: list[Device] = []
     for word in (part.strip() for text in words for part in text.split(",")):
-        devices += _parse(word, tuple(cores), gpus)
+        devices += _parse(word, tuple(cpus), gpus)
     _refuse_twice(devices)
     return devices
 
 
-def _parse(word: str, cores: tuple[int, ...], gpus: int) -> list[Device]:
+def _parse(word: str, cpus: tuple[int, ...], gpus: int) -> list[Device]:
     if word == "cpu":
-        return [Device("cpu", cores)]
+        return [Device("cpu", cpus)]
     if word == "gpu":
         if gpus == 0:
             raise RequestError(
@@ -63,9 +68,9 @@ def _parse(word: str, cores: tuple[int, ...], gpus: int) -> list[Device]:
     if match := re.fullmatch(r"cpu:(\d+)(?:-(\d+))?", word):
         first, last = int(match[1]), int(match[2] or match[1])
         wanted = tuple(range(first, last + 1))
-        missing = [core for core in wanted if core not in cores]
+        missing = [cpu for cpu in wanted if cpu not in cpus]
         if not wanted or missing:
-            have = ", ".join(map(str, cores))
+            have = ", ".join(map(str, cpus))
             raise RequestError(f"device {word}: this process may run on cores {have}")
         return [Device(word, wanted)]
     raise RequestError(f"device '{word}': expected cpu, cpu:0, cpu:0-3, gpu or cuda:0")
@@ -74,32 +79,90 @@ def _parse(word: str, cores: tuple[int, ...], gpus: int) -> list[Device]:
 def _refuse_twice(devices: Sequence[Device]) -> None:
     seen: dict[object, str] = {}
     for device in devices:
-        for thing in device.cores or (device.name,):
+        for thing in device.cpus or (device.name,):
             if thing in seen:
                 raise RequestError(f"devices {seen[thing]} and {device.name} overlap")
             seen[thing] = device.name
 
 
 def place_workers(
-    devices: Sequence[Device], workers_per_device: int, threads: int | None
+    devices: Sequence[Device],
+    workers_per_device: int,
+    threads: int | None,
+    topology: Mapping[int, Processor],
 ) -> list[Place]:
-    """Divide each device's cores among its workers; threads default to a worker's share.
+    """Divide each device's physical cores among its workers; GPU workers are not pinned.
 
-    With more workers than cores, workers share cores one by one. GPU workers are not pinned.
+    `topology` tells where each CPU of the devices lies. Workers are spread over packages and NUMA
+    nodes, and each has neighbouring cores with all their logical CPUs. `threads` defaults to
+    the number of a worker's physical cores: a matrix product on one thread already fills the
+    arithmetic units that a core's second thread would share.
+
+    With more workers than physical cores, cores are shared thread by thread, then CPU by CPU.
     """
     places: list[Place] = []
     for device in devices:
-        for number in range(workers_per_device):
-            if device.is_gpu:
-                places.append(Place(device.name, None, threads or 1))
-                continue
-            share = _share(device.cores, number, workers_per_device)
-            places.append(Place(device.name, share, threads or len(share)))
+        if device.is_gpu:
+            places += [Place(device.name, None, threads or 1)] * workers_per_device
+            continue
+        for share in _shares(device.cpus, workers_per_device, topology):
+            cpus = tuple(sorted(cpu for core in share for cpu in core))
+            places.append(Place(device.name, cpus, threads or len(share)))
     return places
 
 
-def _share(cores: tuple[int, ...], number: int, workers: int) -> tuple[int, ...]:
-    if workers >= len(cores):
-        return (cores[number % len(cores)],)
-    begin, end = (len(cores) * n // workers for n in (number, number + 1))
-    return cores[begin:end]
+def _shares(
+    cpus: Sequence[int], workers: int, topology: Mapping[int, Processor]
+) -> list[list[_Core]]:
+    """Return each worker's cores: divide by packages first, then nodes, then cores.
+
+    What counts are cores, or logical CPUs where there are more workers than cores.
+    """
+    cores: dict[Processor, _Core] = {}
+    for cpu in sorted(cpus):
+        cores.setdefault(topology[cpu], []).append(cpu)
+    counted = cores if workers <= len(cores) else (topology[cpu] for cpu in cpus)
+    parts = [(sorted(counted), workers)]
+    for depth in (1, 2):
+        parts = [part for units, count in parts for part in _spread(units, count, depth)]
+    return [
+        share
+        for units, count in parts
+        for share in _divide([cores[core] for core in dict.fromkeys(units)], count)
+    ]
+
+
+def _spread(
+    units: Sequence[Processor], workers: int, depth: int
+) -> list[tuple[list[Processor], int]]:
+    """Divide units and workers by packages (depth 1) or nodes (2), at least a worker in each part.
+
+    A worker belongs where the middle of an equal share would lie. A package or node in which no
+    middle lies is less than a share, and is joined to its neighbour.
+    """
+    middles = (len(units) * (2 * number + 1) // (2 * workers) for number in range(workers))
+    at_home = Counter(units[middle][:depth] for middle in middles)
+    parts: list[tuple[list[Processor], int]] = []
+    gathered: list[Processor] = []
+    for home, group in groupby(units, key=lambda unit: unit[:depth]):
+        gathered += group
+        if at_home[home]:
+            parts.append((gathered, at_home[home]))
+            gathered = []
+    parts[-1][0].extend(gathered)
+    return parts
+
+
+def _divide(cores: Sequence[_Core], workers: int) -> list[list[_Core]]:
+    """Return runs of neighbouring cores, or one by one, parts of cores that workers share."""
+    if workers <= len(cores):
+        bounds = (len(cores) * number // workers for number in range(workers + 1))
+        return [list(cores[begin:end]) for begin, end in pairwise(bounds)]
+    # Cores with most threads left first: they have a thread for the workers of the second round.
+    in_turn = sorted(cores, key=len, reverse=True)
+    shares = []
+    for number in range(workers):
+        round_, turn = divmod(number, len(in_turn))
+        core, sharers = in_turn[turn], len(range(turn, workers, len(in_turn)))
+        shares.append([core[round_ % len(core) :: sharers]])
+    return shares

@@ -35,6 +35,7 @@ from mlbench.models.metadata import model_metadata
 from mlbench.pool.local import inspect_model
 from mlbench.records import Progress
 from mlbench.settings import Settings
+from mlbench.topology import read_topology
 
 _USUAL_COUNT = 500
 
@@ -72,11 +73,7 @@ def prepare(settings: Settings, progress: Progress) -> Job:
     """
     backend = find_backend(settings.backend)
     parse_options(settings.backend_options, backend.OPTIONS, settings.backend)
-    places = place_workers(
-        parse_devices(settings.devices, sorted(os.sched_getaffinity(0)), len(visible_gpus())),
-        settings.workers_per_device,
-        settings.threads,
-    )
+    places = _places(settings)
     require_runtime(settings.backend, backend)
     model = _model_path(settings, backend, progress)
     signature = inspect_model(settings.backend, str(model)) if model else Signature((), ())
@@ -84,6 +81,13 @@ def prepare(settings: Settings, progress: Progress) -> Job:
     samples = _samples(settings, signature, progress)
     specs = tuple(_worker_spec(settings, i, p, model, samples) for i, p in enumerate(places))
     return Job(specs, samples, model_metadata(model) if model else {})
+
+
+def _places(settings: Settings) -> list[Place]:
+    cpus = sorted(os.sched_getaffinity(0))
+    devices = parse_devices(settings.devices, cpus, len(visible_gpus()))
+    topology = read_topology(cpus)
+    return place_workers(devices, settings.workers_per_device, settings.threads, topology)
 
 
 def _worker_spec(
@@ -98,7 +102,7 @@ def _worker_spec(
         outputs=settings.outputs,
         feeds=samples.feeds,
         device=place.device,
-        cores=place.cores,
+        cores=place.cpus,
         threads=place.threads,
         batch_size=settings.batch_size,
         batch_timeout_ns=round(settings.batch_timeout_s * 1e9),

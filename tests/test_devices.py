@@ -2,8 +2,21 @@ import pytest
 
 from mlbench.contracts.errors import RequestError
 from mlbench.devices import Device, Place, parse_devices, place_workers
+from mlbench.topology import Processor
 
 CORES = (0, 1, 2, 3, 6, 7)
+FLAT = {cpu: Processor(0, 0, cpu) for cpu in range(8)}  # a machine that tells nothing
+TWO_NODES = {cpu: Processor(cpu // 4, cpu // 4, cpu) for cpu in range(8)}
+FOUR_NODES = {cpu: Processor(cpu // 4, cpu // 2, cpu) for cpu in range(8)}
+TWO_SOCKETS = {cpu: Processor(cpu % 2, cpu % 2, cpu % 8) for cpu in range(16)}
+"""CPUs n and n + 8 are threads of one core; even cores are one socket, odd ones the other."""
+
+
+def _places(topology, workers, cpus=None, threads=None):
+    """Return the CPUs and the threads of workers on a device that has all CPUs, or these."""
+    device = Device("cpu", tuple(cpus or topology))
+    places = place_workers([device], workers, threads, topology)
+    return [place.cpus for place in places], [place.threads for place in places]
 
 
 @pytest.mark.parametrize(
@@ -65,24 +78,91 @@ def test_a_machine_without_a_gpu_says_so():
 )
 def test_workers_divide_their_devices_cores(workers, shares):
     """Each worker is pinned to its share of the cores and has that many threads."""
-    places = place_workers([Device("cpu:0-3", (0, 1, 2, 3))], workers, None)
-    assert [place.cores for place in places] == shares
-    assert [place.threads for place in places] == [len(share) for share in shares]
+    assert _places(FLAT, workers, cpus=range(4)) == (shares, [len(share) for share in shares])
 
 
 def test_threads_are_for_each_worker():
     """A number of threads that was asked for is every worker's, whatever its cores."""
-    places = place_workers([Device("cpu", (0, 1))], 2, threads=3)
-    assert [place.threads for place in places] == [3, 3]
+    assert _places(TWO_SOCKETS, 2, threads=3)[1] == [3, 3]
+
+
+@pytest.mark.parametrize(
+    ("workers", "shares", "threads"),
+    [
+        (1, [tuple(range(16))], 8),
+        (2, [(0, 2, 4, 6, 8, 10, 12, 14), (1, 3, 5, 7, 9, 11, 13, 15)], 4),
+        (4, [(0, 2, 8, 10), (4, 6, 12, 14), (1, 3, 9, 11), (5, 7, 13, 15)], 2),
+        (8, [(n, n + 8) for n in (0, 2, 4, 6, 1, 3, 5, 7)], 1),
+    ],
+)
+def test_a_worker_has_whole_cores_of_one_socket(workers, shares, threads):
+    """Workers are pinned to all threads of neighbouring cores, and run one thread on each core."""
+    assert _places(TWO_SOCKETS, workers) == (shares, [threads] * workers)
+
+
+def test_second_threads_are_for_workers_that_find_no_core_free():
+    """With more workers than cores, some cores are shared thread by thread, then CPU by CPU."""
+    assert _places(TWO_SOCKETS, 3, cpus=(0, 2, 8, 10))[0] == [(0,), (2, 10), (8,)]
+    assert _places(TWO_SOCKETS, 4, cpus=(0, 2, 8, 10))[0] == [(0,), (2,), (8,), (10,)]
+    assert _places(TWO_SOCKETS, 5, cpus=(0, 2, 8, 10))[0] == [(0,), (2,), (8,), (10,), (0,)]
+
+
+@pytest.mark.parametrize("cpus", [range(2, 16), range(15), (0, 1, 2, 3, 8, 10)])
+def test_as_many_workers_as_cpus_have_one_each(cpus):
+    """No CPU is shared while another is free, also where a core's other thread is not ours."""
+    shares, threads = _places(TWO_SOCKETS, len(cpus), cpus)
+    assert sorted(shares) == [(cpu,) for cpu in cpus]
+    assert threads == [1] * len(cpus)
+
+
+@pytest.mark.parametrize(
+    ("topology", "cpus", "workers", "shares"),
+    [
+        (TWO_NODES, range(8), 3, [(0, 1, 2, 3), (4, 5), (6, 7)]),
+        (TWO_NODES, range(1, 8), 2, [(1, 2, 3), (4, 5, 6, 7)]),
+        (TWO_NODES, range(2, 8), 3, [(2, 3), (4, 5), (6, 7)]),
+        (FOUR_NODES, range(8), 4, [(0, 1), (2, 3), (4, 5), (6, 7)]),
+        (FOUR_NODES, range(8), 6, [(0, 1), (2,), (3,), (4, 5), (6,), (7,)]),
+    ],
+)
+def test_a_worker_stays_within_a_node(topology, cpus, workers, shares):
+    """Workers are spread over the nodes by their cores, and none has cores of two."""
+    assert _places(topology, workers, cpus)[0] == shares
+
+
+@pytest.mark.parametrize(
+    ("topology", "cpus", "workers", "shares"),
+    [
+        (FOUR_NODES, range(8), 1, [tuple(range(8))]),
+        (FOUR_NODES, range(8), 2, [(0, 1, 2, 3), (4, 5, 6, 7)]),
+        (FOUR_NODES, range(8), 3, [(0, 1, 2, 3), (4, 5), (6, 7)]),
+        (TWO_NODES, (0, 1, 2, 3, 4), 2, [(0, 1), (2, 3, 4)]),
+        (TWO_NODES, (3, 4, 5, 6, 7), 2, [(3, 4), (5, 6, 7)]),
+    ],
+)
+def test_a_share_that_fits_no_node_takes_a_neighbours_cores(topology, cpus, workers, shares):
+    """No core is idle: what a node has too little of for a worker goes to the worker beside it."""
+    assert _places(topology, workers, cpus)[0] == shares
+
+
+@pytest.mark.parametrize("topology", [FLAT, TWO_NODES, FOUR_NODES, TWO_SOCKETS])
+@pytest.mark.parametrize("workers", range(1, 20))
+def test_every_worker_has_a_place_and_no_cpu_is_idle(topology, workers):
+    """All CPUs are used whatever the number of workers, and none twice while there are enough."""
+    shares, _ = _places(topology, workers)
+    assert len(shares) == workers
+    used = [cpu for share in shares for cpu in share]
+    assert set(used) == set(topology)
+    assert len(used) == max(len(topology), workers)
 
 
 def test_workers_of_a_gpu_are_not_pinned():
     """A worker of a GPU may run on any core."""
-    assert place_workers([Device("cuda:0")], 2, None) == [Place("cuda:0", None, 1)] * 2
+    assert place_workers([Device("cuda:0")], 2, None, {}) == [Place("cuda:0", None, 1)] * 2
 
 
 def test_every_device_gets_its_workers():
     """The number of workers is for each device."""
     devices = [Device("cpu:0", (0,)), Device("cuda:0")]
-    names = [place.device for place in place_workers(devices, 2, None)]
+    names = [place.device for place in place_workers(devices, 2, None, FLAT)]
     assert names == ["cpu:0", "cpu:0", "cuda:0", "cuda:0"]

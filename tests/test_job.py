@@ -10,6 +10,7 @@ from mlbench.contracts.cache import open_samples
 from mlbench.contracts.errors import RequestError
 from mlbench.job import prepare
 from mlbench.settings import TrialSettings, make_settings
+from mlbench.topology import Processor
 
 
 def _prepare(progress=lambda *_: None, **given):
@@ -30,8 +31,18 @@ def test_workers_share_the_cores_of_their_device():
     cores = sorted(os.sched_getaffinity(0))
     job = _prepare(backend="null", workers_per_device=len(cores))
     assert [spec.index for spec in job.specs] == list(range(len(cores)))
-    assert [spec.cores for spec in job.specs] == [(core,) for core in cores]
+    assert sorted(spec.cores for spec in job.specs) == [(core,) for core in cores]
     assert [spec.threads for spec in job.specs] == [1] * len(cores)
+
+
+def test_workers_are_placed_by_the_machines_topology(monkeypatch):
+    """Where all CPUs are threads of one physical core, a worker has them all and one thread."""
+    monkeypatch.setattr(
+        "mlbench.job.read_topology", lambda cpus: {cpu: Processor(0, 0, min(cpus)) for cpu in cpus}
+    )
+    (spec,) = _prepare(backend="null").specs
+    assert spec.cores == tuple(sorted(os.sched_getaffinity(0)))
+    assert spec.threads == 1
 
 
 def test_batching_reaches_the_worker_in_nanoseconds():

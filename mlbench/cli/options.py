@@ -66,7 +66,7 @@ _SHARED = [
         help="cpu, cpu:0, cpu:0-3, gpu, cuda:0; repeatable or a comma-separated list.",
     ),
     click.option("--workers-per-device", type=int, help="Workers on each device (1)."),
-    click.option("--threads", type=int, help="Threads of a worker (its share of the cores)."),
+    click.option("--threads", type=int, help="Threads of a worker (its physical cores)."),
     click.option("--batch-size", type=int, help="Largest batch (1)."),
     click.option(
         "--batch-timeout",

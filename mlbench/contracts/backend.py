@@ -40,7 +40,7 @@ class WorkerSpec:
 
     `feeds` maps each model input to the cache file (.npy, first axis is the sample) that it is
     drawn from. `device` is cpu, or cuda:N as the user counts; the process sees only that GPU, which
-    is CUDA's number 0 there. `cores` are the CPU cores to pin to, or None. `label_offset` is
+    is CUDA's number 0 there. `cores` are the logical CPUs to pin to, or None. `label_offset` is
     subtracted from predictions (1 for models with a background class).
     """
 
