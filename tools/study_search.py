@@ -24,47 +24,44 @@ import numpy as np
 from mlbench.load.arrivals import make_schedule
 from mlbench.outcomes import UNMET, Answer
 from mlbench.percentiles import percentile
-from mlbench.queueing.binding import latencies
-from mlbench.queueing.line import Floats, Levels, Queue
+from mlbench.queueing.line import Floats, Levels, Queue, line_latencies
 from mlbench.records import ArrivalKind
 from mlbench.search.plan import SearchPlan
 from mlbench.search.search import Search
 from mlbench.search.virtual import Batch, Service, VirtualPool
 
 Draw = Callable[[np.random.Generator, int, int], Floats]
-"""Draws service times relative to their mean: (generator, n, replicas) -> (n, replicas)."""
+"""Draws service times relative to their mean: (generator, rows, n) -> (rows, n)."""
 
 _TRIALS = (8, 16)  # of the bisection, with equal shares of the queries
 
 
-def constant(_: np.random.Generator, n: int, replicas: int) -> Floats:
+def constant(_: np.random.Generator, rows: int, n: int) -> Floats:
     """Service times that never differ."""
-    return np.ones((n, replicas))
+    return np.ones((rows, n))
 
 
-def exponential(rng: np.random.Generator, n: int, replicas: int) -> Floats:
+def exponential(rng: np.random.Generator, rows: int, n: int) -> Floats:
     """Service times without memory."""
-    return rng.standard_exponential((n, replicas))
+    return rng.standard_exponential((rows, n))
 
 
 def lognormal(cv: float) -> Draw:
     """Independent lognormal service times with this coefficient of variation."""
     sigma = math.sqrt(math.log1p(cv**2))
-    return lambda rng, n, replicas: np.exp(
-        sigma * rng.standard_normal((n, replicas)) - sigma**2 / 2
-    )
+    return lambda rng, rows, n: np.exp(sigma * rng.standard_normal((rows, n)) - sigma**2 / 2)
 
 
 def correlated(cv: float, memory: float) -> Draw:
     """Lognormal service times whose logarithm is a first-order autoregression."""
     sigma = math.sqrt(math.log1p(cv**2))
 
-    def draw(rng: np.random.Generator, n: int, replicas: int) -> Floats:
-        noise = rng.standard_normal((n, replicas))
+    def draw(rng: np.random.Generator, rows: int, n: int) -> Floats:
+        noise = rng.standard_normal((n, rows))
         noise[1:] *= math.sqrt(1 - memory**2)
         for before, now in itertools.pairwise(noise):
             now += memory * before
-        return np.exp(sigma * noise - sigma**2 / 2)
+        return np.exp(sigma * noise.T - sigma**2 / 2)
 
     return draw
 
@@ -72,14 +69,14 @@ def correlated(cv: float, memory: float) -> Draw:
 def stalling(probability: float, factor: float) -> Draw:
     """Constant service times, but some take this many times longer."""
     mean = 1 + probability * (factor - 1)
-    return lambda rng, n, replicas: (
-        np.where(rng.random((n, replicas)) < probability, factor, 1.0) / mean
-    )
+    return lambda rng, rows, n: np.where(rng.random((rows, n)) < probability, factor, 1.0) / mean
 
 
-def levels(*by_size_s: float, idle_factor: float = 1.0) -> Levels:
-    """Mean service times of batches of 1, 2, ... queries, in seconds."""
-    return Levels(np.array([0.0, *by_size_s]), idle_factor)
+def levels(
+    *by_size_s: float, idle_factor: float = 1.0, slowness: tuple[float, ...] = (1.0,)
+) -> Levels:
+    """Mean service times of batches of 1, 2, ... queries, in seconds, and each server's own."""
+    return Levels(np.array([0.0, *by_size_s]), idle_factor, np.array(slowness))
 
 
 @dataclass(frozen=True)
@@ -97,24 +94,26 @@ class System:
     def saturated_qps(self) -> float:
         """The rate of full batches on all servers."""
         size = self.queue.batch_size
-        return float(self.queue.servers * size / self.levels.by_size[size])
+        return self.levels.servers_worth(self.queue.servers) * size / self.levels.by_size[size]
 
     def service(self) -> Service:
         """Return a fresh device for a virtual pool."""
         drawn: Iterator[float] = iter(())
+        slow = np.broadcast_to(self.levels.slowness, self.queue.servers).tolist()
 
         def serve(rng: np.random.Generator, batch: Batch) -> float:
             nonlocal drawn
             ratio = next(drawn, None)
             if ratio is None:
-                drawn = iter(self.draw(rng, 4096, 1)[:, 0].tolist())
+                drawn = iter(self.draw(rng, 1, 4096)[0].tolist())
                 ratio = next(drawn)
             factor = self.levels.idle_factor if batch.idle_s > 0 else 1.0
-            return float(self.levels.by_size[batch.size]) * ratio * factor
+            return float(self.levels.by_size[batch.size]) * ratio * factor * slow[batch.device]
 
         return serve
 
 
+BATCHES = [0.002 + 0.0005 * i for i in range(8)]
 SYSTEMS = (
     System("M/D/1", constant),
     System("M/M/1, 20 ms", exponential, bound_s=0.020),
@@ -122,11 +121,21 @@ SYSTEMS = (
     System("M/G/1, cv 0.3", lognormal(0.3)),
     System("M/G/1, cv 1, 20 ms", lognormal(1.0), bound_s=0.020),
     System("M/D/4", constant, queue=Queue(4)),
+    System("two servers, cv 0.3", lognormal(0.3), queue=Queue(2)),
     System(
-        "batches of up to 8",
+        "servers of 2 and 4 ms, cv 0.1, 15 ms",
         lognormal(0.1),
-        queue=Queue(1, 8),
-        levels=levels(*(0.002 + 0.0005 * i for i in range(8))),
+        bound_s=0.015,
+        queue=Queue(2),
+        levels=levels(0.002, slowness=(1.0, 2.0)),
+    ),
+    System("batches of up to 8", lognormal(0.1), queue=Queue(1, 8), levels=levels(*BATCHES)),
+    System(
+        "two servers, batches of up to 8, 2 ms timeout",
+        lognormal(0.1),
+        bound_s=0.015,
+        queue=Queue(2, 8, 0.002),
+        levels=levels(*BATCHES),
     ),
     System("D/G/1, cv 0.3", lognormal(0.3), kind="linear"),
     System("autocorrelated, cv 0.3", correlated(0.3, 0.9)),
@@ -135,26 +144,24 @@ SYSTEMS = (
 )
 
 
-def late_fraction(system: System, qps: float, seed: int = 7, replicas: int = 256) -> float:
+def late_fraction(system: System, qps: float, seed: int = 7) -> float:
     """Return the long-run fraction of queries later than the bound, from 4 million queries."""
-    rng, n = np.random.default_rng(seed), 16384
-    if system.kind == "linear":
-        arrive = np.repeat(np.arange(float(n))[:, None], replicas, axis=1) / qps
-    else:
-        arrive = rng.standard_exponential((n, replicas)).cumsum(axis=0) / qps
-    waits = latencies(system.queue, system.levels, arrive, system.draw(rng, n, replicas))
-    return float((waits[n // 8 :] > system.bound_s).mean())
+    rng, shape = np.random.default_rng(seed), (256, 16384)
+    gaps = np.ones(shape) if system.kind == "linear" else rng.standard_exponential(shape)
+    ratio = system.draw(rng, *shape)
+    waits = line_latencies(system.queue, system.levels, gaps.cumsum(axis=1) / qps, ratio)
+    return float((waits[:, shape[1] // 8 :] > system.bound_s).mean())
 
 
 def true_capacity(system: System, allowed: float = 0.01) -> float:
-    """Return the highest rate that meets the bound, from 4 and then 30 million queries."""
+    """Return the highest rate that meets the bound, from 4 and then 120 million queries."""
     low, high = 0.0, system.saturated_qps
-    while high - low > 1e-2 * high:
+    while high - low > 2e-3 * high:
         middle = (low + high) / 2
         late = late_fraction(system, middle)
         low, high = (middle, high) if late <= allowed else (low, middle)
     below, above = (
-        math.log(np.mean([late_fraction(system, qps, seed) for seed in range(8)]) / allowed)
+        math.log(np.mean([late_fraction(system, qps, seed) for seed in range(32)]) / allowed)
         for qps in (low, high)
     )
     return low + (high - low) * below / (below - above)

@@ -8,13 +8,13 @@
     found = predict_capacity(Queue(servers=2), times, "exponential", bound, effort=Effort(32))
     print(f"{found.qps:.1f} qps, standard error {found.error:.1%}")
 
-`line_latencies` plays given arrivals against one line for all servers, `latencies` against
-servers with a line each, as the engine has them.
+`line_latencies` plays given arrivals; `ideal_starts` tells when the batches of a trial would have
+started in a perfect line.
 """
 
-from mlbench.queueing.binding import latencies
 from mlbench.queueing.capacity import Capacity, Effort, predict_capacity
 from mlbench.queueing.line import Levels, Queue, line_latencies
+from mlbench.queueing.replay import ideal_starts
 from mlbench.queueing.service import ServiceTimes
 
 __all__ = [
@@ -23,7 +23,7 @@ __all__ = [
     "Levels",
     "Queue",
     "ServiceTimes",
-    "latencies",
+    "ideal_starts",
     "line_latencies",
     "predict_capacity",
 ]

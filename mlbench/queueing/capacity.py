@@ -7,12 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlbench.outcomes import Constraint
-from mlbench.queueing.binding import is_one_line
 from mlbench.queueing.crossing import SCAN, around, excess_of, load_of, logit_of, newton_step
 from mlbench.queueing.line import Queue
 from mlbench.queueing.poisson import PoissonQueue
 from mlbench.queueing.service import ServiceTimes
-from mlbench.queueing.simulation import Crossing, Simulation, spread_of
+from mlbench.queueing.simulation import Simulation, spread_of
 from mlbench.queueing.streams import Streams
 from mlbench.records import ArrivalKind
 
@@ -21,7 +20,6 @@ _ROUNDS, _GRID = 3, 12  # of narrowing a bracket to a cell of a grid
 _FINEST = 5e-4  # relative error; clocks, rounding and the formula's lattice allow no less
 _MORE = 3  # times the replicas for the last, small step than for the way there
 _ENOUGH, _SMALL = 1e-3, 0.33  # relative errors of a simulation: good enough; of that of the times
-_BOUND = 2048  # queries of each stream on which the cost of binding them is measured
 
 
 @dataclass(frozen=True)
@@ -40,13 +38,11 @@ class Effort:
     """How much to spend: 3 x `replicas` x 16,384 simulated queries, and resamples for the error.
 
     `rounds`: as many queries up to so many times, until the simulation's own error is the smaller.
-    `bound`: whether queries are bound to servers when due, as the engine must, or wait in one line.
     """
 
     resamples: int = 0
     replicas: int = 64
     rounds: int = 1
-    bound: bool = True
 
 
 EFFORT = Effort()
@@ -94,37 +90,16 @@ def _simulated(
     length, wide = (4096, 4) if bracket[1] <= _LIGHT else (16384, 1)
     replicas = wide * effort.replicas
     fewer = Streams(kind, length, replicas // 2, seed + 1)
-    if effort.bound and not is_one_line(simulation.queue, drawn[0].levels, drawn[0].ratio):
-        few = Streams(kind, _BOUND, 4 * effort.replicas, seed + 4)
-        crossing = _bound_crossing(simulation, fewer, few, bracket, is_near=0 < near < 1)
-    else:
-        crossing = simulation.refine(fewer, bracket)
+    crossing = simulation.refine(fewer, bracket)
     if crossing is None:
         return Capacity(0.0, 0.0)
     spread = 0.0
     if len(drawn) > 1:
         some = Streams(kind, length // 2, 12 * wide, seed + 2)
-        spread = simulation.bootstrap(some, crossing, drawn) / drawn[0].shortfall
+        spread = simulation.bootstrap(some, crossing, drawn[1:]) / drawn[0].shortfall
     many = (Streams(kind, length, _MORE * replicas, seed + 5 + i) for i in range(effort.rounds))
     load, noise = simulation.polish(many, crossing, max(_ENOUGH, _SMALL * spread))
     return Capacity(simulation.saturated_qps * load, math.hypot(_FINEST, noise, spread))
-
-
-def _bound_crossing(
-    simulation: Simulation,
-    fewer: Streams,
-    few: Streams,
-    bracket: tuple[float, float],
-    *,
-    is_near: bool,
-) -> Crossing | None:
-    """Cross with queries bound when due; first with one line, unless the bracket is near."""
-    if not is_near:
-        line = simulation.refine(fewer, bracket)
-        if line is None:
-            return None
-        bracket = around(float(load_of(line.logit)))
-    return simulation.bind(fewer, few, bracket)
 
 
 def _calculated(drawn: Sequence[ServiceTimes], constraint: Constraint) -> Capacity:

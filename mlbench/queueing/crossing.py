@@ -5,6 +5,7 @@ saturated one), from an idle queue to a full one.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,6 +25,14 @@ _FLOOR = 0.01  # of the allowed late fraction, added to keep logarithms finite
 _FLATTEST = 0.1  # slope of the excess
 
 
+@dataclass(frozen=True)
+class Crossing:
+    """Where the bound is just met: the logit of the load, and the slope of the excess there."""
+
+    logit: float
+    slope: float
+
+
 def logit_of(load: Floats | float) -> Floats:
     """Return the logit of a load, the logarithm of load / (1 - load)."""
     return np.asarray(np.log(load) - np.log1p(-np.asarray(load)))
@@ -40,7 +49,7 @@ def around(load: float) -> tuple[float, float]:
     return float(load_of(logit - reach)), float(load_of(logit + reach))
 
 
-def excess_of(late: Floats, allowed: float) -> Floats:
+def excess_of(late: Floats | float, allowed: float) -> Floats:
     """Log of the late fraction over the allowed one, finite when nothing is late."""
     floor = allowed * _FLOOR
     return np.asarray(np.log((np.maximum(late, 0.0) + floor) / (allowed + floor)))
@@ -53,11 +62,11 @@ def newton_step(logit: Floats | float, excess: Floats, slope: float) -> Floats:
 
 def find_crossing(
     excess: Callable[[Floats], Floats], bracket: tuple[float, float]
-) -> tuple[float, float] | None:
-    """Return where the excess, a function of logits, crosses 0 for the last time, and its slope.
+) -> Crossing | None:
+    """Return where the excess, a function of logits, crosses 0 for the last time.
 
-    `bracket`: two loads, between which that should be; several at once are hardly slower than one.
-    None when the excess is positive from the lowest load on.
+    `bracket`: two loads, between which that should be. None when the excess is positive from the
+    lowest load on.
     """
     low, high = (float(logit_of(load)) for load in bracket)
     while True:
@@ -70,11 +79,11 @@ def find_crossing(
             low, high = low - 2 * (high - low), low
         elif met[-1] == POINTS - 1:
             if high >= MAX_LOGIT:
-                return high, _FLATTEST
+                return Crossing(high, _FLATTEST)
             low, high = high, high + 2 * (high - low)
         else:
             low, high = logits[met[-1] : met[-1] + 2]
             under, over = values[met[-1] : met[-1] + 2]
             if high - low < 1.01 * _WIDTH:
                 slope = max(float(over - under) / (high - low), _FLATTEST)
-                return float(high - over / slope), slope
+                return Crossing(float(high - over / slope), slope)

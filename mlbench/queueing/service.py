@@ -97,12 +97,15 @@ class ServiceTimes:
     def saturated_qps(self, queue: Queue) -> float:
         """Return the rate at which the servers are busy all the time with full batches."""
         mean_s = self.levels.by_size[queue.batch_size] * float(self.weight @ self.ratio)
-        return float(queue.servers * queue.batch_size / mean_s)
+        return self.levels.servers_worth(queue.servers) * queue.batch_size / float(mean_s)
 
     def unloaded_s(self) -> Floats:
-        """Return service times of a lone query on an idle device, ascending, equally likely."""
-        quickest = self.levels.by_size[1] * float(self.levels.slowness.min())
-        return np.asarray(self.table(self.ratio) * quickest * self.levels.idle_factor)
+        """Return service times of a lone query on an idle device, ascending, equally likely.
+
+        The server that was idle for longest takes it, so that all servers take turns.
+        """
+        each_s = self.levels.by_size[1] * self.levels.idle_factor * self.levels.slowness
+        return np.sort(np.outer(each_s, self.table(self.ratio)), axis=None)
 
     def unloaded_error(self, percentile: float, rng: np.random.Generator) -> float:
         """Return the relative standard error of that percentile of them, by resampling."""
@@ -124,19 +127,18 @@ class ServiceTimes:
         middle = (np.arange(len(ratio)) + 0.5) / len(ratio)
         return ratio[order][np.minimum(np.searchsorted(share, middle), len(ratio) - 1)]
 
-    def draw(self, rng: np.random.Generator, n: int, replicas: int) -> Floats:
-        """Draw (n, replicas) ratios, one by one or in blocks that run on as they were measured.
+    def draw(self, rng: np.random.Generator, replicas: int, n: int) -> Floats:
+        """Draw (replicas, n) ratios, one by one or in blocks that run on as they were measured.
 
         The same generator gives equal ranks to resamples without blocks, equal places otherwise.
         """
         m = len(self.ratio)
         if self.block == 1:
             table = self.table(self.ratio)
-            return table[rng.integers(0, len(table), (n, replicas))]
-        shape = (-(-n // self.block), replicas)
+            return table[rng.integers(0, len(table), (replicas, n))]
+        shape = (replicas, -(-n // self.block))
         starts = np.searchsorted(np.cumsum(self.weight), rng.random(shape) * (1 - 1e-12))
-        run = np.arange(self.block)[None, :, None]
-        index = (starts[:, None, :] + run).reshape(-1, replicas)[:n] % m
+        index = (starts[:, :, None] + np.arange(self.block)).reshape(replicas, -1)[:, :n] % m
         ratios: Floats = self.ratio[index]
         return ratios
 

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from mlbench.outcomes import Constraint
 from mlbench.queueing.crossing import (
     SCAN,
+    Crossing,
     excess_of,
     find_crossing,
     load_of,
@@ -17,23 +17,6 @@ from mlbench.queueing.crossing import (
 from mlbench.queueing.line import Floats, Queue
 from mlbench.queueing.service import ServiceTimes
 from mlbench.queueing.streams import Streams
-
-_STEEPEST = 2.0  # slope of a control variate
-
-
-@dataclass(frozen=True)
-class Crossing:
-    """Where the bound is just met on some streams: the logit of the load, the excess's slope there.
-
-    `line`: the late fraction of one line on these streams. The late fraction in question is `share`
-    times that and a rest; `noise`: standard error of the rest.
-    """
-
-    logit: float
-    slope: float
-    line: float
-    share: float = 1.0
-    noise: float = 0.0
 
 
 class Simulation:
@@ -45,65 +28,32 @@ class Simulation:
         self.allowed = 1 - constraint.percentile / 100
         self.saturated_qps = service.saturated_qps(queue)
 
-    def _late(self, streams: Streams, load: Floats, ratios: Floats) -> Floats:
-        levels = [self.service.levels] * len(load)
+    def _late(self, streams: Streams, load: float, ratios: Floats) -> Floats:
         return streams.late_fraction(
-            self.queue, levels, load * self.saturated_qps, ratios[:, None], self.bound_s
+            self.queue, self.service.levels, load * self.saturated_qps, ratios, self.bound_s
         )
 
     def scan(self, streams: Streams) -> tuple[float, float] | None:
         """Bracket the highest load that meets the bound, from above: it may be met in patches."""
-        late = self._late(streams, SCAN, streams.draw(self.service)).mean(axis=1)
-        met = np.flatnonzero(late <= self.allowed)
-        if len(met) == 0:
-            return None
-        best = int(met[0])
-        return (SCAN[best], SCAN[best - 1] if best else 1 - 1e-6)
+        ratios, above = streams.draw(self.service), 1 - 1e-6
+        for load in SCAN.tolist():
+            if self._late(streams, load, ratios).mean() <= self.allowed:
+                return load, above
+            above = load
+        return None
 
     def refine(self, streams: Streams, bracket: tuple[float, float]) -> Crossing | None:
-        """Find where one line meets the bound.
+        """Find where the bound is just met.
 
         None when even an idle device is late more often than allowed.
         """
         ratios = streams.draw(self.service)
 
         def excess(logits: Floats) -> Floats:
-            late = self._late(streams, load_of(logits), ratios)
-            return excess_of(late.mean(axis=1), self.allowed)
+            late = [self._late(streams, load, ratios).mean() for load in load_of(logits).tolist()]
+            return excess_of(np.array(late), self.allowed)
 
-        found = find_crossing(excess, bracket)
-        return Crossing(*found, line=self.allowed) if found else None
-
-    def bind(self, streams: Streams, few: Streams, bracket: tuple[float, float]) -> Crossing | None:
-        """Find where queries that are bound to servers when due meet the bound; None as above.
-
-        Binding is slow to play, so a few queries must do. One line with the same queries is the
-        control variate: the `streams` tell its late fraction.
-        """
-        many, ratios = streams.draw(self.service), few.draw(self.service)
-        seen: dict[str, Floats] = {}
-
-        def excess(logits: Floats) -> Floats:
-            load = load_of(logits)
-            line = self._late(streams, load, many).mean(axis=1)
-            alike = self._late(few, load, ratios)
-            real = few.bound_late_fraction(
-                self.queue, self.service.levels, load * self.saturated_qps, ratios, self.bound_s
-            )
-            share = _regression(real, alike)
-            rest = real - share[:, None] * alike
-            noise = rest.std(axis=1) / math.sqrt(rest.shape[1])
-            seen.update(logits=logits, line=line, share=share, noise=noise)
-            return excess_of(rest.mean(axis=1) + share * line, self.allowed)
-
-        found = find_crossing(excess, bracket)
-        if found is None:
-            return None
-        line, share, noise = (
-            float(np.interp(found[0], seen["logits"], seen[name]))
-            for name in ("line", "share", "noise")
-        )
-        return Crossing(*found, line, share, noise)
+        return find_crossing(excess, bracket)
 
     def polish(
         self, streams: Iterable[Streams], crossing: Crossing, enough: float
@@ -112,32 +62,31 @@ class Simulation:
 
         As many of the `streams` are played as make the error small `enough`.
         """
-        load, error, late = load_of(np.array([crossing.logit])), math.inf, np.empty((1, 0))
+        load, error, late = float(load_of(crossing.logit)), math.inf, np.empty(0)
         for some in streams:
-            late = np.hstack([late, self._late(some, load, some.draw(self.service))])
-            line_noise = crossing.share * float(late.std()) / math.sqrt(late.size)
-            noise = math.hypot(line_noise, crossing.noise) / self.allowed
-            error = min(noise / crossing.slope, 1.0) * (1 - float(load[0]))
+            late = np.append(late, self._late(some, load, some.draw(self.service)))
+            noise = float(late.std()) / math.sqrt(late.size) / self.allowed
+            error = min(noise / crossing.slope, 1.0) * (1 - load)
             if error <= enough:
                 break
-        really = self.allowed + crossing.share * (float(late.mean()) - crossing.line)
-        excess = excess_of(np.array(really), self.allowed)
+        excess = excess_of(late.mean(), self.allowed)
         return float(load_of(newton_step(crossing.logit, excess, crossing.slope))), error
 
     def bootstrap(
         self, streams: Streams, crossing: Crossing, drawn: Sequence[ServiceTimes]
     ) -> float:
         """Return the relative spread of the capacity over resampled service times."""
-        ratios = np.stack([streams.draw(one) for one in drawn], axis=1)
-        levels = [one.levels for one in drawn]
-        saturated_qps = np.array([one.saturated_qps(self.queue) for one in drawn])
-        logits = np.full(len(drawn), crossing.logit)
+        return spread_of(np.array([self._capacity(streams, crossing, one) for one in drawn]))
+
+    def _capacity(self, streams: Streams, crossing: Crossing, service: ServiceTimes) -> float:
+        """Return about the capacity with other service times, two steps from the crossing."""
+        ratios, saturated_qps = streams.draw(service), service.saturated_qps(self.queue)
+        logit = np.asarray(crossing.logit)
         for _ in range(2):
-            late = streams.late_fraction(
-                self.queue, levels, load_of(logits) * saturated_qps, ratios, self.bound_s
-            )
-            logits = newton_step(logits, excess_of(late.mean(axis=1), self.allowed), crossing.slope)
-        return spread_of(load_of(logits[1:]) * saturated_qps[1:])
+            qps = float(load_of(logit)) * saturated_qps
+            late = streams.late_fraction(self.queue, service.levels, qps, ratios, self.bound_s)
+            logit = newton_step(logit, excess_of(late.mean(), self.allowed), crossing.slope)
+        return float(load_of(logit)) * saturated_qps
 
 
 def spread_of(qps: Floats) -> float:
@@ -146,12 +95,3 @@ def spread_of(qps: Floats) -> float:
     below, middle, above = np.percentile(logs, [15.87, 50, 84.13])
     reach = 1.5 * (above - below)
     return float(np.clip(logs, middle - reach, middle + reach).std())
-
-
-def _regression(of: Floats, on: Floats) -> Floats:
-    """Return the slopes, row by row, of one variate on another; 1 where that does not vary."""
-    centred = on - on.mean(axis=1, keepdims=True)
-    variance = (centred**2).sum(axis=1)
-    covariance = (centred * of).sum(axis=1)
-    slopes = np.divide(covariance, variance, out=np.ones(len(of)), where=variance > 0)
-    return np.asarray(np.clip(slopes, 0.0, _STEEPEST))

@@ -18,7 +18,6 @@ from mlbench.search.stats import Pooled
 
 _ROUGH = Effort(resamples=16, replicas=24)
 _THOROUGH = Effort(resamples=48, replicas=64, rounds=4)
-_LINE = Effort(bound=False)
 _LOOSE = 0.02  # scatter between trials, beside which a rough simulation is exact enough
 _WIDTH95 = 2.1  # errors: 2.0 by Student's t; resamples of heavy tails spread a little too little
 _STEADY = 0.03  # estimates that differ by less, relatively, agree
@@ -201,12 +200,9 @@ class _Model:
     def _change(
         self, near_qps: float, *, later: float = 0.0, service: ServiceTimes | None = None
     ) -> float:
-        """Return by what a change moves the capacity, in logarithms: of one line, quick to play.
-
-        1 where there is none left.
-        """
-        base = self.capacity(near_qps, _LINE)
-        other = self.capacity(near_qps, _LINE, later=later, service=service)
+        """Return by what a change moves the capacity, in logarithms; 1 where there is none left."""
+        base = self.capacity(near_qps)
+        other = self.capacity(near_qps, later=later, service=service)
         return math.log(other.qps / base.qps) if base.qps and other.qps else 1.0
 
 

@@ -11,15 +11,13 @@ from mlbench.contracts import wire
 from mlbench.outcomes import Constraint, Trial
 from mlbench.percentiles import percentile as percentile_of
 from mlbench.percentiles import rank
-from mlbench.queueing.binding import latencies
-from mlbench.queueing.line import Floats, Play, Queue, line_latencies
+from mlbench.queueing.line import Floats, Queue, line_latencies
 from mlbench.queueing.service import ServiceTimes
 from mlbench.records import Completions
 from mlbench.search.service_log import ServiceLog, in_seconds, service_log
 from mlbench.search.stats import Pooled, correlation_time, exceedance_interval, pool_estimates
 
 _REPLICAS = 32
-_LONG_AFTER_S = 1e4
 _ENOUGH = 10_000  # queries of a trial; more make its comparison hardly more exact
 _CLIP = 3.0  # standard deviations; a single jam in the queue can make more of one trial
 _SURE = 4.0  # standard deviations of the mean over trials, so that one trial never suffices
@@ -84,7 +82,6 @@ def observe(
 
 
 def simulated_tails(
-    play: Play,
     schedules_s: Sequence[Floats],
     service: ServiceTimes,
     queue: Queue,
@@ -94,28 +91,19 @@ def simulated_tails(
 ) -> Floats:
     """Return the percentile of the latency on exactly these arrivals, in seconds.
 
-    `play`: how queries find servers. `schedules_s`: when queries arrive, (n,) each, of different
-    lengths; `slowness`: by how much the service times of each are longer. The result is
-    (schedules, replicas); each replica draws other service times.
+    `schedules_s`: when queries arrive, (n,) each, of different lengths; `slowness`: by how much the
+    service times of each are longer. The result is (schedules, replicas); each replica draws other
+    service times.
     """
-    longest = max(len(arrive_s) for arrive_s in schedules_s)
-    side_by_side = np.stack([_prolonged(arrive_s, longest) for arrive_s in schedules_s], axis=1)
-    arrive_s = np.repeat(side_by_side, _REPLICAS, axis=1)
-    ratio = service.draw(np.random.default_rng(seed), *arrive_s.shape)
-    ratio *= np.repeat(np.broadcast_to(slowness, len(schedules_s)), _REPLICAS)
-    waits = play(queue, service.levels, arrive_s, ratio)
-    tails = np.empty((len(schedules_s), _REPLICAS))
+    rng, tails = np.random.default_rng(seed), np.empty((len(schedules_s), _REPLICAS))
+    slow = np.broadcast_to(slowness, len(schedules_s))
     for number, own_s in enumerate(schedules_s):
+        arrive_s = np.tile(own_s, (_REPLICAS, 1))
+        ratio = slow[number] * service.draw(rng, *arrive_s.shape)
         place = rank(len(own_s), percentile) - 1
-        own = waits[: len(own_s), number * _REPLICAS : (number + 1) * _REPLICAS]
-        tails[number] = np.partition(own, place, axis=0)[place]
+        latency_s = line_latencies(queue, service.levels, arrive_s, ratio)
+        tails[number] = np.partition(latency_s, place, axis=1)[:, place]
     return tails
-
-
-def _prolonged(arrive_s: Floats, length: int) -> Floats:
-    """Append arrivals so late that they meet nobody."""
-    more = arrive_s[-1] + _LONG_AFTER_S * np.arange(1, length - len(arrive_s) + 1)
-    return np.concatenate([arrive_s, more])
 
 
 def misfit(
@@ -136,7 +124,7 @@ def misfit(
     observations = [seen.first(_ENOUGH) for seen in observations]
     sent_s = [seen.sent_s for seen in observations]
     slowness = service.drift.slowness(np.array([seen.middle_s for seen in observations]))
-    tails = np.log(simulated_tails(latencies, sent_s, service, queue, percentile, seed, slowness))
+    tails = np.log(simulated_tails(sent_s, service, queue, percentile, seed, slowness))
     measured = np.log([percentile_of(seen.latency_s, percentile) for seen in observations])
     residual = measured - tails.mean(axis=1)
     error = np.hypot(tails.std(axis=1, ddof=1), _MIN_ERROR)
@@ -160,7 +148,6 @@ def most_typical(
     or the lack of any, would decide.
     """
     due_s = [in_seconds(due_ns) for due_ns in dues_ns]
-    # One line for all servers is quick to play, and has its bursts at the same times.
-    played = simulated_tails(line_latencies, due_s, service, queue, constraint.percentile, seed)
+    played = simulated_tails(due_s, service, queue, constraint.percentile, seed)
     tails = np.median(played, axis=1)
     return int(np.argmin(np.abs(np.log(tails / constraint.max_latency_s))))

@@ -1,8 +1,11 @@
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from mlbench.contracts.batching import batch_start
 from mlbench.load.arrivals import make_schedule
-from mlbench.queueing.binding import latencies
 from mlbench.queueing.line import Floats, Levels, Queue, line_latencies
 from mlbench.search.virtual import SimulatedService, VirtualPool
 
@@ -12,7 +15,7 @@ def _constant(*by_size_s: float, idle_factor: float = 1.0) -> Levels:
 
 
 def _play(queue: Queue, levels: Levels, arrive_s: Floats) -> Floats:
-    return latencies(queue, levels, arrive_s[:, None], np.ones((len(arrive_s), 1)))[:, 0]
+    return line_latencies(queue, levels, arrive_s[None], np.ones((1, len(arrive_s))))[0]
 
 
 def test_one_server_follows_lindley() -> None:
@@ -48,74 +51,77 @@ def test_idle_servers_are_slower() -> None:
     assert latency == pytest.approx([3.0, 4.0, 3.0])
 
 
+def test_the_server_that_was_idle_longest_takes_the_next() -> None:
+    """Servers of 1 and 3 s that idle take turns, whichever is quicker; the first one begins."""
+    levels = replace(_constant(1.0), slowness=np.array([1.0, 3.0]))
+    arrive = np.array([0.0, 10.0, 20.0, 20.5, 20.6])
+    assert _play(Queue(2), levels, arrive) == pytest.approx([1.0, 3.0, 1.0, 3.0, 1.4])
+
+
+def _in_words(queue: Queue, levels: Levels, arrive_s: Floats, ratio: Floats) -> Floats:
+    """Play one line by its rule, query by query."""
+    free_s, waiting, latency_s = [-math.inf] * queue.servers, list(arrive_s), np.array([])
+    slowness = np.broadcast_to(levels.slowness, queue.servers)
+    while waiting:
+        server = min(range(queue.servers), key=lambda number: free_s[number])
+        filled_s = waiting[queue.batch_size - 1] if len(waiting) >= queue.batch_size else math.inf
+        start_s = batch_start(free_s[server], waiting[0], filled_s, queue.batch_timeout_s)
+        batch = [due_s for due_s in waiting[: queue.batch_size] if due_s <= start_s]
+        seconds = levels.by_size[len(batch)] * ratio[len(latency_s)] * slowness[server]
+        seconds *= levels.idle_factor if waiting[0] > free_s[server] else 1.0
+        free_s[server] = start_s + seconds
+        latency_s = np.append(latency_s, free_s[server] - batch)
+        waiting = waiting[len(batch) :]
+    return latency_s
+
+
+@pytest.mark.parametrize("timeout_s", [0.0, 0.3, 3.0])
+@pytest.mark.parametrize("batch_size", [1, 3])
+@pytest.mark.parametrize("servers", [1, 2, 5])
+def test_the_loop_keeps_to_the_rule(servers: int, batch_size: int, timeout_s: float) -> None:
+    """Compiled or in words, with unlike servers that idling slows, the line is the same."""
+    rng, n = np.random.default_rng(servers), 300
+    levels = Levels(
+        np.array([0.0, 1.0, 1.5, 1.7]), idle_factor=1.3, slowness=rng.uniform(0.5, 2.0, servers)
+    )
+    arrive = rng.exponential(1 / (1.3 * servers), (2, n)).cumsum(axis=1)
+    ratio = rng.lognormal(0.0, 0.5, (2, n))
+    queue = Queue(servers, batch_size, timeout_s)
+    expected = [_in_words(queue, levels, *row) for row in zip(arrive, ratio, strict=True)]
+    assert line_latencies(queue, levels, arrive, ratio) == pytest.approx(np.array(expected))
+
+
 @pytest.mark.parametrize(
     ("queue", "service"),
     [
         (Queue(), SimulatedService(0.002)),
         (Queue(3), SimulatedService(0.002)),
         (Queue(1, 4), SimulatedService(0.002, per_item_s=0.0005)),
+        (Queue(2, 4, 0.003), SimulatedService(0.002, per_item_s=0.0005)),
         (Queue(), SimulatedService(0.002, idle_slowdown=0.3)),
     ],
 )
-def test_replicas_play_as_the_virtual_pool(queue: Queue, service: SimulatedService) -> None:
-    """Every column of the vectorised queue is what the event-by-event pool gives."""
+def test_a_line_plays_as_the_virtual_pool(queue: Queue, service: SimulatedService) -> None:
+    """Every row is what the event-by-event pool gives."""
     capacity = queue.servers * queue.batch_size / (0.002 + 0.0005 * (queue.batch_size - 1))
     schedules = [make_schedule("exponential", 0.8 * capacity, 400, seed) for seed in (1, 2)]
-    arrive = np.stack([s.due_ns * 1e-9 for s in schedules], axis=1)
+    arrive = np.stack([schedule.due_ns * 1e-9 for schedule in schedules])
     by_size = [0.002 + service.per_item_s * i for i in range(queue.batch_size)]
     levels = _constant(*by_size, idle_factor=1 + service.idle_slowdown)
-    got = latencies(queue, levels, arrive, np.ones_like(arrive))
-    for column, schedule in enumerate(schedules):
-        expected = VirtualPool(service, queue).run(schedule).latency_s
-        assert got[:, column] == pytest.approx(expected, abs=1e-7)
+    got = line_latencies(queue, levels, arrive, np.ones_like(arrive))
+    expected = [VirtualPool(service, queue).run(schedule).latency_s for schedule in schedules]
+    assert got == pytest.approx(np.array(expected), abs=1e-7)
 
 
-@pytest.mark.parametrize(("cv", "servers"), [(0.0, 4), (1.0, 2), (1.0, 4)])
-def test_queries_are_bound_as_the_load_generator_does_it(cv: float, servers: int) -> None:
-    """With variable service times the replicas have the tail of the pool that uses the dispatcher.
-
-    A query that is bound to a server when it is due may wait for it while another is free, so that
-    the tail is longer than that of one line, unless service times are known.
-    """
-    service, queue, n = SimulatedService(0.003, cv=cv), Queue(servers), 4000
-    schedules = [make_schedule("exponential", 233.3 * servers, n, seed) for seed in range(8)]
-    pool = VirtualPool(service, queue, seed=1)
-    played = np.array([np.percentile(pool.run(s).latency_s, 99) for s in schedules])
-    arrive = np.repeat(np.stack([s.due_ns * 1e-9 for s in schedules], axis=1), 8, axis=1)
-    sigma = np.sqrt(np.log1p(cv**2))
-    ratio = np.exp(sigma * np.random.default_rng(2).standard_normal(arrive.shape) - sigma**2 / 2)
-    bound, line = (
-        np.percentile(how(queue, _constant(0.003), arrive, ratio), 99, axis=0).reshape(8, 8)
-        for how in (latencies, line_latencies)
-    )
-    assert np.log(played / bound.mean(axis=1)).mean() == pytest.approx(0.0, abs=0.02 + 0.08 * cv)
-    binding_costs = bool((bound.mean(axis=1) > 1.05 * line.mean(axis=1)).all())
-    assert binding_costs == (cv > 0)
-
-
-def test_batches_of_several_servers_are_bound_too() -> None:
-    """Two servers with batches have the tail of the pool that uses the dispatcher, within 5 %."""
-    service, queue = SimulatedService(0.002, per_item_s=0.0005), Queue(2, 4, 0.001)
-    schedules = [make_schedule("exponential", 1600, 4000, seed) for seed in range(4)]
-    arrive = np.stack([s.due_ns * 1e-9 for s in schedules], axis=1)
-    levels = _constant(0.002, 0.0025, 0.003, 0.0035)
-    got = np.percentile(latencies(queue, levels, arrive, np.ones_like(arrive)), 99, axis=0)
-    expected = [np.percentile(VirtualPool(service, queue).run(s).latency_s, 99) for s in schedules]
-    assert got == pytest.approx(expected, rel=0.05)
-
-
-@pytest.mark.parametrize("qps", [600, 1160, 8000])
-def test_the_dispatcher_is_played_as_it_is(qps: float) -> None:
-    """With known service times many servers have the percentiles of the virtual pool.
-
-    The first ones apart: what the dispatcher expects then is a guess.
-    """
-    queue, service = Queue(8, 32, 0.002), SimulatedService(0.006, per_item_s=0.0003)
-    schedule = make_schedule("exponential", qps, 8000, 1)
-    expected = VirtualPool(service, queue).run(schedule).latency_s
-    played = _play(queue, _constant(*(0.006 + 0.0003 * np.arange(32))), schedule.due_ns * 1e-9)
-    tails = [np.percentile(latency_s[2000:], (50, 90, 99)) for latency_s in (played, expected)]
-    assert tails[0] == pytest.approx(tails[1], rel=0.03)
+def test_shapes_that_do_not_match_are_refused() -> None:
+    """Each query needs a ratio, each size of a batch a level, and each server its slowness."""
+    two = np.zeros((1, 2))
+    with pytest.raises(ValueError, match="needs a ratio"):
+        line_latencies(Queue(), _constant(1.0), two, np.ones((1, 3)))
+    with pytest.raises(ValueError, match="needs a ratio"):
+        line_latencies(Queue(1, 2), _constant(1.0), two, two)
+    with pytest.raises(ValueError, match="broadcast"):
+        line_latencies(Queue(3), replace(_constant(1.0), slowness=np.ones(2)), two, two)
 
 
 def test_impossible_queues_are_refused() -> None:

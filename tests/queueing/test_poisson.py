@@ -27,10 +27,10 @@ def test_idle_slowdown_agrees_with_a_simulation() -> None:
     rng, qps = np.random.default_rng(1), 265.0
     seconds = 0.002 * rng.lognormal(0.0, 0.3, 4000)
     late = PoissonQueue(seconds[None, :], 0.010, 1.3).late_fraction(np.array([qps]))
-    arrive_s = rng.standard_exponential((4096, 256)).cumsum(axis=0) / qps
+    arrive_s = rng.standard_exponential((256, 4096)).cumsum(axis=1) / qps
     levels = Levels(np.array([0.0, 1.0]), 1.3)
     waits = line_latencies(Queue(), levels, arrive_s, rng.choice(seconds, arrive_s.shape))
-    assert late == pytest.approx((waits[512:] > 0.010).mean(), rel=0.05)
+    assert late == pytest.approx((waits[:, 512:] > 0.010).mean(), rel=0.05)
 
 
 def test_each_resample_has_its_own_rate() -> None:
