@@ -4,11 +4,8 @@ All times in mlbench are integer nanoseconds of `CLOCK_MONOTONIC`, which is the 
 process of a host.
 """
 
-import contextlib
 import ctypes
-import os
 import time
-from collections.abc import Iterator
 
 now_ns = time.monotonic_ns
 
@@ -55,23 +52,3 @@ class Alarm:
             self._overshoot_ns += _MEMORY * (overshoot_ns - self._overshoot_ns)
         while now_ns() < deadline_ns:
             pass
-
-
-@contextlib.contextmanager
-def real_time_priority() -> Iterator[bool]:
-    """Let the calling thread run before all ordinary ones, where the system allows it.
-
-    Yields whether it does: root and processes with CAP_SYS_NICE may. Threads and processes started
-    meanwhile do not inherit it.
-    """
-    before = os.sched_getscheduler(0), os.sched_getparam(0)
-    try:
-        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
-    except OSError:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        os.sched_setscheduler(0, *before)
-        set_precise_sleep()  # real-time threads have no slack; the default comes back after it

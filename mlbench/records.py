@@ -17,7 +17,6 @@ class Schedule:
     """When each query of one trial is due.
 
     `due_ns`: int64 (n,), sorted, nanoseconds from the trial's start. `seed` made the arrivals.
-    Query i serves sample i modulo the number of samples.
     """
 
     kind: ArrivalKind
@@ -67,11 +66,16 @@ class HostAccount:
 class Completions:
     """What happened to each query of one trial. Columns of shape (n,), indexed by query id.
 
-    Times are int64 nanoseconds of the monotonic clock. `sent_ns` is when the coordinator handed the
-    query to its socket, `start_ns` and `done_ns` when its batch started and ended on the device,
-    `returned_ns` when the coordinator received the answer (None in virtual time).
-    Where `status` is LOST the times after `sent_ns` are 0; a query never sent is LOST with
-    `sent_ns` 0. `prediction` is None unless predictions were asked for.
+    Times are int64 nanoseconds of the monotonic clock. `sent_ns` is when the coordinator pushed the
+    query to its workers, ahead of its due time; `start_ns` and `done_ns` when its batch started and
+    ended on the device, `returned_ns` when the coordinator received the answer (None in virtual
+    time). Where `status` is LOST, `start_ns` and `done_ns` are 0; `sent_ns` is 0 where a query was
+    never pushed. `sample` is what each query served, `prediction` the answer; None where unknown.
+
+    A trial that was `cut_short` has only the queries that were due by its end; those that nobody
+    had begun by then are LOST. `worker` is 65535 where nobody claimed the query. `dealt`: queries
+    were dealt out to the workers in turn, so that each had a line of its own; otherwise all workers
+    served one line.
     """
 
     schedule: Schedule
@@ -84,7 +88,9 @@ class Completions:
     status: NDArray[np.uint8]
     workers: tuple[WorkerAccount, ...] = ()
     returned_ns: NDArray[np.int64] | None = None
+    sample: NDArray[np.uint32] | None = None
     prediction: NDArray[np.int32] | None = None
+    dealt: bool = False
     frames: int = 0
     coordinator_busy: float = 0.0
     cut_short: bool = False
@@ -142,7 +148,7 @@ class TrialRunner(Protocol):
     """Something that plays a schedule against devices: the real pool, or a simulated queue.
 
     When `limits` cut a trial short, the returned completions (and their schedule) hold only the
-    queries that were sent, and `cut_short` is True.
+    queries that were due by then, and `cut_short` is True.
     """
 
     def run(self, schedule: Schedule, limits: Limits = NO_LIMITS) -> Completions:

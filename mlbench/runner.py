@@ -26,8 +26,8 @@ from mlbench.system import HostMonitor
 
 _NEEDED = 0.99  # of the published accuracy
 _UNLIKE = (
-    "the queue model gives queries to the worker expected first, but --dispatch is round-robin: "
-    "the capacity is too high where that matters"
+    "the queue model has one line for all workers, but --dispatch is round-robin: the capacity is "
+    "too high"
 )
 
 
@@ -71,9 +71,8 @@ def check_accuracy(
     Raises RunError when a query had no answer, or the model's output is not a class.
     """
     assert samples.labels is not None  # noqa: S101 - the caller skips the stage otherwise
-    pool.sample_count = samples.count
-    completions = pool.run(make_schedule("linear", saturated_qps, samples.count, seed=0))
-    pool.sample_count = samples.resident
+    schedule = make_schedule("linear", saturated_qps, samples.count, seed=0)
+    completions = pool.run(schedule, samples=np.arange(samples.count, dtype=np.uint32))
     _check_complete(completions)
     right = int(np.count_nonzero(completions.prediction == samples.labels))
     needed = None if target is None else 100 * _NEEDED * target

@@ -47,7 +47,7 @@ class Settings(BaseModel):
     threads: PositiveInt | None = None
     batch_size: Annotated[int, Field(ge=1, le=65535)] = 1
     batch_timeout_s: Annotated[float, Field(ge=0, le=60)] = 0.0
-    dispatch: Literal["expected-first", "round-robin"] = "expected-first"
+    dispatch: Literal["shared", "round-robin"] = "shared"
     percentile: Annotated[float, Field(gt=0, lt=100)] = 99.0
     seed: Annotated[int, Field(ge=0)] = Field(default_factory=lambda: secrets.randbits(32))
     skip_accuracy: bool = False

@@ -1,8 +1,6 @@
-"""The clock: waiting ends at the deadline, and priority is given back."""
+"""The clock: waiting ends at the deadline."""
 
-import os
-
-from mlbench.clock import Alarm, now_ns, real_time_priority
+from mlbench.clock import Alarm, now_ns
 
 
 def test_an_alarm_never_wakes_early() -> None:
@@ -24,11 +22,3 @@ def test_an_alarm_whose_time_has_passed_returns_at_once() -> None:
     begin_ns = now_ns()
     alarm.wait_until(begin_ns - 1)
     assert now_ns() - begin_ns < 1_000_000_000
-
-
-def test_priority_is_given_back() -> None:
-    """After a trial the thread is scheduled as it was before, granted or not."""
-    before = os.sched_getscheduler(0)
-    with real_time_priority() as granted:
-        assert (os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK == os.SCHED_FIFO) == granted
-    assert os.sched_getscheduler(0) == before

@@ -1,7 +1,7 @@
-"""One worker: receive requests, form batches, serve them, send the answers back.
+"""One worker: it knows the schedule ahead, waits for the moment, serves, and sends answers back.
 
-coordinator --REQUESTS--> WaitingQueue --batch--> backend.predict --> Outbox --COMPLETIONS-->
-                               ^ batching rule        ^ Feeds (views of the shared cache)
+coordinator --REQUESTS, ahead--> Line --batch--> wait --> predict --> Outbox --COMPLETIONS-->
+                                  ^ batching rule            ^ Feeds (views of the shared cache)
 """
 
 import os
@@ -11,20 +11,23 @@ from typing import Any
 
 import numpy as np
 
-from mlbench.clock import now_ns, sleep_until
+from mlbench.clock import Alarm, now_ns, sleep_until
 from mlbench.contracts import wire
 from mlbench.contracts.backend import Backend, Predictions, WorkerSpec
-from mlbench.contracts.batching import batch_start_ns
+from mlbench.contracts.claims import ClaimLog
 from mlbench.contracts.errors import one_line
 from workers.connection import Connection
 from workers.feeds import Feeds
+from workers.line import Batch, Line
 from workers.outbox import FAILURE, Failure, Outbox
-from workers.queue import WaitingQueue
 from workers.simulated import SimulatedBackend
 from workers.warm_up import warm_up
 
-_IDLE_NS = 500_000_000
-_MOST_SINGLES = 1024
+_IDLE_NS = 500_000_000  # how often a worker without work looks whether the coordinator is there
+_GUARD_NS = 150_000  # this close to a start nothing else is begun: a frame takes 100 us to handle
+_SHARED_BURST_NS = 50_000  # of service that is claimed at once: ten times what a claim costs
+_OWN_BURST_NS = 1_000_000  # of service between two looks at the socket, where nobody else waits
+_SLOWEST_MEMORY = 0.9  # of the slowest recent service time, from one burst to the next
 
 
 class Worker:
@@ -35,11 +38,16 @@ class Worker:
         self._backend = backend
         self._connection = connection
         self._feeds = Feeds(spec.feeds, spec.batch_size)
-        self._queue = WaitingQueue()
+        claims = None if spec.claims_fd is None else ClaimLog(spec.claims_fd)
+        self._line = Line(spec.index, spec.batch_size, spec.batch_timeout_ns, claims)
         self._outbox = Outbox(connection.socket)
-        self._free_ns = 0
+        self._alarm = Alarm()
+        self._burst_ns = _OWN_BURST_NS if claims is None else _SHARED_BURST_NS
+        self._service_ns = float(_OWN_BURST_NS)
+        self._batch: Batch | None = None
+        self._closing = False
         self._stopped = False
-        self._serve: Callable[[], None] = self._serve_batch
+        self._serve: Callable[[Batch], None] = self._serve_batch
         if isinstance(backend, SimulatedBackend):
             self._serve = self._serve_simulated
         elif spec.batch_size == 1:
@@ -51,37 +59,79 @@ class Worker:
             self._receive()
             if not self._stopped:
                 self._serve_or_wait()
+        self._outbox.flush()
 
     def _serve_or_wait(self) -> None:
-        wait_ns = self._next_start_ns() - now_ns() if len(self._queue) else _IDLE_NS
-        if wait_ns > 0:
-            self._outbox.flush()
-            self._connection.wait(wait_ns)
+        """Wait for the start of the batch in hand and serve it; look at the socket meanwhile."""
+        if self._batch is None:
+            now = now_ns()
+            burst = max(1, int(self._burst_ns / self._service_ns))
+            self._batch = self._line.take(self._free_ns(now), now, burst)
+        if self._batch is None:
+            self._rest(_IDLE_NS)
             return
-        self._serve()
-        if not len(self._queue) or self._outbox.due(now_ns()):
+        wait_ns = self._batch.ready_ns - now_ns()
+        if wait_ns > _GUARD_NS:
+            self._rest(wait_ns - _GUARD_NS)
+            return
+        if wait_ns > 0:
+            self._alarm.wait_until(self._batch.ready_ns)
+        batch, self._batch = self._batch, None
+        self._serve(batch)
+        self._outbox.flush_if_due(now_ns())
+
+    def _rest(self, most_ns: int) -> None:
+        """Wait for a frame, for no longer than this; answers that have waited are sent."""
+        if self._closing and self._batch is None:
             self._outbox.flush()
+            self._connection.send_control("closed", trial=self._outbox.trial)
+            self._closing = False
+        if not self._outbox.flush_if_due(now_ns()):
+            self._connection.wait(min(most_ns, self._outbox.hold_left_ns(now_ns())))
+
+    def _free_ns(self, now: int) -> int:
+        """Return when the device became free; one that keeps its own time tells."""
+        return self._backend.free_ns if isinstance(self._backend, SimulatedBackend) else now
 
     def _receive(self) -> None:
         for frame in self._connection.received():
             if frame.kind == wire.REQUESTS:
-                if frame.trial != self._outbox.trial:
+                is_first = frame.trial != self._outbox.trial
+                if is_first:
                     self._begin_trial(frame.trial)
-                self._queue.put(frame.body, frame.sent_ns)
+                self._line.put(frame.body)
+                if is_first:
+                    self._connection.send_control("begun", trial=frame.trial)
             elif frame.kind == wire.CONTROL:
                 self._control(frame.body)
 
     def _begin_trial(self, trial: int) -> None:
-        """Whatever is left of an earlier trial was given up by the coordinator."""
-        self._queue.clear()
-        self._outbox.clear()
-        self._outbox.trial = trial
+        """Begin anew; the coordinator has given up whatever is left of an earlier trial."""
+        self._line.begin(trial)
+        self._batch = None
+        self._closing = False
+        self._outbox.begin(trial)
 
     def _control(self, message: dict[str, Any]) -> None:
         if message["type"] == "stop":
             self._stopped = True
         elif message["type"] == "warm_up":
             self._warm_up(message["seconds"])
+        elif message.get("trial") != self._outbox.trial:
+            return  # of a trial that this worker takes no part in
+        elif message["type"] == "go":
+            self._line.go(message["start_ns"])
+        elif message["type"] == "close":
+            self._close(message["end"])
+
+    def _close(self, end: int) -> None:
+        """End the trial before query `end`: serve what is taken and due, and take nothing more."""
+        self._line.close()
+        self._closing = True
+        if self._batch is not None:
+            requests = self._batch.requests
+            due = requests[requests["id"] < end]
+            self._batch = self._batch._replace(requests=due) if len(due) else None
 
     def _warm_up(self, seconds: float) -> None:
         try:
@@ -91,23 +141,13 @@ class Worker:
             self._connection.send_control("error", request=False, message=why)
             self._stopped = True
         else:
+            self._service_ns = max(service_ns, 1.0)
             self._connection.send_control("warm", service_ns=service_ns)
 
-    def _next_start_ns(self) -> int:
-        free_ns = self._free_ns
-        if isinstance(self._backend, SimulatedBackend):
-            free_ns = self._backend.free_ns
-        filled_ns = self._queue.sent_ns_of(self._spec.batch_size - 1)
-        return batch_start_ns(
-            free_ns, self._queue.oldest_ns, filled_ns, self._spec.batch_timeout_ns
-        )
-
-    def _serve_batch(self) -> None:
-        requests = self._queue.take(self._spec.batch_size)
+    def _serve_batch(self, batch: Batch) -> None:
         start_ns = now_ns()
-        predictions, status = self._predict_batch(requests["sample"])
-        self._free_ns = now_ns()
-        self._outbox.add_batch(requests["id"], start_ns, self._free_ns, predictions, status)
+        predictions, status = self._predict_batch(batch.requests["sample"])
+        self._outbox.add_batch(batch.requests["id"], start_ns, now_ns(), predictions, status)
 
     def _predict_batch(self, samples: np.ndarray[Any, Any]) -> tuple[Predictions | None, int]:
         try:
@@ -116,38 +156,32 @@ class Worker:
             _tell(error)
             return None, wire.FAILED
 
-    def _serve_singles(self) -> None:
-        """Serve queries one `predict` call each, until it is time to send answers back."""
-        requests, sent_ns = self._queue.take_frame(_MOST_SINGLES)
+    def _serve_singles(self, batch: Batch) -> None:
+        """Serve queries one `predict` call each."""
         predict, one = self._backend.predict, self._feeds.one
         starts_ns: list[int] = []
         dones_ns: list[int] = []
         answers: list[Predictions | Failure | None] = []
-        until_ns = now_ns() + self._outbox.hold_ns
-        for sample in requests["sample"].tolist():
+        for sample in batch.requests["sample"].tolist():
             starts_ns.append(now_ns())
             try:
                 answers.append(predict(one(sample)))
             except Exception as error:
                 _tell(error)
                 answers.append(FAILURE)
-            done_ns = now_ns()
-            dones_ns.append(done_ns)
-            if done_ns >= until_ns:
-                break
-        self._free_ns = dones_ns[-1]
-        self._outbox.add_singles(requests["id"][: len(dones_ns)], starts_ns, dones_ns, answers)
-        self._queue.put_back(requests[len(dones_ns) :], sent_ns)
+            dones_ns.append(now_ns())
+        took_ns = (dones_ns[-1] - starts_ns[0]) / len(dones_ns)
+        self._service_ns = max(took_ns, _SLOWEST_MEMORY * self._service_ns)
+        self._outbox.add_singles(batch.requests["id"], starts_ns, dones_ns, answers)
 
-    def _serve_simulated(self) -> None:
+    def _serve_simulated(self, batch: Batch) -> None:
         device = self._backend
         assert isinstance(device, SimulatedBackend)  # noqa: S101 - chosen so in the constructor
-        start_ns = self._next_start_ns()
-        items = self._queue.sent_until(start_ns, self._spec.batch_size)
-        requests = self._queue.take(items)
+        items = len(batch.requests)
+        start_ns = batch.ready_ns if batch.ready_ns <= device.free_ns else now_ns()
         done_ns = device.serve(start_ns, items)
         sleep_until(done_ns)
-        self._outbox.add_batch(requests["id"], start_ns, done_ns, None, wire.COMPLETED)
+        self._outbox.add_batch(batch.requests["id"], start_ns, done_ns, None, wire.COMPLETED)
 
 
 def _tell(error: Exception) -> None:

@@ -1,5 +1,6 @@
 """Answers on their way back: collected, and sent as one frame when it is time."""
 
+import sys
 from enum import Enum
 from typing import Final
 
@@ -23,16 +24,21 @@ FAILURE: Final = Failure.FAILED
 class Outbox:
     """Gathers completions and flushes them to the coordinator.
 
-    `hold_ns` is how long an answer may wait here for others: long enough that a million answers a
-    second do not mean a million frames, short against any latency that is of interest.
+    `hold_ns` is how long an answer waits here for others. Sending wakes threads beside the device,
+    so it should be rare; nobody needs an answer soon, since it carries its own stamps.
     """
 
-    def __init__(self, socket: "zmq.Socket[bytes]", hold_ns: int = 200_000) -> None:
+    def __init__(self, socket: "zmq.Socket[bytes]", hold_ns: int = 20_000_000) -> None:
         self._socket = socket
         self._parts: list[NDArray[np.void]] = []
         self._oldest_ns = 0
         self.hold_ns = hold_ns
         self.trial = 0
+
+    def begin(self, trial: int) -> None:
+        """Gather the answers of a new trial; those of the one before are sent as its own."""
+        self.flush()
+        self.trial = trial
 
     def add_batch(
         self,
@@ -82,9 +88,16 @@ class Outbox:
         if len(self._parts) == 1:
             self._oldest_ns = done_ns
 
-    def due(self, now_ns: int) -> bool:
-        """Whether the oldest answer has waited long enough."""
-        return bool(self._parts) and now_ns - self._oldest_ns >= self.hold_ns
+    def hold_left_ns(self, now_ns: int) -> int:
+        """Return how long the oldest answer may still wait; for ever when there is none."""
+        return self._oldest_ns + self.hold_ns - now_ns if self._parts else sys.maxsize
+
+    def flush_if_due(self, now_ns: int) -> bool:
+        """Send what is there if the oldest answer has waited long enough; say whether it had."""
+        is_due = self.hold_left_ns(now_ns) <= 0
+        if is_due:
+            self.flush()
+        return is_due
 
     def flush(self) -> None:
         """Send what is there as one frame."""
@@ -92,7 +105,3 @@ class Outbox:
             part = self._parts[0] if len(self._parts) == 1 else np.concatenate(self._parts)
             self._socket.send(wire.pack_completions(self.trial, part))
             self._parts.clear()
-
-    def clear(self) -> None:
-        """Forget what is there."""
-        self._parts.clear()

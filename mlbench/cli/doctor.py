@@ -8,7 +8,6 @@ import click
 
 from mlbench import __version__
 from mlbench.calibration import calibrate
-from mlbench.clock import real_time_priority
 from mlbench.contracts.registry import backend_names, find_backend, missing_runtime
 from mlbench.gpus import visible_gpus
 from mlbench.system import describe_system
@@ -42,11 +41,7 @@ def examine() -> dict[str, Any]:
         "system": describe_system(),
         "backends": {name: _backend(name) for name in backend_names()},
         "gpus": len(visible_gpus()),
-        "generator": {
-            **vars(generator),
-            "sentence": generator.sentence,
-            "real_time_priority": may_have_priority(),
-        },
+        "generator": {**vars(generator), "sentence": generator.sentence},
     }
 
 
@@ -78,23 +73,8 @@ def _tell(findings: dict[str, Any]) -> list[tuple[str, list[str]]]:
         ("system", system),
         ("backends", backends),
         ("GPUs", [_gpus(findings["gpus"])]),
-        ("generator", [findings["generator"]["sentence"], _priority(findings["generator"])]),
+        ("generator", [findings["generator"]["sentence"]]),
     ]
-
-
-def may_have_priority() -> bool:
-    """Whether the coordinator gets real-time priority during trials."""
-    with real_time_priority() as granted:
-        return granted
-
-
-def _priority(generator: dict[str, Any]) -> str:
-    if generator["real_time_priority"]:
-        return "real-time priority: yes, other processes do not delay the sending"
-    return (
-        "real-time priority: no, a busy host delays the sending; mend it with root, CAP_SYS_NICE "
-        "or 'ulimit -r 1'"
-    )
 
 
 def _gpus(count: int) -> str:

@@ -74,7 +74,9 @@ _SHARED = [
         type=float,
         help="Seconds that a query may wait for its batch to fill (0).",
     ),
-    click.option("--dispatch", help="expected-first (default) or round-robin."),
+    click.option(
+        "--dispatch", help="shared (one line for all workers, the default) or round-robin."
+    ),
     click.option("--percentile", type=float, help="The percentile to bound (99)."),
     click.option("--seed", type=int, help="Seed of the arrivals; drawn and recorded by default."),
     click.option("--skip-accuracy", is_flag=True, default=None, help="No accuracy stage."),

@@ -40,11 +40,11 @@ def trial(quiet: bool, as_json: bool, **options: Any) -> int:
     schedule = make_schedule(settings.arrivals, settings.qps, queries, settings.seed)
     with open_pool(job, settings) as pool:
         completions = pool.run(schedule)
-        dead = "; ".join(pool.dead.values())
-    judgement = _judge(settings, completions, shape_of(pool, settings))
+        queue, dead = shape_of(pool, settings), "; ".join(pool.dead.values())
+    judgement = _judge(settings, completions, queue)
     if settings.raw is not None:
-        save_raw(settings.raw, completions, job.samples.resident)
-    _print(trial_document(completions, judgement, completions.returned_ns), as_json)
+        save_raw(settings.raw, completions)
+    _print(trial_document(completions, queue, judgement), as_json)
     if dead:
         raise RunError(dead)
     return 0 if judgement is None or judgement.verdict == "pass" else 1

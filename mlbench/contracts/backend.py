@@ -41,7 +41,9 @@ class WorkerSpec:
     `feeds` maps each model input to the cache file (.npy, first axis is the sample) that it is
     drawn from. `device` is cpu, or cuda:N as the user counts; the process sees only that GPU, which
     is CUDA's number 0 there. `cores` are the logical CPUs to pin to, or None. `label_offset` is
-    subtracted from predictions (1 for models with a background class).
+    subtracted from predictions (1 for models with a background class). `claims_fd` is the inherited
+    descriptor of the claims that the workers of the host share; None gives the worker a line of its
+    own.
     """
 
     index: int
@@ -58,6 +60,7 @@ class WorkerSpec:
     batch_timeout_ns: int = 0
     sample_count: int = 1
     label_offset: int = 0
+    claims_fd: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists, dicts and numbers, as `from_dict` takes them."""

@@ -3,9 +3,13 @@
 Every frame is a header and a body. Data bodies are packed NumPy records, so that a thousand queries
 cost as much to send as one. Control bodies are msgpack maps. Nothing is ever unpickled.
 
-    coordinator -> worker   REQUESTS     header (kind, trial, sent_ns)   body: REQUEST records
-    worker -> coordinator   COMPLETIONS  header (kind, trial, 0)         body: COMPLETION records
-    both ways               CONTROL      header (kind, 0, 0)             body: {"type": ..., ...}
+    coordinator -> worker   REQUESTS     header (kind, trial)   body: REQUEST records
+    worker -> coordinator   COMPLETIONS  header (kind, trial)   body: COMPLETION records
+    both ways               CONTROL      header (kind, 0)       body: {"type": ..., ...}
+
+A trial begins with the first REQUESTS, which every worker confirms with `begun`; then `go` tells
+all of them when it starts. To end it early the coordinator sends `close`, which they answer with
+`closed` after their last COMPLETIONS.
 """
 
 import struct
@@ -17,10 +21,12 @@ from numpy.typing import NDArray
 
 REQUESTS, COMPLETIONS, CONTROL = 1, 2, 3
 
-HEADER = struct.Struct("<qqq")
+HEADER = struct.Struct("<qq")
 
 REQUEST = np.dtype([("id", "<u4"), ("sample", "<u4"), ("due_ns", "<i8")])
-"""One query: its number in the trial, the sample to serve, when it is due (monotonic clock)."""
+"""One query: its number in the trial, the sample to serve, when it is due after the trial's start.
+
+Its number is its place in the order of due times."""
 
 COMPLETION = np.dtype(
     [
@@ -45,36 +51,35 @@ class Frame(NamedTuple):
 
     kind: int
     trial: int
-    sent_ns: int
     body: Any
 
 
-def pack_requests(trial: int, sent_ns: int, requests: NDArray[np.void]) -> bytes:
-    """Encode REQUEST records, shape (n,), handed to the socket at `sent_ns`."""
-    return HEADER.pack(REQUESTS, trial, sent_ns) + requests.tobytes()
+def pack_requests(trial: int, requests: NDArray[np.void]) -> bytes:
+    """Encode REQUEST records, shape (n,)."""
+    return HEADER.pack(REQUESTS, trial) + requests.tobytes()
 
 
 def pack_completions(trial: int, completions: NDArray[np.void]) -> bytes:
     """Encode COMPLETION records, shape (n,)."""
-    return HEADER.pack(COMPLETIONS, trial, 0) + completions.tobytes()
+    return HEADER.pack(COMPLETIONS, trial) + completions.tobytes()
 
 
 def pack_control(type_: str, **fields: Any) -> bytes:
     """Encode a control message of the given type."""
-    return HEADER.pack(CONTROL, 0, 0) + bytes(msgpack.packb({"type": type_, **fields}))
+    return HEADER.pack(CONTROL, 0) + bytes(msgpack.packb({"type": type_, **fields}))
 
 
 def unpack(frame: bytes) -> Frame:
     """Decode a frame; raises ValueError when it is none of the three kinds."""
     if len(frame) < HEADER.size:
         raise ValueError(f"a frame of {len(frame)} bytes is too short")
-    kind, trial, sent_ns = HEADER.unpack_from(frame)
+    kind, trial = HEADER.unpack_from(frame)
     if kind == REQUESTS:
-        return Frame(kind, trial, sent_ns, np.frombuffer(frame, REQUEST, offset=HEADER.size))
+        return Frame(kind, trial, np.frombuffer(frame, REQUEST, offset=HEADER.size))
     if kind == COMPLETIONS:
-        return Frame(kind, trial, sent_ns, np.frombuffer(frame, COMPLETION, offset=HEADER.size))
+        return Frame(kind, trial, np.frombuffer(frame, COMPLETION, offset=HEADER.size))
     if kind == CONTROL:
-        return Frame(kind, trial, sent_ns, _unpack_control(frame[HEADER.size :]))
+        return Frame(kind, trial, _unpack_control(frame[HEADER.size :]))
     raise ValueError(f"a frame of unknown kind {kind}")
 
 

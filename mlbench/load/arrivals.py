@@ -1,6 +1,7 @@
 """Arrival times. Pure: the same kind, rate, count and seed give the same schedule."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mlbench.records import ArrivalKind, Schedule
 
@@ -38,3 +39,14 @@ def _poisson_times(
         np.cumsum(rng.standard_exponential(queries - 1), out=times[1:])
         times *= span_ns / times[-1]
     return times
+
+
+def draw_samples(queries: int, sample_count: int, seed: int) -> NDArray[np.uint32]:
+    """Return the sample that each query serves, uint32 (queries,), drawn by the trial's seed.
+
+    The first one is drawn and the others follow in order, so that all samples are served equally
+    often and a batch of neighbours needs no copy.
+    """
+    first = int(np.random.default_rng([seed, 1]).integers(sample_count))
+    ids = np.arange(first, first + queries, dtype=np.uint32)
+    return ids % np.uint32(sample_count)

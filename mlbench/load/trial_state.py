@@ -1,114 +1,151 @@
 """One trial as a state machine: events in, commands out, with the time as an argument.
 
 It owns the columns of the trial and knows who has which query. It reads no clock and no socket, so
-that crashes, late answers and drains are tested without either.
+that crashes, late answers and early ends are tested without either.
+
+    pushed ahead ---> claimed by a worker ---> completed or failed
+          |                   |
+          +-------------------+--> lost: its worker died, nobody answered, or the trial ended before
 """
+
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.contracts import wire
-from mlbench.load.dispatch import Dispatcher
+from mlbench.contracts.claims import Claim
 from mlbench.records import Completions, Limits, Schedule
 
-Send = tuple[int, NDArray[np.void], slice]
-"""(worker, the REQUEST records to send to it, their ids)."""
+Push = tuple[int, NDArray[np.void]]
+"""(worker, the REQUEST records to send to it)."""
+
+NOBODY = 65535
+"""In the column of workers: nobody has claimed the query."""
+
+_OPEN = 3  # in the column of states: not answered and not written off; lost when the trial is over
 
 
 class TrialState:
-    """What is due, what is out, and what came back.
+    """What was pushed ahead, who has it, and what came back.
 
-    `start_ns` is the trial's start on the monotonic clock; `sample_count` the samples to cycle
-    through.
+    `samples`: uint32 (n,), what each query serves. `start_ns`: when the trial starts on the
+    monotonic clock, until `go` says otherwise. `alive`: the numbers of those of the `workers` that
+    take part. `shared`: whether they share one line and claim queries; otherwise queries are dealt
+    out in turn. `least_ahead`: so many queries are known to the workers beyond the horizon, so that
+    each can see the batch it takes next.
     """
 
     def __init__(
         self,
         schedule: Schedule,
+        samples: NDArray[np.uint32],
         start_ns: int,
-        dispatcher: Dispatcher,
         *,
         workers: int,
-        sample_count: int,
+        alive: Iterable[int],
+        shared: bool,
+        least_ahead: int = 1,
     ) -> None:
         queries = len(schedule.due_ns)
         self.schedule = schedule
         self.start_ns = start_ns
-        self.next_id = 0
-        self.end_id = queries
+        self.pushed = 0
+        self.end = queries
         self.answered = 0
         self.written_off = 0
         self.frames = 0
         self.last_answer_ns = start_ns
         self.cut_short = False
         self.faults: list[str] = []
-        self._dispatcher = dispatcher
-        self._requests = np.empty(queries, wire.REQUEST)
-        self._requests["id"] = np.arange(queries, dtype=np.uint32)
-        self._requests["sample"] = self._requests["id"] % np.uint32(sample_count)
-        self._requests["due_ns"] = schedule.due_ns
-        self._requests["due_ns"] += start_ns
-        self._sent_ns = np.zeros(queries, np.int64)
+        self.alive = list(alive)
+        self._closing: set[int] | None = None  # who has still to say that it is done
+        self._shared = shared
+        self._least_ahead = least_ahead
+        self._turn = 0
+        self._oldest = 0  # all queries before are answered or written off
+        self._samples = samples
+        self._pushed_ns = np.zeros(queries, np.int64)
         self._start_ns = np.zeros(queries, np.int64)
         self._done_ns = np.zeros(queries, np.int64)
         self._returned_ns = np.zeros(queries, np.int64)
-        self._worker = np.zeros(queries, np.uint16)
+        self._worker = np.full(queries, NOBODY, np.uint16)
         self._batch = np.zeros(queries, np.uint16)
-        self._status = np.zeros(queries, np.uint8)
+        self._status = np.full(queries, _OPEN, np.uint8)
         self._prediction = np.full(queries, -1, np.int32)
         self.busy_ns = [0.0] * workers
         self.served = [0] * workers
 
-    @property
-    def next_due_ns(self) -> int | None:
-        """When the next query is due; None when all have been sent."""
-        if self.next_id >= self.end_id:
-            return None
-        return int(self.schedule.due_ns[self.next_id]) + self.start_ns
-
-    @property
-    def outstanding(self) -> int:
-        """How many queries were sent and are neither answered nor written off."""
-        return self.next_id - self.answered - self.written_off
+    def go(self, start_ns: int) -> None:
+        """Let the trial start at this moment of the monotonic clock."""
+        self.start_ns = self.last_answer_ns = start_ns
 
     @property
     def finished(self) -> bool:
-        """Whether everything was sent and nothing is out any more."""
-        return self.next_id >= self.end_id and self.outstanding <= 0
+        """Whether nothing can come back any more."""
+        nothing_out = self.answered + self.written_off >= self.end
+        return nothing_out or (self._closing is not None and not self._closing)
 
-    def take_due(self, now_ns: int) -> list[Send]:
-        """Bind all queries that are due to workers; the caller sends them at once."""
-        offset_ns = now_ns - self.start_ns
-        end = int(self.schedule.due_ns.searchsorted(offset_ns, "right"))
-        end = min(end, self.end_id)
-        if end <= self.next_id:
+    @property
+    def all_pushed(self) -> bool:
+        """Whether workers know of every query that they will get."""
+        return self.pushed >= self.end
+
+    def _due_by(self, now_ns: int) -> int:
+        """Count the queries that are due by now, up to the end of the trial."""
+        due = int(self.schedule.due_ns.searchsorted(now_ns - self.start_ns, "right"))
+        return min(due, self.end)
+
+    def take_ahead(self, now_ns: int, horizon_ns: int) -> list[Push]:
+        """Return what is due within the horizon and not yet known to the workers, for each of them.
+
+        With one line all get the same, otherwise each gets its share; the caller sends it at once.
+        """
+        begin, end = (
+            self.pushed,
+            min(self._due_by(now_ns + horizon_ns) + self._least_ahead, self.end),
+        )
+        if end <= begin or not self.alive:
             return []
-        sends: list[Send] = []
-        for worker, count in self._dispatcher.assign(end - self.next_id, now_ns):
-            ids = slice(self.next_id, self.next_id + count)
-            self._worker[ids] = worker
-            sends.append((worker, self._requests[ids], ids))
-            self.next_id += count
-        if not sends:
-            self.end_early("no worker is left")
-        return sends
+        ids = np.arange(begin, end, dtype=np.uint32)
+        requests = np.empty(end - begin, wire.REQUEST)
+        requests["id"] = ids
+        requests["sample"] = self._samples[begin:end]
+        requests["due_ns"] = self.schedule.due_ns[begin:end]
+        self._pushed_ns[begin:end] = now_ns
+        self.pushed = end
+        if self._shared:
+            self.frames += 1
+            return [(worker, requests) for worker in self.alive]
+        return self._dealt(requests)
 
-    def idle_next(self, now_ns: int) -> int | None:
-        """Return the worker that the next query would go to, if it has nothing to do now."""
-        return self._dispatcher.idle_next(now_ns)
+    def _dealt(self, requests: NDArray[np.void]) -> list[Push]:
+        """Deal queries out in turn, going on where the last ones ended."""
+        pushes = []
+        for place, worker in enumerate(self.alive):
+            own = requests[(place - self._turn) % len(self.alive) :: len(self.alive)]
+            self._worker[own["id"]] = worker
+            pushes.append((worker, own))
+        self._turn = (self._turn + len(requests)) % len(self.alive)
+        self.frames += len(pushes)
+        return pushes
 
-    def sent(self, ids: slice, sent_ns: int) -> None:
-        """Note that one frame with these queries was handed to the socket."""
-        self._sent_ns[ids] = sent_ns
-        self.frames += 1
+    def claimed(self, claims: Iterable[Claim]) -> None:
+        """Note who serves which queries."""
+        for worker, first, size in claims:
+            self._worker[first : first + size] = worker
 
     def received(self, worker: int, answers: NDArray[np.void], now_ns: int) -> None:
         """Take in the COMPLETION records of one frame of a worker, in the order they were served.
 
-        Answers to queries that the worker does not hold are counted as a fault and left out.
+        Answers to queries that the worker does not hold are counted as a fault and left out. Those
+        to queries after an early end, or of a worker that was given up, are left out silently.
         """
+        answers = answers[answers["id"] < self.end]
+        if len(answers) == 0 or worker not in self.alive:
+            return
         ids = answers["id"]
-        if not self._expected(worker, ids):
+        if not self._is_expected(worker, ids):
             self.faults.append(f"worker {worker} answered queries that it did not hold")
             return
         self._start_ns[ids] = answers["start_ns"]
@@ -118,82 +155,108 @@ class TrialState:
         self._status[ids] = answers["status"]
         self._prediction[ids] = answers["prediction"]
         share_ns = (answers["done_ns"] - answers["start_ns"]) / answers["batch"]
-        busy_ns = float(share_ns.sum())
-        self.busy_ns[worker] += busy_ns
+        self.busy_ns[worker] += float(share_ns.sum())
         self.served[worker] += len(ids)
         self.answered += len(ids)
         self.last_answer_ns = now_ns
-        self._dispatcher.completed(
-            worker, len(ids), int(answers["done_ns"][-1]), busy_ns / len(ids)
-        )
 
-    def _expected(self, worker: int, ids: NDArray[np.uint32]) -> bool:
-        if len(ids) == 0 or int(ids.max()) >= self.next_id:
-            return False
-        held = (self._worker[ids] == worker) & (self._status[ids] == wire.LOST)
-        # A worker gets ids in rising order and serves them in that order: none can stand twice.
+    def _is_expected(self, worker: int, ids: NDArray[np.uint32]) -> bool:
+        held = (self._worker[ids] == worker) & (self._status[ids] == _OPEN)
+        # A worker takes ids in rising order and serves them in that order: none can stand twice.
         return bool(held.all()) and bool((ids[1:] > ids[:-1]).all())
 
     def worker_lost(self, worker: int, reason: str) -> None:
-        """Write off what a dead worker still held, and give it nothing more."""
-        self.faults.append(reason)
-        self._dispatcher.lost(worker)
-        held = (self._worker[: self.next_id] == worker) & (
-            self._status[: self.next_id] == wire.LOST
-        )
-        self.written_off += int(np.count_nonzero(held))
-        self._worker[: self.next_id][held] = np.iinfo(np.uint16).max
+        """Write off what a dead worker held, and give it nothing more."""
+        self.alive.remove(worker)
+        held = (self._worker[: self.end] == worker) & (self._status[: self.end] == _OPEN)
+        self._status[: self.end][held] = wire.LOST
+        count = int(np.count_nonzero(held))
+        self.written_off += count
+        self.faults.append(f"{reason}, holding {count:,} queries")
+        self.worker_closed(worker)
+
+    def worker_closed(self, worker: int) -> None:
+        """Note that a worker has sent its last answer."""
+        if self._closing is not None:
+            self._closing.discard(worker)
 
     def give_up(self, reason: str) -> None:
-        """Write off everything that is still out."""
+        """Wait for nothing any more."""
         self.faults.append(reason)
-        self.written_off += self.outstanding
+        self._closing = set()
 
-    def end_early(self, reason: str | None = None) -> None:
-        """Send nothing more; the trial ends when what is out has come back."""
-        self.end_id = self.next_id
+    def end_early(self, now_ns: int, reason: str | None = None) -> None:
+        """End the trial now: what is not yet due counts as not sent, the rest stays in the account.
+
+        What was due and that no worker has begun is lost.
+        """
+        self.end = max(1, self._due_by(now_ns))
         self.cut_short = True
+        self._closing = set(self.alive)
         if reason:
             self.faults.append(reason)
 
-    def overloaded(self, limits: Limits, now_ns: int) -> bool:
-        """Whether the oldest unanswered query is later than the limit allows.
+    @property
+    def closing(self) -> bool:
+        """Whether the trial was ended early."""
+        return self._closing is not None
 
-        Workers answer in order, so the oldest is among the last `outstanding` sent but for few.
+    def waiting_ns(self, now_ns: int) -> int:
+        """Return for how long the oldest unanswered query could have been served; 0 if none is due.
+
+        That is since it was due, or since workers were told of it where that was later.
         """
-        if limits.max_backlog_s is None or self.outstanding <= 0 or self.next_id >= self.end_id:
-            return False
-        oldest = max(0, self.next_id - self.outstanding)
-        due_ns = int(self.schedule.due_ns[oldest]) + self.start_ns
-        return now_ns - due_ns > limits.max_backlog_s * 1e9
+        stop = min(self._due_by(now_ns), self.pushed)
+        open_ = self._status[self._oldest : stop] == _OPEN
+        self._oldest += int(open_.argmax()) if open_.any() else len(open_)
+        if self._oldest >= stop:
+            return 0
+        due_ns = int(self.schedule.due_ns[self._oldest]) + self.start_ns
+        return now_ns - max(due_ns, int(self._pushed_ns[self._oldest]))
 
-    def sent_schedule(self) -> Schedule:
-        """Return the part of the schedule that was sent; at least one query."""
-        if self.next_id == len(self.schedule.due_ns):
-            return self.schedule
-        due_ns = self.schedule.due_ns[: max(1, self.next_id)]
-        return Schedule(self.schedule.kind, self.schedule.target_qps, self.schedule.seed, due_ns)
+    def overloaded(self, limits: Limits, now_ns: int) -> bool:
+        """Whether the oldest unanswered query waits for longer than the limit allows."""
+        if limits.max_backlog_s is None or self.closing or self._due_by(now_ns) >= self.end:
+            return False
+        return self.waiting_ns(now_ns) > limits.max_backlog_s * 1e9
+
+    def count_waiting(self, now_ns: int) -> int:
+        """Count the queries that are due and neither answered nor written off."""
+        return self._due_by(now_ns) - self.answered - self.written_off
+
+    def silent_ns(self, now_ns: int) -> int:
+        """Return for how long there was no answer although queries were due."""
+        return min(now_ns - self.last_answer_ns, self.waiting_ns(now_ns))
 
     @property
     def service_ns(self) -> list[float]:
         """Each worker's mean service time for a query so far; 0 where there was none."""
         return [busy / max(n, 1) for busy, n in zip(self.busy_ns, self.served, strict=True)]
 
+    def played_schedule(self) -> Schedule:
+        """Return the part of the schedule that was played; at least one query."""
+        if self.end == len(self.schedule.due_ns):
+            return self.schedule
+        due_ns = self.schedule.due_ns[: self.end]
+        return Schedule(self.schedule.kind, self.schedule.target_qps, self.schedule.seed, due_ns)
+
     def completions(self, **accounts: object) -> Completions:
-        """Return the columns of all queries that were sent; `accounts` are further fields."""
-        schedule = self.sent_schedule()
-        sent = slice(0, len(schedule.due_ns))
+        """Return the columns of all queries that were played; `accounts` are further fields."""
+        played = slice(0, self.end)
+        self._status[self._status == _OPEN] = wire.LOST
         return Completions(
-            schedule=schedule,
+            schedule=self.played_schedule(),
             start_of_trial_ns=self.start_ns,
-            sent_ns=self._sent_ns[sent],
-            start_ns=self._start_ns[sent],
-            done_ns=self._done_ns[sent],
-            returned_ns=self._returned_ns[sent],
-            worker=self._worker[sent],
-            batch=self._batch[sent],
-            status=self._status[sent],
-            prediction=self._prediction[sent],
+            sample=self._samples[played],
+            sent_ns=self._pushed_ns[played],
+            start_ns=self._start_ns[played],
+            done_ns=self._done_ns[played],
+            returned_ns=self._returned_ns[played],
+            worker=self._worker[played],
+            batch=self._batch[played],
+            status=self._status[played],
+            prediction=self._prediction[played],
+            dealt=not self._shared,
             frames=self.frames,
             cut_short=self.cut_short,
             faults=tuple(self.faults),

@@ -9,7 +9,6 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from mlbench.clock import now_ns
 from mlbench.contracts import wire
 from mlbench.contracts.waiting import readable, wait_readable
 
@@ -38,11 +37,9 @@ class Link:
         self._socket.bind(self.endpoint)
         self._names: dict[int, bytes] = {}
 
-    def send_requests(self, worker: int, trial: int, requests: NDArray[np.void]) -> int:
-        """Send REQUEST records in one frame; return the time of sending. Raises Gone."""
-        sent_ns = now_ns()
-        self._send(worker, wire.pack_requests(trial, sent_ns, requests))
-        return sent_ns
+    def send_requests(self, worker: int, trial: int, requests: NDArray[np.void]) -> None:
+        """Send REQUEST records in one frame. Raises Gone."""
+        self._send(worker, wire.pack_requests(trial, requests))
 
     def send_control(self, worker: int, type_: str, **fields: Any) -> None:
         """Send a control message. Raises Gone."""

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from mlbench.contracts import wire
 from mlbench.outcomes import PERCENTILES, Judgement
 from mlbench.percentiles import percentiles
+from mlbench.queueing.lag import send_lag_ns
+from mlbench.queueing.line import Queue
 from mlbench.records import Completions
 from mlbench.report.files import replacing
 
@@ -18,16 +20,13 @@ Spread = dict[str, float | None]
 
 
 def trial_document(
-    completions: Completions,
-    judgement: Judgement | None = None,
-    returned_ns: NDArray[np.int64] | None = None,
+    completions: Completions, queue: Queue, judgement: Judgement | None = None
 ) -> dict[str, Any]:
     """Return a trial as plain JSON: rates in queries per second, times in seconds.
 
-    `judgement` is None when there was no bound to judge by. `returned_ns`, int64 (n,), is when the
-    coordinator saw each query's answer; without it `return_s` holds nulls. Latency (from the due
-    time), queue, service and return times are those of the completed queries, the send lag that of
-    all that were sent. A percentile that too few queries can tell is null.
+    `queue` is the shape of the pool, `judgement` None when there was no limit to judge by. All
+    times are those of the completed queries; `return_s` holds nulls in virtual time. A percentile
+    that too few queries can tell is null.
     """
     schedule, completed = completions.schedule, completions.completed
     sent = int(np.count_nonzero(completions.sent_ns))
@@ -44,7 +43,7 @@ def trial_document(
         "duration_s": duration_s,
         "seed": schedule.seed,
         "batch_size_mean": _batch_size_mean(completions),
-        **_stages(completions, returned_ns),
+        **_stages(completions, queue),
         "coordinator_busy": completions.coordinator_busy,
         "frames": completions.frames,
         "queries_per_frame_mean": sent / completions.frames if completions.frames else None,
@@ -57,19 +56,20 @@ def trial_document(
     }
 
 
-def save_raw(path: str | Path, completions: Completions, sample_count: int) -> None:
+def save_raw(path: str | Path, completions: Completions) -> None:
     """Save every query of a trial as the columns of an .npz file, all of shape (n,).
 
     id, sample (uint32), worker (uint16), due_ns, sent_ns, start_ns, done_ns (int64, monotonic
-    clock), status (uint8: 0 lost, 1 completed, 2 failed). Query i serves sample i modulo
-    `sample_count`. Raises RunError when the file cannot be written.
+    clock), status (uint8: 0 lost, 1 completed, 2 failed). Raises RunError when the file cannot be
+    written.
     """
     ids = np.arange(len(completions.status), dtype=np.uint32)
+    unknown = np.zeros(len(ids), np.uint32)
     with replacing(Path(path).absolute()) as file:
         np.savez(
             file,
             id=ids,
-            sample=ids % np.uint32(sample_count),
+            sample=unknown if completions.sample is None else completions.sample,
             worker=completions.worker,
             due_ns=completions.due_ns,
             sent_ns=completions.sent_ns,
@@ -79,16 +79,17 @@ def save_raw(path: str | Path, completions: Completions, sample_count: int) -> N
         )
 
 
-def _stages(completions: Completions, returned_ns: NDArray[np.int64] | None) -> dict[str, Spread]:
-    c, due_ns = completions, completions.due_ns
+def _stages(completions: Completions, queue: Queue) -> dict[str, Spread]:
+    c, due_ns, no_times = completions, completions.due_ns, np.empty(0, np.int64)
     ok = _rows(c.status == wire.COMPLETED)
-    no_times = np.empty(0, np.int64)
-    send_lag = _spread_s((c.sent_ns - due_ns)[_rows(c.sent_ns > 0)])
+    send_lag = _spread_s(send_lag_ns(c, queue)[ok])
     return {
         "latency_s": _spread_s((c.done_ns - due_ns)[ok]),
-        "queue_s": _spread_s((c.start_ns - c.sent_ns)[ok]),
+        "queue_s": _spread_s((c.start_ns - due_ns)[ok]),
         "service_s": _spread_s((c.done_ns - c.start_ns)[ok]),
-        "return_s": _spread_s(no_times if returned_ns is None else (returned_ns - c.done_ns)[ok]),
+        "return_s": _spread_s(
+            no_times if c.returned_ns is None else (c.returned_ns - c.done_ns)[ok]
+        ),
         "send_lag_s": {key: send_lag[key] for key in ("50", "99", "max")},
     }
 

@@ -20,10 +20,10 @@ def trial_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
             f" {d['lost']:,} lost, in {d['duration_s']:.2f} s",
         ),
         ("latency", _spread(d["latency_s"], "mean", "50", "90", "99", "99.9", "max")),
-        ("waiting for a device", _spread(d["queue_s"], "mean", "50", "99", "max")),
+        ("waiting", _spread(d["queue_s"], "mean", "50", "99", "max")),
         ("service", _spread(d["service_s"], "mean", "50", "99", "max")),
         ("way back", _spread(d["return_s"], "mean", "50", "99", "max")),
-        ("send lag", _spread(d["send_lag_s"], "50", "99", "max")),
+        ("harness adds", _spread(d["send_lag_s"], "50", "99", "max")),
         ("mean batch", _number(d["batch_size_mean"], "queries")),
         (
             "coordinator",

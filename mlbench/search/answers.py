@@ -55,7 +55,7 @@ def make_answer(
         capacity_ci95=(estimate.low, estimate.high) if estimate else None,
         trials=len(rests_on),
         measured_s=sum(seen.measured_s for seen in rests_on),
-        queries=sum(len(seen.sent_s) for seen in rests_on),
+        queries=sum(len(seen.due_s) for seen in rests_on),
         notes=tuple(notes),
         no_verdict=no_verdict,
     )

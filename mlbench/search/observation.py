@@ -11,6 +11,7 @@ from mlbench.contracts import wire
 from mlbench.outcomes import Constraint, Trial
 from mlbench.percentiles import percentile as percentile_of
 from mlbench.percentiles import rank
+from mlbench.queueing.lag import send_lag_ns
 from mlbench.queueing.line import Floats, Queue, line_latencies
 from mlbench.queueing.service import ServiceTimes
 from mlbench.records import Completions
@@ -28,14 +29,14 @@ _MIN_ERROR = 0.01  # of a simulated percentile, relative
 class Observation:
     """One trial: its verdicts, its service times, its arrivals and latencies in seconds (n,).
 
-    A `flood` tells service times only: so short a trial shows no latency to go by. Both count from
-    when queries were really sent: the load generator's own lateness, which verdicts count, is no
-    property of the device and must not move an estimate.
+    A `flood` tells service times only: so short a trial shows no latency to go by. Latencies are
+    less what the load generator added: verdicts count it, but it is no property of the device and
+    must not move an estimate.
     """
 
     trial: Trial
     log: ServiceLog
-    sent_s: Floats
+    due_s: Floats
     latency_s: Floats
     measured_s: float
     flood: bool = False
@@ -47,8 +48,8 @@ class Observation:
 
     @property
     def middle_s(self) -> float:
-        """When half of the queries had been sent, on the clock that all trials share."""
-        return self.log.begin_s + float(np.median(self.sent_s))
+        """When half of the queries were due, on the clock that all trials share."""
+        return self.log.begin_s + float(np.median(self.due_s))
 
     @property
     def valid(self) -> bool:
@@ -57,7 +58,7 @@ class Observation:
 
     def first(self, count: int) -> "Observation":
         """Return the same with no more than its first `count` queries."""
-        return replace(self, sent_s=self.sent_s[:count], latency_s=self.latency_s[:count])
+        return replace(self, due_s=self.due_s[:count], latency_s=self.latency_s[:count])
 
     def lateness(self, bound_s: float) -> tuple[float, float]:
         """Return the 95 % interval of the fraction of queries later than the bound."""
@@ -73,9 +74,9 @@ def observe(
     ok = completions.status == wire.COMPLETED
     return Observation(
         trial=trial,
-        log=service_log(completions, queue),
-        sent_s=in_seconds(completions.sent_ns[ok] - completions.start_of_trial_ns),
-        latency_s=in_seconds((completions.done_ns - completions.sent_ns)[ok]),
+        log=service_log(completions),
+        due_s=in_seconds(completions.schedule.due_ns[ok]),
+        latency_s=completions.latency_s - in_seconds(send_lag_ns(completions, queue)[ok]),
         measured_s=completions.duration_s,
         flood=flood,
     )
@@ -122,9 +123,9 @@ def misfit(
     if not observations:
         return Pooled(0.0, 0.0, 0.0)
     observations = [seen.first(_ENOUGH) for seen in observations]
-    sent_s = [seen.sent_s for seen in observations]
+    due_s = [seen.due_s for seen in observations]
     slowness = service.drift.slowness(np.array([seen.middle_s for seen in observations]))
-    tails = np.log(simulated_tails(sent_s, service, queue, percentile, seed, slowness))
+    tails = np.log(simulated_tails(due_s, service, queue, percentile, seed, slowness))
     measured = np.log([percentile_of(seen.latency_s, percentile) for seen in observations])
     residual = measured - tails.mean(axis=1)
     error = np.hypot(tails.std(axis=1, ddof=1), _MIN_ERROR)

@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.contracts import wire
-from mlbench.contracts.batching import batch_start
-from mlbench.queueing.line import Floats, Queue
+from mlbench.queueing.line import Floats
 from mlbench.records import Completions
 
 
@@ -49,11 +48,10 @@ def in_seconds(ns: NDArray[np.int64]) -> Floats:
     return np.asarray(ns * 1e-9, dtype=np.float64)
 
 
-def service_log(completions: Completions, queue: Queue) -> ServiceLog:
-    """Read off how long each batch took its device, from when it could start to when it ended.
+def service_log(completions: Completions) -> ServiceLog:
+    """Read off how long each batch took its device, from its start to its end.
 
-    A batch could start when the rule says so; what passes between that and its real start (the
-    worker's own work) takes the device too and counts as service.
+    A batch found its device idle when its first query was due after the batch before had ended.
     """
     ok = np.flatnonzero(completions.status == wire.COMPLETED)
     order = ok[np.lexsort((ok, completions.start_ns[ok], completions.worker[ok]))]
@@ -61,22 +59,15 @@ def service_log(completions: Completions, queue: Queue) -> ServiceLog:
     fresh = np.ones(len(order), dtype=bool)
     fresh[1:] = (np.diff(worker) != 0) | (np.diff(start_ns) != 0)
     first = np.flatnonzero(fresh)
-    size = np.diff(np.append(first, len(order)))
-    sent_s = in_seconds(completions.sent_ns[order] - completions.start_of_trial_ns)
-    done_s = in_seconds(completions.done_ns[order[first]] - completions.start_of_trial_ns)
-    free_s = np.concatenate([[-np.inf], done_s[:-1]])
-    free_s[1:][np.diff(worker[first]) != 0] = -np.inf
-    oldest_s = np.minimum.reduceat(sent_s, first) if len(first) else sent_s
-    newest_s = np.maximum.reduceat(sent_s, first) if len(first) else sent_s
-    filled_s = np.where(size >= queue.batch_size, newest_s, np.inf)
-    start_s = batch_start(free_s, oldest_s, filled_s, queue.batch_timeout_s, np.maximum, np.minimum)
-    started_s = in_seconds(start_ns[first] - completions.start_of_trial_ns)
+    done_ns = completions.done_ns[order[first]]
+    free_ns = np.concatenate([[np.iinfo(np.int64).min], done_ns[:-1]])
+    free_ns[1:][np.diff(worker[first]) != 0] = np.iinfo(np.int64).min
     return ServiceLog(
         qps=completions.schedule.target_qps,
         begin_s=completions.start_of_trial_ns * 1e-9,
-        seconds=done_s - np.minimum(start_s, started_s),
-        size=size.astype(np.int64),
-        idle=oldest_s > free_s,
-        done_s=done_s,
+        seconds=in_seconds(done_ns - start_ns[first]),
+        size=np.diff(first, append=len(order)).astype(np.int64),
+        idle=completions.due_ns[order[first]] > free_ns,
+        done_s=in_seconds(done_ns - completions.start_of_trial_ns),
         worker=worker[first].astype(np.int64),
     )

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mlbench.contracts import wire
 from mlbench.outcomes import Constraint, Judgement, Verdict
 from mlbench.percentiles import percentile, tells
+from mlbench.queueing.lag import send_lag_ns
 from mlbench.queueing.line import Queue
 from mlbench.records import Completions
 from mlbench.search.service_log import ServiceLog, in_seconds, service_log
@@ -16,7 +18,6 @@ MAX_RATE_ERROR = 0.01
 MAX_STEAL = 0.05
 MAX_OTHER_CPU = 0.25
 MAX_FAULTS_PER_S = 20.0
-MAX_LAG = 0.1  # of the bound
 """Beyond these a trial says more about its host than about the device."""
 
 _BUSY = 0.995  # of the time; less leaves the device room to catch up
@@ -34,9 +35,9 @@ def judge(completions: Completions, constraint: Constraint, queue: Queue) -> Jud
     if doubts:
         return Judgement("invalid", tuple(doubts))
     overload = find_overload(completions, queue)
-    verdict, reason = _compare(completions.latency_s, constraint)
+    verdict, reason = _compare(_latency_s(completions), constraint)
     certain = overload is not None and overload.certain
-    lateness = None if certain else _lateness(completions, constraint, verdict, reason)
+    lateness = None if certain else _lateness(completions, constraint, queue)
     if lateness and (completions.cut_short or not overload):
         return Judgement("invalid", (lateness,))
     words = [overload.words] if overload else []
@@ -49,28 +50,32 @@ def judge(completions: Completions, constraint: Constraint, queue: Queue) -> Jud
     return Judgement(verdict, (*words, reason))
 
 
-def _lateness(
-    completions: Completions, constraint: Constraint, verdict: Verdict, reason: str
-) -> str | None:
+def _latency_s(completions: Completions) -> Floats:
+    """Return all latencies; those that a trial's early end kept from being served are endless."""
+    return np.append(completions.latency_s, np.full(completions.lost, np.inf))
+
+
+def _lateness(completions: Completions, constraint: Constraint, queue: Queue) -> str | None:
     """Say so when the load generator and not the device decided.
 
-    It did when the latency from the sending gives another verdict. And it may have when queries
-    were late by a good part of the bound: they leave in a burst, which then queues at the device.
+    It did when the latencies less what the generator added give another verdict. Queries that got
+    no answer wait behind the last that did: if that one was late by more than the limit because of
+    the generator, they may be too.
     """
-    p = constraint.percentile
-    lag_s = percentile(in_seconds(completions.sent_ns - completions.due_ns), p)
-    without_lag, other = _compare(in_seconds(completions.done_ns - completions.sent_ns), constraint)
-    if (verdict == "pass") != (without_lag == "pass"):
-        return (
-            f"the load generator's own lateness decides (its p{p:g} is {_ms(lag_s)}): from the "
-            f"scheduled time {reason}; from the sending {other}"
-        )
-    if verdict != "pass" and lag_s > MAX_LAG * constraint.max_latency_s:
-        return (
-            f"the load generator was late (p{p:g} {_ms(lag_s)}), and what it sent in bursts queued "
-            f"at the device: {reason}"
-        )
-    return None
+    p, bound_s = constraint.percentile, constraint.max_latency_s
+    lag_s = in_seconds(send_lag_ns(completions, queue)[completions.status == wire.COMPLETED])
+    less_lag_s = _latency_s(completions)
+    less_lag_s[: len(lag_s)] -= lag_s
+    if lag_s[-1] > bound_s:
+        less_lag_s[len(lag_s) :] = 0.0
+    verdict, reason = _compare(_latency_s(completions), constraint)
+    without, other = _compare(less_lag_s, constraint)
+    if (verdict == "pass") == (without == "pass"):
+        return None
+    return (
+        f"the load generator's own lateness decides (its p{p:g} is {_ms(percentile(lag_s, p))}): "
+        f"{reason}; without it {other}"
+    )
 
 
 def _ms(seconds: float) -> str:
@@ -119,12 +124,16 @@ def _invalidities(completions: Completions, constraint: Constraint) -> list[str]
 
 
 def _rate_error(completions: Completions) -> float:
-    """Return the relative error of the rate at which queries were really sent."""
-    sent = completions.sent_ns[completions.sent_ns > 0]
-    span_s = int(sent.max() - sent.min()) * 1e-9 if len(sent) > 1 else 0.0
+    """Return the relative error of the rate at which queries really arrived at the workers.
+
+    A query arrives when it is due, or when the workers are told of it where that is later.
+    """
+    told = completions.sent_ns > 0
+    arrived_ns = np.maximum(completions.sent_ns, completions.due_ns)[told]
+    span_s = int(np.ptp(arrived_ns)) * 1e-9 if len(arrived_ns) > 1 else 0.0
     if span_s == 0.0:
         return 0.0
-    return float((len(sent) - 1) / span_s / completions.schedule.offered_qps - 1)
+    return float((len(arrived_ns) - 1) / span_s / completions.schedule.offered_qps - 1)
 
 
 def _host_doubts(completions: Completions) -> list[str]:
@@ -158,7 +167,7 @@ def find_overload(completions: Completions, queue: Queue) -> Overload | None:
     """
     due_s = completions.schedule.due_ns * 1e-9
     begin_s, end_s = float(due_s[len(due_s) // 2]), float(due_s[-1])
-    log = service_log(completions, queue)
+    log = service_log(completions)
     seconds = np.minimum(log.done_s, end_s) - np.maximum(log.done_s - log.seconds, begin_s)
     busy = np.maximum(seconds, 0.0).sum() / (queue.servers * max(end_s - begin_s, 1e-9))
     late = log.done_s > begin_s

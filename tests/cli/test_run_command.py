@@ -138,7 +138,7 @@ def test_synthetic_data_has_no_accuracy(command, models, tmp_path):
     result = command("run", *words, *BRIEF, "--output", output)
     document = _valid(output)
     assert "accuracy skipped: synthetic data has no true answers" in result.err
-    assert "generator: sends " in result.err
+    assert "generator: adds " in result.err
     assert "accuracy skipped: synthetic data has no true answers" in document["notes"]
     assert document["check_accuracy"] is None
     assert "===FINAL_RESULT" in result.out

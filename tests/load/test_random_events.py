@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from mlbench.contracts import wire
+from mlbench.contracts.claims import Claim
 from mlbench.load.arrivals import make_schedule
-from mlbench.load.dispatch import ExpectedFirst, RoundRobin
 from mlbench.load.trial_state import TrialState
 
 START_NS = 5 * 10**9
+HORIZON_NS = 10_000_000
 
 
 class Storm:
@@ -17,51 +18,70 @@ class Storm:
     def __init__(self, seed):
         self.rng = np.random.default_rng(seed)
         self.workers = int(self.rng.integers(1, 5))
+        self.shared = bool(seed % 2)
         queries = int(self.rng.integers(1, 300))
-        dispatcher = RoundRobin(self.workers) if seed % 2 else ExpectedFirst([1e6] * self.workers)
+        self.schedule = make_schedule("exponential", 1_000.0, queries, seed)
         self.state = TrialState(
-            make_schedule("exponential", 1_000.0, queries, seed),
+            self.schedule,
+            np.zeros(queries, np.uint32),
             START_NS,
-            dispatcher,
             workers=self.workers,
-            sample_count=7,
+            alive=range(self.workers),
+            shared=self.shared,
         )
         self.now_ns = START_NS
         self.alive = set(range(self.workers))
         self.held = {worker: [] for worker in self.alive}
+        self.head = 0
         self.status = {}
 
     def play(self):
         """Play until the trial is finished; return its columns."""
-        events = [self.send, self.send, self.answer, self.answer, self.answer, self.nonsense]
+        events = [self.push, self.claim, self.claim, self.answer, self.answer, self.nonsense]
         while not self.state.finished:
             self.now_ns += int(self.rng.integers(0, 5_000_000))
             self.rng.choice(events)()
             if self.rng.random() < 0.01:
                 self.crash()
             if self.rng.random() < 0.002:
-                self.state.end_early()
+                self.end()
         return self.state.completions()
 
-    def send(self):
-        """Send what is due."""
-        for worker, requests, ids in self.state.take_due(self.now_ns):
+    def push(self):
+        """Push what is due within the horizon."""
+        if self.state.closing:
+            return
+        for worker, requests in self.state.take_ahead(self.now_ns, HORIZON_NS):
             assert worker in self.alive
-            assert (requests["due_ns"] <= self.now_ns).all()
-            self.state.sent(ids, self.now_ns)
-            self.held[worker] += requests["id"].tolist()
-            self.status.update(dict.fromkeys(requests["id"].tolist(), wire.LOST))
+            if not self.shared:
+                self.held[worker] += requests["id"].tolist()
+
+    def claim(self):
+        """Let one worker claim the next query that is due, where workers share a line."""
+        due = self.schedule.due_ns.searchsorted(self.now_ns - START_NS, "right")
+        if not self.shared or self.head >= min(self.state.pushed, due) or self.state.closing:
+            return
+        worker = int(self.rng.integers(self.workers))
+        if worker in self.alive:
+            self.state.claimed([Claim(worker, self.head, 1)])
+            self.held[worker].append(self.head)
+            self.head += 1
 
     def answer(self):
-        """Answer some of what one worker holds."""
+        """Answer some of what one worker holds and is due."""
         worker = int(self.rng.integers(self.workers))
-        count = min(int(self.rng.integers(1, 20)), len(self.held[worker]))
-        if not count:
+        limit = int(self.rng.integers(1, 20))
+        due_ns = self.schedule.due_ns + START_NS
+        ids = [i for i in self.held[worker][:limit] if due_ns[i] <= self.now_ns]
+        if not ids:
             return
-        ids, self.held[worker] = self.held[worker][:count], self.held[worker][count:]
-        status = self.rng.choice([wire.COMPLETED, wire.COMPLETED, wire.FAILED], count)
+        self.held[worker] = self.held[worker][len(ids) :]
+        status = self.rng.choice([wire.COMPLETED, wire.COMPLETED, wire.FAILED], len(ids))
         self._deliver(worker, ids, status)
-        self.status.update(zip(ids, status.tolist(), strict=True))
+        known = [
+            pair for pair in zip(ids, status.tolist(), strict=True) if pair[0] < self.state.end
+        ]
+        self.status.update(known)
 
     def nonsense(self):
         """An answer of the wrong worker, to something that was never asked."""
@@ -77,6 +97,15 @@ class Storm:
             self.alive.discard(worker)
             self.held[worker] = []
             self.state.worker_lost(worker, f"worker {worker} crashed")
+            if not self.alive:
+                self.state.give_up("no worker is left")
+
+    def end(self):
+        """End the trial early; workers finish later, one by one."""
+        if not self.state.closing:
+            self.state.end_early(self.now_ns)
+            for worker in self.alive:
+                self.state.worker_closed(worker)
 
     def _deliver(self, worker, ids, status):
         answers = np.zeros(len(ids), wire.COMPLETION)
@@ -87,7 +116,7 @@ class Storm:
 
 @pytest.mark.parametrize("seed", range(60))
 def test_every_query_has_one_fate_whatever_happens(seed):
-    """In any order of sends, answers, crashes and nonsense each query ends as its own account."""
+    """In any order of pushes, claims, answers and crashes each query ends as its own account."""
     storm = Storm(seed)
     completions = storm.play()
     n = len(completions.schedule.due_ns)
@@ -96,7 +125,7 @@ def test_every_query_has_one_fate_whatever_happens(seed):
     assert set(storm.status) <= set(range(n))
     answered = completions.status != wire.LOST
     assert sum(storm.state.served) == np.count_nonzero(answered)
-    assert (completions.sent_ns >= completions.due_ns)[answered].all()
-    assert (completions.done_ns >= completions.sent_ns)[answered].all()
+    assert (completions.sent_ns > 0)[answered].all()
+    assert (completions.done_ns >= completions.due_ns)[answered].all()
     assert (completions.done_ns[~answered] == 0).all()
     assert np.isin(completions.worker[answered], range(storm.workers)).all()

@@ -2,28 +2,34 @@ import numpy as np
 import pytest
 
 from mlbench.contracts import wire
+from mlbench.contracts.claims import Claim
 from mlbench.load.arrivals import make_schedule
-from mlbench.load.dispatch import ExpectedFirst, RoundRobin
 from mlbench.load.trial_state import TrialState
 from mlbench.records import NO_LIMITS, Limits
 
 MS = 1_000_000
 START_NS = 10**12
+HORIZON_NS = 5 * MS
 
 
-def _state(queries=10, workers=2, samples=4, qps=1_000.0):
+def _state(queries=10, workers=2, qps=1_000.0, *, shared=False, least_ahead=0):
     schedule = make_schedule("linear", qps, queries, seed=1)
-    dispatcher = RoundRobin(workers)
-    return TrialState(schedule, START_NS, dispatcher, workers=workers, sample_count=samples)
+    samples = np.arange(queries, dtype=np.uint32) % np.uint32(4)
+    return TrialState(
+        schedule,
+        samples,
+        START_NS,
+        workers=workers,
+        alive=range(workers),
+        shared=shared,
+        least_ahead=least_ahead,
+    )
 
 
-def _send(state, at_ms):
-    """Send all that is due; return worker -> ids."""
-    held = {}
-    for worker, requests, ids in state.take_due(START_NS + round(at_ms * MS)):
-        state.sent(ids, START_NS + round(at_ms * MS))
-        held.setdefault(worker, []).extend(requests["id"].tolist())
-    return held
+def _push(state, at_ms, horizon_ns=HORIZON_NS):
+    """Push all that is due within the horizon; return worker -> ids."""
+    pushes = state.take_ahead(START_NS + round(at_ms * MS), horizon_ns)
+    return {worker: requests["id"].tolist() for worker, requests in pushes}
 
 
 def _answer(state, worker, ids, at_ms, status=wire.COMPLETED, batch=1):
@@ -40,44 +46,57 @@ def _fates(state):
     return c.completed, c.failed, c.lost
 
 
-def test_nothing_is_sent_before_it_is_due():
-    """A query is bound to a worker at its due time and not before."""
+def test_what_is_due_within_the_horizon_is_pushed_once():
+    """Workers get each query ahead of its due time, by the horizon, and only once."""
     state = _state()
-    assert state.next_due_ns == START_NS
-    assert [len(ids) for ids in _send(state, 0).values()] == [1]
-    assert _send(state, 0.999) == {}
-    assert state.next_due_ns == START_NS + MS
-    assert sum(len(ids) for ids in _send(state, 3.5).values()) == 3
+    assert _push(state, 0) == {0: [0, 2, 4], 1: [1, 3, 5]}
+    assert _push(state, 0.5) == {}
+    assert _push(state, 2.5) == {0: [6], 1: [7]}
+    assert not state.all_pushed
+    assert _push(state, 9) == {0: [8], 1: [9]}
+    assert state.all_pushed
+
+
+def test_some_queries_are_known_however_far_off_they_are():
+    """Beyond the horizon as many queries are pushed as the workers may take next."""
+    assert _push(_state(least_ahead=3), 0, horizon_ns=0) == {0: [0, 2], 1: [1, 3]}
+
+
+def test_workers_of_one_line_get_everything():
+    """With one line each worker is told of all queries."""
+    state = _state(shared=True)
+    assert _push(state, 0) == {0: [0, 1, 2, 3, 4, 5], 1: [0, 1, 2, 3, 4, 5]}
+    assert state.frames == 1
 
 
 def test_requests_carry_id_sample_and_due_time():
-    """Query i serves sample i modulo the samples, and knows when it was due."""
-    state = _state(queries=6, workers=1, samples=4)
-    ((_, requests, _),) = state.take_due(START_NS + 100 * MS)
+    """A request tells its sample and when it is due after the start of the trial."""
+    state = _state(queries=6, workers=1)
+    ((_, requests),) = state.take_ahead(START_NS, 100 * MS)
     assert requests["id"].tolist() == [0, 1, 2, 3, 4, 5]
     assert requests["sample"].tolist() == [0, 1, 2, 3, 0, 1]
-    assert requests["due_ns"].tolist() == [START_NS + i * MS for i in range(6)]
+    assert requests["due_ns"].tolist() == [i * MS for i in range(6)]
 
 
 def test_a_trial_ends_when_everything_came_back():
     """The trial is finished with the last answer, and every query has its times."""
     state = _state()
-    held = _send(state, 20)
-    assert not state.finished
-    for worker, ids in held.items():
+    for worker, ids in _push(state, 20).items():
+        assert not state.finished
         _answer(state, worker, ids, at_ms=30)
     assert state.finished
     assert _fates(state) == (10, 0, 0)
     completions = state.completions()
     assert (completions.done_ns == START_NS + 30 * MS).all()
     assert completions.frames == 2
+    assert completions.dealt
     assert not completions.cut_short
 
 
 def test_failed_answers_are_failures():
     """An answer with an error counts as failed and never as completed."""
     state = _state()
-    held = _send(state, 20)
+    held = _push(state, 20)
     _answer(state, 0, held[0], at_ms=30, status=wire.FAILED)
     _answer(state, 1, held[1], at_ms=30)
     assert state.finished
@@ -85,53 +104,60 @@ def test_failed_answers_are_failures():
 
 
 def test_what_a_dead_worker_held_is_lost():
-    """A crash loses exactly the queries that the worker had not answered."""
+    """A crash loses exactly the queries that the worker held, and says how many."""
     state = _state()
-    held = _send(state, 20)
+    held = _push(state, 20)
     _answer(state, 0, held[0][:2], at_ms=21)
     state.worker_lost(0, "worker 0 was ended by SIGKILL")
     assert not state.finished
     _answer(state, 1, held[1], at_ms=30)
     assert state.finished
     assert _fates(state) == (7, 0, 3)
-    assert state.completions().faults == ("worker 0 was ended by SIGKILL",)
+    assert state.completions().faults == ("worker 0 was ended by SIGKILL, holding 3 queries",)
 
 
-def test_after_a_crash_the_others_get_what_is_due():
-    """Queries that come due after a crash go to the workers that are left."""
-    state = _state()
-    _send(state, 3.5)
+def test_in_one_line_a_dead_worker_loses_what_it_claimed():
+    """What nobody has claimed when a worker dies is served by the others."""
+    state = _state(shared=True)
+    _push(state, 20)
+    state.claimed([Claim(0, 0, 2), Claim(1, 2, 1)])
     state.worker_lost(0, "gone")
-    assert set(_send(state, 20)) == {1}
-
-
-def test_a_worker_lost_twice_loses_its_queries_once():
-    """A second report of the same crash changes nothing."""
-    state = _state()
-    _send(state, 20)
-    state.worker_lost(0, "gone")
-    state.worker_lost(0, "gone again")
-    assert state.outstanding == 5
-    assert _fates(state)[2] == 10
-
-
-@pytest.mark.parametrize("dispatcher", [RoundRobin(1), ExpectedFirst([1.0 * MS])])
-def test_a_trial_ends_when_no_worker_is_left(dispatcher):
-    """With its last worker dead a trial ends, cut short, with what it held lost."""
-    schedule = make_schedule("linear", 1_000.0, 10, seed=1)
-    state = TrialState(schedule, START_NS, dispatcher, workers=1, sample_count=1)
-    _send(state, 3.5)
-    state.worker_lost(0, "gone")
-    assert _send(state, 20) == {}
+    state.claimed([Claim(1, 3, 7)])
+    _answer(state, 1, range(2, 10), at_ms=30)
     assert state.finished
-    assert state.completions().cut_short
-    assert _fates(state) == (0, 0, 4)
+    assert _fates(state) == (8, 0, 2)
+
+
+def test_an_answer_without_a_claim_is_a_fault():
+    """A worker that answers what it has not claimed is not believed."""
+    state = _state(shared=True)
+    _push(state, 20)
+    state.claimed([Claim(1, 0, 1)])
+    _answer(state, 0, [0], at_ms=5)
+    assert state.answered == 0
+    assert len(state.faults) == 1
+
+
+def test_after_a_crash_the_others_are_dealt_everything():
+    """Queries that are pushed after a crash go to the workers that are left."""
+    state = _state()
+    _push(state, 0)
+    state.worker_lost(0, "gone")
+    assert _push(state, 20) == {1: [6, 7, 8, 9]}
+
+
+def test_a_trial_without_workers_pushes_nothing():
+    """When the last worker has died there is nobody to push to."""
+    state = _state(workers=1)
+    _push(state, 0)
+    state.worker_lost(0, "gone")
+    assert _push(state, 20) == {}
 
 
 def test_a_late_answer_of_a_lost_worker_is_refused():
     """What a worker was given up for lost is not counted again when its answer comes."""
     state = _state()
-    held = _send(state, 20)
+    held = _push(state, 20)
     state.worker_lost(0, "fell silent")
     _answer(state, 0, held[0], at_ms=30)
     _answer(state, 1, held[1], at_ms=30)
@@ -143,26 +169,25 @@ def test_a_late_answer_of_a_lost_worker_is_refused():
     ("ids", "why"),
     [
         ([3], "another worker's"),
-        ([9], "one not sent yet"),
-        ([4_000_000_000], "one that is not in the trial"),
+        ([9], "one not pushed yet"),
         ([0, 0], "one twice in a frame"),
-        ([], "none"),
+        ([2, 0], "two out of order"),
     ],
 )
 def test_foreign_answers_are_a_fault_and_left_out(ids, why):
     """Answers to queries that the worker does not hold change nothing but the faults."""
     state = _state()
-    _send(state, 3.5)
+    _push(state, 0)
     _answer(state, 0, ids, at_ms=5)
     assert state.answered == 0, why
     assert len(state.faults) == 1
-    assert _fates(state) == (0, 0, 4)
+    assert _fates(state) == (0, 0, 10)
 
 
 def test_a_duplicate_answer_is_refused():
     """The second answer to a query is a fault, and the first one stays."""
     state = _state()
-    held = _send(state, 20)
+    held = _push(state, 20)
     _answer(state, 0, held[0], at_ms=30)
     _answer(state, 0, held[0][:1], at_ms=40, status=wire.FAILED)
     assert len(state.faults) == 1
@@ -170,65 +195,89 @@ def test_a_duplicate_answer_is_refused():
     assert state.completions().done_ns[held[0][0]] == START_NS + 30 * MS
 
 
-def test_a_drain_sends_nothing_more_and_waits_for_what_is_out():
-    """After an early end the trial is finished when what was sent has come back."""
-    state = _state()
-    held = _send(state, 3.5)
-    state.end_early()
-    assert state.next_due_ns is None
-    assert _send(state, 20) == {}
+def test_an_early_end_calls_back_what_is_not_due():
+    """After an early end only what was due by then counts, whether it was served or not."""
+    state = _state(workers=1)
+    _push(state, 0)
+    _answer(state, 0, [0, 1], at_ms=2)
+    state.end_early(START_NS + 3 * MS)
     assert not state.finished
-    for worker, ids in held.items():
-        _answer(state, worker, ids, at_ms=30)
+    _answer(state, 0, [2], at_ms=4)
+    state.worker_closed(0)
     assert state.finished
     completions = state.completions()
     assert completions.cut_short
-    assert _fates(state) == (4, 0, 0)
+    assert _fates(state) == (3, 0, 1)
     assert np.array_equal(completions.schedule.due_ns, np.arange(4) * MS)
     assert completions.schedule.seed == 1
+
+
+def test_after_an_early_end_later_queries_are_left_out_without_a_word():
+    """An answer to a query that was claimed just before the end, but due after it, is no fault."""
+    state = _state(workers=1)
+    _push(state, 0)
+    state.end_early(START_NS + 3 * MS)
+    _answer(state, 0, [0, 4], at_ms=5)
+    assert _fates(state) == (1, 0, 3)
+    assert state.faults == []
 
 
 def test_giving_up_loses_what_is_out():
     """When nothing comes any more, all that is out is lost and the trial is over."""
     state = _state()
-    held = _send(state, 20)
+    held = _push(state, 20)
     _answer(state, 0, held[0], at_ms=30)
     state.give_up("no answer for 10 s")
     assert state.finished
     assert _fates(state) == (5, 0, 5)
 
 
-def test_a_trial_that_sent_nothing_still_has_a_query():
+def test_a_trial_that_served_nothing_still_has_a_query():
     """A trial that ended before its first query reports it as lost."""
     state = _state()
-    state.end_early("interrupted")
+    state.end_early(START_NS - 1, "interrupted")
+    assert not state.finished
+    for worker in (0, 1):
+        state.worker_closed(worker)
     assert state.finished
     assert _fates(state) == (0, 0, 1)
 
 
 def test_overload_is_an_oldest_query_later_than_the_limit():
-    """The limit is on how late the oldest unanswered query is, and only with more to send."""
+    """The limit is on how long the oldest unanswered query waits, while more are to come."""
     state = _state(queries=100, workers=1)
     limits = Limits(max_backlog_s=0.020)
-    held = _send(state, 15)[0]
+    _push(state, 0, horizon_ns=200 * MS)
     assert not state.overloaded(limits, START_NS + 19 * MS)
     assert state.overloaded(limits, START_NS + 21 * MS)
     assert not state.overloaded(NO_LIMITS, START_NS + 21 * MS)
-    _answer(state, 0, held[:10], at_ms=21)
+    _answer(state, 0, range(10), at_ms=21)
     assert not state.overloaded(limits, START_NS + 21 * MS)
+    assert not state.overloaded(limits, START_NS + 200 * MS)
 
 
-def test_no_overload_when_everything_is_sent():
-    """A trial that has nothing left to send has nothing left to cut."""
-    state = _state()
-    _send(state, 20)
-    assert not state.overloaded(Limits(max_backlog_s=0.001), START_NS + 10**10)
+def test_a_query_waits_from_when_its_workers_knew_of_it():
+    """What was pushed late, after a pause of the coordinator, is no overload of the device."""
+    state = _state(queries=100, workers=1)
+    _push(state, 50)
+    assert state.waiting_ns(START_NS + 51 * MS) == MS
+    assert not state.overloaded(Limits(max_backlog_s=0.020), START_NS + 51 * MS)
+
+
+def test_silence_is_counted_from_the_last_answer_or_the_oldest_query():
+    """A device that nobody asks anything is not silent."""
+    state = _state(qps=1.0, workers=1, least_ahead=1)
+    _push(state, 0)
+    _answer(state, 0, [0], at_ms=1)
+    assert state.silent_ns(START_NS + 999 * MS) == 0
+    assert state.silent_ns(START_NS + 1_500 * MS) == 500 * MS
+    assert state.count_waiting(START_NS + 1_500 * MS) == 1
 
 
 def test_busy_time_counts_a_batch_once():
     """Four queries of one batch of 1 ms keep the worker busy for 1 ms."""
     state = _state(queries=4, workers=1)
-    held = _send(state, 20)[0]
+    held = _push(state, 20)[0]
     _answer(state, 0, held, at_ms=30, batch=4)
     assert state.busy_ns == [pytest.approx(MS)]
     assert state.service_ns == [pytest.approx(MS / 4)]

@@ -18,7 +18,7 @@ _DEADLINE_S = 30
 
 
 class FatalLauncher:
-    """Starts workers of which the first gets a signal when it is looked after the third time."""
+    """Starts workers of which the first gets a signal when it is looked after the tenth time."""
 
     def __init__(self, signal_: signal.Signals = signal.SIGKILL) -> None:
         self.armed = False
@@ -38,10 +38,10 @@ class FatalHandle:
         self.pid = handle.pid
 
     def ended(self) -> str | None:
-        """Count the looks of an armed launcher; signal at the third."""
+        """Count the looks of an armed launcher; signal at the tenth."""
         if self._launcher.armed and self._doomed:
             self._looks += 1
-            if self._looks == 3:
+            if self._looks == 10:
                 os.kill(self.pid, self._launcher.signal)
         return self._handle.ended()
 
@@ -55,14 +55,15 @@ def test_a_worker_killed_in_a_trial_loses_what_it_held(start_pool, simulated_spe
     launcher = FatalLauncher()
     pool = start_pool(simulated_specs(workers=2, service_ms=30), launcher)
     launcher.armed = True
-    completions = pool.run(make_schedule("linear", 100.0, 60, seed=0))
-    assert completions.completed + completions.failed + completions.lost == 60
+    completions = pool.run(make_schedule("linear", 60.0, 120, seed=0))
+    assert completions.completed + completions.failed + completions.lost == 120
     assert completions.lost > 0
     assert completions.workers[0].queries > 0
     assert completions.workers[1].queries > completions.workers[0].queries
+    assert completions.lost <= 2
     assert list(pool.dead) == [0]
     assert str(pool.pids[0]) in pool.dead[0]
-    assert pool.dead[0] in completions.faults
+    assert completions.faults == (f"{pool.dead[0]}, holding {completions.lost} queries",)
 
 
 def test_the_next_trial_goes_on_with_the_workers_left(start_pool, simulated_specs):
@@ -70,7 +71,7 @@ def test_the_next_trial_goes_on_with_the_workers_left(start_pool, simulated_spec
     launcher = FatalLauncher()
     pool = start_pool(simulated_specs(workers=2, service_ms=5), launcher)
     launcher.armed = True
-    pool.run(make_schedule("linear", 100.0, 60, seed=0))
+    pool.run(make_schedule("linear", 100.0, 200, seed=0))
     assert 0 in pool.dead
     completions = pool.run(make_schedule("linear", 100.0, 30, seed=1))
     assert completions.completed == 30
@@ -86,7 +87,6 @@ def test_a_pool_without_workers_ends_its_trial_and_refuses_the_next(start_pool, 
     n = len(completions.schedule.due_ns)
     assert completions.completed + completions.failed + completions.lost == n
     assert completions.lost > 0
-    assert completions.cut_short
     with pytest.raises(RunError, match="worker 0"):
         pool.run(make_schedule("linear", 100.0, 10, seed=0))
 

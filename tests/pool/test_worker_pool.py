@@ -4,6 +4,8 @@ import pytest
 from mlbench.contracts.backend import WorkerSpec
 from mlbench.contracts.errors import MlbenchError, RequestError
 from mlbench.load.arrivals import make_schedule
+from mlbench.queueing.lag import send_lag_ns
+from mlbench.queueing.line import Queue
 
 MS = 1_000_000
 
@@ -26,13 +28,28 @@ def _onnx_spec(model, feeds, count, **fields):
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
-def test_samples_go_around(start_pool, models, samples, batch_size):
-    """Query i serves sample i modulo the samples, batched or not, and is answered for it."""
+def test_samples_are_drawn_by_the_seed(start_pool, models, samples, batch_size):
+    """Samples go around from one that the seed draws, and each query is answered for its own."""
     scores = np.eye(4, dtype=np.float32)[[2, 0, 3, 1]]
     spec = _onnx_spec(models["classifier"], samples("scores", scores), 4, batch_size=batch_size)
-    completions = start_pool([spec]).run(make_schedule("linear", 5_000.0, 42, seed=0))
-    assert completions.completed == 42
-    assert completions.prediction.tolist() == [(2, 0, 3, 1)[i % 4] for i in range(42)]
+    pool, firsts = start_pool([spec]), set()
+    for seed in range(8):
+        completions = pool.run(make_schedule("linear", 5_000.0, 42, seed))
+        assert completions.completed == 42
+        first = int(completions.sample[0])
+        firsts.add(first)
+        assert completions.sample.tolist() == [(first + i) % 4 for i in range(42)]
+        assert completions.prediction.tolist() == [(2, 0, 3, 1)[i] for i in completions.sample]
+    assert len(firsts) > 1
+
+
+def test_each_sample_can_be_served_once(start_pool, models, samples):
+    """What each query serves can be told instead of drawn, as the accuracy stage does."""
+    scores = np.eye(4, dtype=np.float32)[[2, 0, 3, 1]]
+    pool = start_pool([_onnx_spec(models["classifier"], samples("scores", scores), 4)])
+    schedule = make_schedule("linear", 5_000.0, 4, seed=0)
+    completions = pool.run(schedule, samples=np.arange(4, dtype=np.uint32))
+    assert completions.prediction.tolist() == [2, 0, 3, 1]
 
 
 def test_a_query_that_raises_is_failed(start_pool, models, samples):
@@ -41,7 +58,7 @@ def test_a_query_that_raises_is_failed(start_pool, models, samples):
     pool = start_pool([spec])
     completions = pool.run(make_schedule("linear", 500.0, 20, seed=0))
     assert (completions.completed, completions.failed, completions.lost) == (10, 10, 0)
-    assert completions.prediction[::2].tolist() == [11] * 10
+    assert (completions.prediction[completions.sample == 0] == 11).all()
     assert pool.dead == {}
 
 
@@ -77,30 +94,30 @@ def test_mixed_speeds_get_what_they_can_serve(shared_pools):
     assert slow <= 260
 
 
-def test_expected_first_is_close_to_one_line(shared_pools):
+def test_two_workers_are_one_line(shared_pools):
     """Two workers of 2 ms do as an ideal queue with two servers does with the same arrivals."""
     pool = shared_pools(workers=2, service_ms=2)
     completions = pool.run(make_schedule("exponential", 700.0, 1_400, seed=4))
-    taken_ns = completions.done_ns - completions.sent_ns
-    assert np.percentile(taken_ns, 99) <= 1.1 * np.percentile(_one_line(completions), 99)
+    taken_ns = completions.done_ns - completions.due_ns - send_lag_ns(completions, Queue(2))
+    assert np.percentile(taken_ns, 99) <= 1.01 * np.percentile(_one_line(completions), 99)
 
 
-def test_expected_first_beats_taking_turns(shared_pools, start_pool, simulated_specs):
+def test_one_line_beats_taking_turns(shared_pools, start_pool, simulated_specs):
     """Where one worker is four times slower, taking turns makes the slowest queries slower."""
     schedule = make_schedule("exponential", 350.0, 350, seed=4)
     turns = start_pool(simulated_specs(workers=2, service_ms="1,4"), round_robin=True)
-    first = shared_pools(workers=2, service_ms="1,4")
-    late_s = [np.percentile(pool.run(schedule).latency_s, 99) for pool in (first, turns)]
+    line = shared_pools(workers=2, service_ms="1,4")
+    late_s = [np.percentile(pool.run(schedule).latency_s, 99) for pool in (line, turns)]
     assert late_s[0] < late_s[1]
 
 
 def _one_line(completions):
     """Return the times that an ideal queue with two servers takes for the very same queries."""
     free_ns, taken_ns = [0, 0], []
-    for sent_ns in completions.sent_ns.tolist():
-        done_ns = max(sent_ns, free_ns[0]) + 2 * MS
+    for due_ns in completions.due_ns.tolist():
+        done_ns = max(due_ns, free_ns[0]) + 2 * MS
         free_ns = sorted([free_ns[1], done_ns])
-        taken_ns.append(done_ns - sent_ns)
+        taken_ns.append(done_ns - due_ns)
     return taken_ns
 
 
@@ -110,10 +127,9 @@ def test_a_partial_batch_waits_for_the_timeout_and_no_longer(shared_pools):
     pool = shared_pools(batch_size=8, timeout_ns=timeout_ns, service_ms=1)
     completions = pool.run(make_schedule("linear", 100.0, 40, seed=0))
     starts_ns, first = np.unique(completions.start_ns, return_index=True)
-    oldest_ns = completions.sent_ns[first]
-    assert completions.batch.max() > 1
-    assert (completions.batch <= 8).all()
-    assert (starts_ns - oldest_ns == timeout_ns).all()
+    lag_ns = send_lag_ns(completions, Queue(1, 8, timeout_ns * 1e-9))
+    assert (completions.batch == 4).all()
+    assert (starts_ns - completions.due_ns[first] - lag_ns[first] == timeout_ns).all()
 
 
 def test_a_full_batch_does_not_wait(shared_pools):
@@ -132,7 +148,7 @@ def test_a_trial_accounts_for_itself(shared_pools):
     (account,) = completions.workers
     assert account.queries == 100
     assert account.busy_fraction == pytest.approx(0.5, abs=0.1)
-    assert (completions.returned_ns >= completions.sent_ns).all()
+    assert (completions.returned_ns >= completions.done_ns).all()
 
 
 def test_the_host_is_watched_during_each_trial(start_pool, simulated_specs):

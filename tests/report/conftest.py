@@ -40,22 +40,22 @@ def answers(trial: Trial) -> list[Answer]:
 def completions() -> Completions:
     """Six queries, 10 ms apart: four completed (a single and a batch of 3), one failed, one lost.
 
-    Each is sent 1 ms late, starts 2 ms after that, and takes 3 ms.
+    Each is pushed 100 ms ahead, starts 3 ms after it was due, and takes 3 ms.
     """
     due_ns = np.arange(6, dtype=np.int64) * 10 * MS
     start_of_trial_ns = 5_000 * MS
-    sent_ns = due_ns + start_of_trial_ns + MS
-    start_ns, done_ns = sent_ns + 2 * MS, sent_ns + 5 * MS
+    start_ns, done_ns = due_ns + start_of_trial_ns + 3 * MS, due_ns + start_of_trial_ns + 6 * MS
     start_ns[5] = done_ns[5] = 0
     return Completions(
         schedule=Schedule("linear", 100.0, 3, due_ns),
         start_of_trial_ns=start_of_trial_ns,
-        sent_ns=sent_ns,
+        sent_ns=due_ns + start_of_trial_ns - 100 * MS,
         start_ns=start_ns,
         done_ns=done_ns,
         worker=np.zeros(6, np.uint16),
         batch=np.array([1, 3, 3, 3, 1, 0], np.uint16),
         status=np.array([wire.COMPLETED] * 4 + [wire.FAILED, wire.LOST], np.uint8),
+        sample=np.array([3, 0, 1, 2, 3, 0], np.uint32),
         workers=(WorkerAccount("cpu", 5, 0.3),),
         frames=4,
         coordinator_busy=0.02,

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mlbench.outcomes import Judgement
+from mlbench.queueing.line import Queue
 from mlbench.records import Completions
 from mlbench.report.trial_json import save_raw, trial_document
 from mlbench.report.trial_table import duration_text, trial_rows
@@ -22,7 +23,7 @@ SPREAD = ["mean", "50", "80", "90", "95", "99", "99.9", "max"]
 
 def test_keys_of_a_trial(completions: Completions) -> None:
     """A trial's JSON has exactly the documented keys, whatever is unknown."""
-    document = trial_document(completions)
+    document = trial_document(completions, Queue())
     assert list(document) == KEYS
     for stage in ("latency_s", "queue_s", "service_s", "return_s"):
         assert list(document[stage]) == SPREAD
@@ -32,29 +33,31 @@ def test_keys_of_a_trial(completions: Completions) -> None:
 
 def test_every_query_is_counted_once(completions: Completions) -> None:
     """Completed, failed and lost add up to the queries."""
-    document = trial_document(completions)
+    document = trial_document(completions, Queue())
     counts = [document[key] for key in ("queries", "completed", "failed", "lost")]
     assert counts == [6, 4, 1, 1]
 
 
 def test_stages_add_up(completions: Completions) -> None:
-    """Send lag, queue and service are told apart, and their sum is the latency."""
-    document = trial_document(completions)
+    """Waiting and service add up to the latency; what the generator adds is part of waiting."""
+    document = trial_document(completions, Queue())
     means = [document[key]["mean"] for key in ("queue_s", "service_s", "latency_s")]
-    assert means == [0.002, 0.003, 0.006]
-    assert document["send_lag_s"] == {"50": 0.001, "99": None, "max": 0.001}
+    assert means == [0.003, 0.003, 0.006]
+    assert document["send_lag_s"] == {"50": 0.003, "99": None, "max": 0.003}
     assert document["return_s"] == dict.fromkeys(SPREAD)
 
 
 def test_return_time_runs_from_done(completions: Completions) -> None:
     """The way back is the time from the device's answer to the coordinator's sight of it."""
-    document = trial_document(completions, returned_ns=completions.done_ns + 4 * MS)
+    document = trial_document(
+        replace(completions, returned_ns=completions.done_ns + 4 * MS), Queue()
+    )
     assert document["return_s"]["max"] == 0.004
 
 
 def test_rates_and_means(completions: Completions) -> None:
     """One single and one batch of three are two batches; six queries in four frames."""
-    document = trial_document(completions)
+    document = trial_document(completions, Queue())
     assert document["batch_size_mean"] == pytest.approx(2)
     assert document["queries_per_frame_mean"] == 1.5
     assert document["duration_s"] == pytest.approx(0.046)
@@ -64,8 +67,8 @@ def test_rates_and_means(completions: Completions) -> None:
 
 def test_verdict_is_null_without_a_bound(completions: Completions) -> None:
     """Without a judgement the verdict is null; with one, it and its reasons are shown."""
-    assert trial_document(completions)["verdict"] is None
-    judged = trial_document(completions, Judgement("invalid", ("one query was lost",)))
+    assert trial_document(completions, Queue())["verdict"] is None
+    judged = trial_document(completions, Queue(), Judgement("invalid", ("one query was lost",)))
     assert (judged["verdict"], judged["reasons"]) == ("invalid", ["one query was lost"])
 
 
@@ -80,7 +83,7 @@ def test_a_trial_without_answers(completions: Completions) -> None:
         status=np.zeros(6, np.uint8),
         frames=0,
     )
-    document = trial_document(dead)
+    document = trial_document(dead, Queue())
     assert document["lost"] == 6
     assert document["batch_size_mean"] is None
     assert document["send_lag_s"] == {"50": None, "99": None, "max": None}
@@ -89,20 +92,20 @@ def test_a_trial_without_answers(completions: Completions) -> None:
 
 
 def test_raw_columns(completions: Completions, tmp_path: Path) -> None:
-    """The raw file holds each query's columns, without pickle, and samples wrap around."""
-    save_raw(tmp_path / "q.npz", completions, sample_count=4)
+    """The raw file holds each query's columns, without pickle."""
+    save_raw(tmp_path / "q.npz", completions)
     with np.load(tmp_path / "q.npz", allow_pickle=False) as raw:
         assert sorted(raw) == sorted(
             ["id", "sample", "worker", "due_ns", "sent_ns", "start_ns", "done_ns", "status"]
         )
-        assert raw["sample"].tolist() == [0, 1, 2, 3, 0, 1]
+        assert raw["sample"].tolist() == [3, 0, 1, 2, 3, 0]
         assert raw["due_ns"].tolist() == completions.due_ns.tolist()
         assert raw["status"].tolist() == [1, 1, 1, 1, 2, 0]
 
 
 def test_rows_for_people(completions: Completions) -> None:
     """The table names each stage in plain words and units, and leaves out what is unknown."""
-    rows = dict(trial_rows(trial_document(completions, Judgement("fail", ("too slow",)))))
+    rows = dict(trial_rows(trial_document(completions, Queue(), Judgement("fail", ("too slow",)))))
     assert rows["latency"] == "mean 6.00 ms, p50 6.00 ms, max 6.00 ms"
     assert rows["queries"] == "6: 4 completed, 1 failed, 1 lost, in 0.05 s"
     assert rows["worker 0"] == "cpu: 5 queries, busy 30.0%"

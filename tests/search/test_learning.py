@@ -86,8 +86,7 @@ def test_a_drifting_device_is_learnt_as_it_is_at_the_end() -> None:
     """Service times of all trials are carried forward, and their scatter is gone."""
     pool = VirtualPool(SimulatedService(0.002, cv=0.1, drift_per_s=0.003))
     logs = [
-        service_log(pool.run(make_schedule("exponential", 250, 2000, seed)), Queue())
-        for seed in range(3)
+        service_log(pool.run(make_schedule("exponential", 250, 2000, seed))) for seed in range(3)
     ]
     times = learn(logs, Queue(), 250)
     now_s = 0.002 * (1 + 0.003 * pool.now_s)
@@ -139,8 +138,7 @@ def test_workers_that_differ_are_learnt_apart() -> None:
 
     pool = VirtualPool(serve, Queue(2))
     logs = [
-        service_log(pool.run(make_schedule("exponential", 500, 2000, seed)), Queue(2))
-        for seed in range(2)
+        service_log(pool.run(make_schedule("exponential", 500, 2000, seed))) for seed in range(2)
     ]
     times = learn(logs, Queue(2), 500)
     assert times.levels.by_size[1] * times.levels.slowness == pytest.approx(
@@ -154,7 +152,7 @@ def test_workers_that_differ_are_learnt_apart() -> None:
 def test_equal_workers_are_taken_as_one_kind() -> None:
     """Workers that differ by chance alone share one level."""
     pool = VirtualPool(SimulatedService(0.002, cv=0.3), Queue(3))
-    log = service_log(pool.run(make_schedule("exponential", 1200, 3000, 1)), Queue(3))
+    log = service_log(pool.run(make_schedule("exponential", 1200, 3000, 1)))
     assert learn([log], Queue(3), 1200).levels.alike
 
 
@@ -171,7 +169,7 @@ def test_neighbours_are_told_from_chance() -> None:
 def test_the_idle_factor_has_an_error() -> None:
     """How much slower a device is after idling is known to some percent, and the mean is kept."""
     pool = VirtualPool(SimulatedService(0.002, cv=0.1, idle_slowdown=0.3))
-    log = service_log(pool.run(make_schedule("exponential", 250, 2000, 1)), Queue())
+    log = service_log(pool.run(make_schedule("exponential", 250, 2000, 1)))
     times = learn([log], Queue(), 250)
     assert 0.002 < times.idle_error < 0.01
     slower = times.slower_after_idling().levels

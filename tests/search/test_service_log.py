@@ -13,7 +13,7 @@ def _logs_of(
 ) -> list[ServiceLog]:
     pool = VirtualPool(service, queue)
     runs = [pool.run(make_schedule("exponential", qps, n, i)) for i, qps in enumerate(rates)]
-    return [service_log(run, queue) for run in runs]
+    return [service_log(run) for run in runs]
 
 
 def test_service_times_are_read_off_a_trial() -> None:

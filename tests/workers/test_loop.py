@@ -16,6 +16,7 @@ class Script:
         self._frames = [wire.unpack(frame) for frame in frames]
         self.socket = self
         self.sent = []
+        self.order = []
         self.controls = []
         self.waits_after_the_end = 0
         self._idle = True
@@ -38,10 +39,12 @@ class Script:
     def send(self, frame):
         """Keep what the worker answers."""
         self.sent.append(wire.unpack(frame))
+        self.order.append("answers")
 
     def send_control(self, type_, **fields):
         """Keep what the worker says."""
         self.controls.append((type_, fields))
+        self.order.append(type_)
 
 
 class Doubler:
@@ -65,7 +68,11 @@ STOP = wire.pack_control("stop")
 def _requests(trial, *ids, samples=None):
     requests = np.zeros(len(ids), wire.REQUEST)
     requests["id"], requests["sample"] = ids, ids if samples is None else samples
-    return wire.pack_requests(trial, now_ns(), requests)
+    return wire.pack_requests(trial, requests)
+
+
+def _go(trial):
+    return wire.pack_control("go", trial=trial, start_ns=now_ns() - 1)
 
 
 @pytest.fixture
@@ -95,7 +102,7 @@ def test_a_worker_told_to_stop_leaves_at_once(serve):
 
 def test_singles_are_a_call_each(serve):
     """With batches of one every query is a predict call of its own, with its own times."""
-    connection, backend = serve(_requests(1, 3, 4, 5), STOP)
+    connection, backend = serve(_requests(1, 3, 4, 5), _go(1), STOP)
     assert backend.batches == [[3], [4], [5]]
     assert _column(connection, "prediction") == [6, 8, 10]
     assert _column(connection, "batch") == [1, 1, 1]
@@ -105,7 +112,7 @@ def test_singles_are_a_call_each(serve):
 
 def test_batches_are_one_call(serve):
     """What waits is served together, up to the largest batch, in order."""
-    connection, backend = serve(_requests(1, 1, 2, 3), STOP, batch_size=2)
+    connection, backend = serve(_requests(1, 1, 2, 3), _go(1), STOP, batch_size=2)
     assert backend.batches == [[1, 2], [3]]
     assert _column(connection, "id") == [1, 2, 3]
     assert _column(connection, "batch") == [2, 2, 1]
@@ -117,7 +124,11 @@ def test_batches_are_one_call(serve):
 def test_what_raises_is_failed_and_the_worker_goes_on(serve, batch_size, failed):
     """A query, or its whole batch, is failed by an exception; the worker serves what follows."""
     connection, _ = serve(
-        _requests(1, 1, 2, 3, samples=[4, 9, 5]), _requests(1, 4), STOP, batch_size=batch_size
+        _requests(1, 1, 2, 3, samples=[4, 9, 5]),
+        _go(1),
+        _requests(1, 4),
+        STOP,
+        batch_size=batch_size,
     )
     status = _column(connection, "status")
     assert [s == wire.FAILED for s in status] == [*failed, False]
@@ -126,11 +137,43 @@ def test_what_raises_is_failed_and_the_worker_goes_on(serve, batch_size, failed)
 
 def test_answers_belong_to_their_trial(serve):
     """A frame of answers carries the number of the trial that its queries came with."""
-    connection, _ = serve(_requests(1, 1), _requests(2, 2), STOP)
+    connection, _ = serve(_requests(1, 1), _go(1), _requests(2, 2), _go(2), STOP)
     assert [(frame.trial, frame.body["id"].tolist()) for frame in connection.sent] == [
         (1, [1]),
         (2, [2]),
     ]
+
+
+def test_the_first_chunk_of_a_trial_is_confirmed(serve):
+    """A worker says that it is ready for a trial when it knows the beginning, and only then."""
+    connection, backend = serve(_requests(3, 1), _requests(3, 2), STOP)
+    assert connection.controls == [("begun", {"trial": 3})]
+    assert backend.batches == []
+
+
+def test_a_closed_trial_gives_back_what_is_not_due(serve):
+    """Told to end a trial, a worker drops what is due after the end and says that it is done."""
+    requests = np.zeros(2, wire.REQUEST)
+    requests["id"], requests["due_ns"] = [0, 1], 10**12
+    close = wire.pack_control("close", trial=5, end=0)
+    connection, backend = serve(wire.pack_requests(5, requests), _go(5), close, STOP)
+    assert connection.controls == [("begun", {"trial": 5}), ("closed", {"trial": 5})]
+    assert backend.batches == []
+
+
+def test_a_worker_says_that_it_is_done_after_its_last_answer(serve):
+    """The answers to all that a worker served of a trial come before its word that it is done."""
+    close = wire.pack_control("close", trial=5, end=2)
+    connection, _ = serve(_requests(5, 0, 1), _go(5), close, STOP)
+    assert connection.order == ["begun", "answers", "closed"]
+    assert _column(connection, "id") == [0, 1]
+
+
+def test_a_word_about_another_trial_is_ignored(serve):
+    """What is said of a trial that the worker does not play changes nothing."""
+    close = wire.pack_control("close", trial=1, end=0)
+    connection, _ = serve(_requests(2, 0), close, _go(1), _go(2), STOP)
+    assert _column(connection, "id") == [0]
 
 
 def test_a_warm_up_tells_the_service_time(serve):

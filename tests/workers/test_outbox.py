@@ -23,7 +23,7 @@ def test_answers_travel_together_in_order():
     """All that was added since the last flush is one frame, in the order of serving."""
     line = Wire()
     outbox = Outbox(line)
-    outbox.trial = 9
+    outbox.begin(9)
     outbox.add_batch(_ids(4, 5), 100, 200, np.array([7, 8]), wire.COMPLETED)
     outbox.add_singles(_ids(6), [200], [300], [None])
     outbox.flush()
@@ -72,22 +72,26 @@ def test_a_failed_batch_has_no_predictions():
 
 
 def test_an_answer_waits_for_others_only_so_long():
-    """The oldest answer's age decides when it is time to send."""
-    outbox = Outbox(Wire(), hold_ns=100)
-    assert not outbox.due(10**9)
+    """The oldest answer's age decides when all are sent."""
+    line = Wire()
+    outbox = Outbox(line, hold_ns=100)
+    assert not outbox.flush_if_due(10**9)
     outbox.add_batch(_ids(1), 0, 1_000, None, wire.COMPLETED)
     outbox.add_batch(_ids(2), 0, 1_090, None, wire.COMPLETED)
-    assert not outbox.due(1_099)
-    assert outbox.due(1_100)
-    outbox.flush()
-    assert not outbox.due(10**9)
+    assert outbox.hold_left_ns(1_060) == 40
+    assert not outbox.flush_if_due(1_099)
+    assert outbox.flush_if_due(1_100)
+    assert line.frames[0].body["id"].tolist() == [1, 2]
+    assert not outbox.flush_if_due(10**9)
 
 
-def test_what_belongs_to_an_earlier_trial_is_forgotten():
-    """A cleared outbox sends nothing."""
+def test_what_belongs_to_an_earlier_trial_is_sent_as_such():
+    """When a trial begins, answers of the one before leave under their own number."""
     line = Wire()
     outbox = Outbox(line)
+    outbox.begin(4)
     outbox.add_batch(_ids(1), 0, 1, None, wire.COMPLETED)
-    outbox.clear()
+    outbox.begin(5)
+    outbox.add_batch(_ids(2), 0, 1, None, wire.COMPLETED)
     outbox.flush()
-    assert line.frames == []
+    assert [(f.trial, f.body["id"].tolist()) for f in line.frames] == [(4, [1]), (5, [2])]
