@@ -43,7 +43,10 @@ def resampled(statistic: Callable[[np.ndarray], float], pairs: int, seed: int = 
     if pairs < 2:
         return Estimate(value)
     drawn = [statistic(rng.integers(0, pairs, pairs)) for _ in range(_RESAMPLES)]
-    low, high = np.nanquantile(drawn, (0.025, 0.975))
+    told = [one for one in drawn if not math.isnan(one)]
+    if not told:
+        return Estimate(value)
+    low, high = np.quantile(told, (0.025, 0.975))
     return Estimate(value, float(low), float(high))
 
 

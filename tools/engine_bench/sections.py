@@ -23,10 +23,8 @@ from engine_bench.ours import (
     play,
     simulated_pool,
 )
-from mlbench.contracts.backend import WorkerSpec
-from mlbench.data.folders import cache_dir
+from engine_bench.systems import lite0_spec
 from mlbench.load.arrivals import make_schedule
-from mlbench.models.lite0 import lite0_path
 from mlbench.outcomes import Constraint
 from mlbench.pool.coordinator import WorkerPool
 from mlbench.pool.local import LocalLauncher
@@ -104,21 +102,7 @@ def model(repeat: int) -> Iterator[Row]:
 
 
 def _lite0_pool(batch_size: int, threads: int) -> WorkerPool:
-    rng = np.random.default_rng(0)
-    samples = cache_dir() / "bench-engine.npy"
-    if not samples.exists():
-        np.save(samples, rng.random((64, 3, 224, 224), np.float32) * 2 - 1)
-    spec = WorkerSpec(
-        0,
-        "",
-        "onnxruntime",
-        model=str(lite0_path("onnx", "NCHW", cache_dir())),
-        feeds={"input_tensor:0": str(samples)},
-        threads=threads,
-        batch_size=batch_size,
-        sample_count=64,
-    )
-    return WorkerPool([spec], LocalLauncher())
+    return WorkerPool([lite0_spec(threads, batch_size)], LocalLauncher())
 
 
 def _saturated_qps(pool: WorkerPool, guess_qps: float, seed: int) -> float:
