@@ -46,6 +46,13 @@ def test_one_pair_has_no_interval() -> None:
     assert math.isnan(resampled(lambda chosen: float(chosen.sum()), 1).high)
 
 
+def test_no_interval_leaves_resamples_out() -> None:
+    """Where many resamples tell no value there is no interval, rather than one that is too narrow."""
+    found = resampled(lambda chosen: 1.0 if 0 in chosen else math.nan, 3)
+    assert found.value == 1.0
+    assert math.isnan(found.low)
+
+
 def test_the_ratio_of_tails_is_that_of_all_pairs_together() -> None:
     """Latencies of every pair that are 10 % longer give 1.1, and all resamples do."""
     theirs = [np.random.default_rng(i).random(300) for i in range(5)]
@@ -54,9 +61,10 @@ def test_the_ratio_of_tails_is_that_of_all_pairs_together() -> None:
 
 
 def test_the_crossing_is_where_the_line_meets_the_bound() -> None:
-    """A p99 that grows as the square of the rate crosses where it says."""
+    """A p99 that grows as the square of the rate is followed to a quarter beyond what was tried."""
     qps = np.array([80.0, 90.0, 100.0])
     assert crossing_qps(qps, (qps / 95) ** 2 * 0.05, 0.05) == pytest.approx(95)
+    assert crossing_qps(qps, (qps / 300) ** 2 * 0.05, 0.05) == pytest.approx(125)
     assert math.isnan(crossing_qps(qps, 1 / qps, 0.05))
 
 

@@ -16,8 +16,8 @@ from mlbench.queueing import Queue, ServiceTimes, predict_capacity
 
 _LOADS = (0.75, 0.87)  # of the saturated rate: queries wait now and then, and mostly
 _BOUNDS_S = (0.050, 0.010)
-_LIGHT = 0.6  # load at which service times for the first guess of a capacity are taken
-_AROUND = (0.88, 0.94, 1.0, 1.06)  # of that guess: the capacity lies between
+_LIGHT = 0.6  # of the saturated rate, at which the guess of a capacity begins
+_AROUND = (0.85, 0.92, 1.0, 1.07)  # of that guess: the capacity lies between
 _ROW = 10  # service times in a row that belong together: slow moments last some queries
 _OURS, _BARE = "mlbench", "bare"
 
@@ -65,19 +65,23 @@ def capacity(plan: Plan, log: Log) -> Iterator[Finding]:
     """Our capacity under a bound beside that of the ideal queue with bare service times.
 
     Both are where the p99 of blocks near that rate crosses the bound. The ideal queue serves the
-    same arrivals with the service times of the bare block in that pair.
+    same arrivals with the service times of the bare block in that pair. Half as many pairs as in
+    `turns`, since all rates tell the same line.
     """
-    rounds = max(1, round(plan.pairs / len(plan.shapes) / len(_BOUNDS_S) / len(_AROUND)))
+    rounds = max(1, round(plan.pairs / 2 / len(plan.shapes) / len(_BOUNDS_S) / len(_AROUND)))
     for shape in plan.shapes:
         with OurPool(shape) as ours, BareLine(shape) as bare:
             duel = Duel("capacity", shape, ours, bare, log)
             saturated_qps = duel.saturated_qps(plan.seconds)
-            _, light = duel.pair(_LIGHT * saturated_qps, plan.seconds, 0)
+
+            def services_s(qps: float, duel: Duel = duel) -> Floats:
+                return duel.pair(qps, plan.seconds, 0)[1].service_s
+
             for bound_s in _BOUNDS_S:
-                guess_qps = modelled_qps(light.service_s, shape, bound_s)
+                guess_qps = guessed_qps(services_s, saturated_qps, shape, bound_s)
                 metric = f"{shape.name}: Poisson qps with p99 <= {bound_s * 1e3:.0f} ms"
                 if guess_qps == 0:
-                    yield metric, "queue of bare services", Estimate(0.0)
+                    yield metric, "ideal queue of bare services", Estimate(0.0)
                     continue
                 pairs = [
                     duel.pair(guess_qps * around, plan.seconds, number)
@@ -101,7 +105,21 @@ def _crossings(
     yield metric, _OURS, resampled(ours, len(pairs))
     yield metric, "ideal queue of bare services", resampled(ideal, len(pairs))
     ratio = resampled(lambda chosen: ours(chosen) / ideal(chosen), len(pairs))
-    yield metric, "mlbench / ideal queue", ratio
+    yield f"{metric}: ratio", "mlbench / ideal queue", ratio
+
+
+def guessed_qps(
+    services_s: Callable[[float], Floats], saturated_qps: float, shape: Shape, bound_s: float
+) -> float:
+    """Return the queue model's capacity, from service times at a light load and then at it; or 0.
+
+    `services_s` plays a block at a rate and returns its service times (n,).
+    """
+    light_s = services_s(_LIGHT * saturated_qps)
+    first_qps = modelled_qps(light_s, shape, bound_s)
+    if first_qps == 0:
+        return 0.0
+    return modelled_qps(np.concatenate([light_s, services_s(first_qps)]), shape, bound_s)
 
 
 def modelled_qps(service_s: Floats, shape: Shape, bound_s: float) -> float:

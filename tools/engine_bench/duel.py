@@ -59,6 +59,7 @@ class Log:
             qps,
             p99_s=block.p99_s,
             service_s=float(block.service_s.mean()),
+            offered_qps=block.offered_qps,
             served_qps=block.served_qps,
         )
 

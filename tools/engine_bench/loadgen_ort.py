@@ -1,8 +1,9 @@
 """MLPerf LoadGen's server scenario with ONNX Runtime in its own process, trial after trial.
 
 Started by `systems.LoadGen` with the spec of our worker as JSON on the first line of stdin and the
-number of serving threads as argument. Says `ready`; then answers each line of JSON (qps, seconds,
-bound_s, seed) with one of p99_s, qps, service_s.
+number of serving threads as argument. Says `ready`; then answers each line of JSON (qps, queries,
+bound_s, seed) with one of p99_s,
+offered_qps, served_qps and service_s.
 """
 
 import json
@@ -22,7 +23,6 @@ from mlbench.contracts.backend import WorkerSpec
 from workers.ort import OrtBackend
 
 _WARM_UP_CALLS = 100  # half a second and more
-_FEWEST = 100  # LoadGen's own smallest count for a 99th percentile
 
 
 class Served:
@@ -82,7 +82,8 @@ def _play(sut: int, qsl: int, order: dict[str, float]) -> dict[str, float]:
         summary = Path(folder, "mlperf_log_summary.txt").read_text()
     return {
         "p99_s": _number(r"99.00 percentile latency \(ns\)", summary) * 1e-9,
-        "qps": _number("Completed samples per second", summary),
+        "offered_qps": _number("Scheduled samples per second", summary),
+        "served_qps": _number("Completed samples per second", summary),
     }
 
 
@@ -93,9 +94,8 @@ def _settings(order: dict[str, float]) -> "lg.TestSettings":
     settings.server_target_qps = order["qps"]
     settings.server_target_latency_ns = round(order["bound_s"] * 1e9)
     settings.server_target_latency_percentile = 0.99
-    settings.min_duration_ms = settings.max_duration_ms = round(order["seconds"] * 1000)
-    settings.min_query_count = max(_FEWEST, round(order["qps"] * order["seconds"]))
-    settings.max_query_count = settings.min_query_count
+    settings.min_duration_ms = 1  # a trial is as long as its queries
+    settings.min_query_count = settings.max_query_count = int(order["queries"])
     seed = int(order["seed"])
     settings.schedule_rng_seed, settings.qsl_rng_seed = seed, seed + 1
     settings.sample_index_rng_seed = seed + 2

@@ -10,6 +10,7 @@ from engine_bench.ideal import Floats
 from mlbench.search.stats import student_quantile
 
 _RESAMPLES = 1000  # the ends of a 95 % interval then vary by a few hundredths of its width
+_BEYOND = 1.25  # a line through logarithms of a p99 does not hold further than that
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ def resampled(statistic: Callable[[np.ndarray], float], pairs: int, seed: int = 
     """Return a statistic with the interval of a percentile bootstrap over pairs.
 
     `statistic` takes the numbers of the pairs, int64 (pairs,), and returns a finite value, or NaN
-    where those pairs tell none.
+    where those pairs tell none. There is no interval when more than 5 % of the resamples tell none.
     """
     rng = np.random.default_rng(seed)
     value = statistic(np.arange(pairs))
@@ -44,7 +45,7 @@ def resampled(statistic: Callable[[np.ndarray], float], pairs: int, seed: int = 
         return Estimate(value)
     drawn = [statistic(rng.integers(0, pairs, pairs)) for _ in range(_RESAMPLES)]
     told = [one for one in drawn if not math.isnan(one)]
-    if not told:
+    if len(told) < 0.95 * len(drawn):
         return Estimate(value)
     low, high = np.quantile(told, (0.025, 0.975))
     return Estimate(value, float(low), float(high))
@@ -66,12 +67,16 @@ def pooled_p99_ratio(ours: Sequence[Floats], theirs: Sequence[Floats]) -> Estima
 def crossing_qps(qps: Floats, p99_s: Floats, bound_s: float) -> float:
     """Return the rate at which the p99 of blocks crosses a bound; NaN when it does not grow.
 
-    `qps`, `p99_s`: float64 (blocks,). By a straight line through the logarithms.
+    `qps`, `p99_s`: float64 (blocks,). By a straight line through the logarithms, which is followed
+    to at most a quarter beyond the rates that were tried.
     """
     x, y = np.log(qps), np.log(p99_s / bound_s)
     spread = float(((x - x.mean()) ** 2).sum())
     slope = float((x - x.mean()) @ y) / spread if spread else 0.0
-    return math.exp(float(x.mean() - y.mean() / slope)) if slope > 0 else math.nan
+    if slope <= 0:
+        return math.nan
+    crossing = np.exp(x.mean() - y.mean() / slope)
+    return float(np.clip(crossing, qps.min() / _BEYOND, qps.max() * _BEYOND))
 
 
 def highest_passing_qps(qps: Floats, p99_s: Floats, bound_s: float) -> float:

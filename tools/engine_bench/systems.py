@@ -104,6 +104,11 @@ class Block:
         return float(np.quantile(self.latency_s, 0.99))
 
     @property
+    def offered_qps(self) -> float:
+        """Queries per second between the first and the last due time."""
+        return (len(self.due_ns) - 1) / (int(self.due_ns[-1] - self.due_ns[0]) * 1e-9)
+
+    @property
     def served_qps(self) -> float:
         """Answers per second between the first start and the last answer."""
         return len(self.due_ns) / (int(self.done_ns.max() - self.start_ns.min()) * 1e-9)
@@ -167,9 +172,9 @@ class LoadGen(contextlib.ExitStack):
         self._process = self.enter_context(_Script("loadgen_ort.py", spec, shape.workers))
         self._process.hear()
 
-    def trial(self, qps: float, seconds: float, bound_s: float, seed: int) -> dict[str, float]:
-        """Play one trial; returns p99_s and qps of its summary, and the mean service_s."""
-        order = {"qps": qps, "seconds": seconds, "bound_s": bound_s, "seed": seed}
+    def trial(self, qps: float, queries: int, bound_s: float, seed: int) -> dict[str, float]:
+        """Play one trial; returns p99_s, service_s (the mean), offered_qps, served_qps."""
+        order = {"qps": qps, "queries": queries, "bound_s": bound_s, "seed": seed}
         self._process.tell(json.dumps(order))
         return dict(json.loads(self._process.hear()))
 
