@@ -47,7 +47,7 @@ def test_one_pair_has_no_interval() -> None:
 
 
 def test_no_interval_leaves_resamples_out() -> None:
-    """Where many resamples tell no value there is no interval, rather than one that is too narrow."""
+    """Where many resamples tell no value there is no interval, not one that is too narrow."""
     found = resampled(lambda chosen: 1.0 if 0 in chosen else math.nan, 3)
     assert found.value == 1.0
     assert math.isnan(found.low)
