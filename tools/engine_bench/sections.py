@@ -39,7 +39,9 @@ _HERE = Path(__file__).parent
 def _script(name: str, *arguments: object) -> dict[str, Any]:
     """Run a script of this folder in a process of its own; return its line of JSON."""
     command = [sys.executable, str(_HERE / name), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, start_new_session=True
+    )
     return dict(json.loads(done.stdout.strip().splitlines()[-1]))
 
 

@@ -189,7 +189,9 @@ class _Script:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "OMP_NUM_THREADS": str(spec.threads)},  # as our workers have it
+            # As our workers: the kernel shares a busy core between sessions, then within them.
+            start_new_session=True,
+            env={**os.environ, "OMP_NUM_THREADS": str(spec.threads)},
         )
         self._name = name
         self.tell(json.dumps(spec.to_dict()))
