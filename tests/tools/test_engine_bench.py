@@ -61,10 +61,10 @@ def test_the_ratio_of_tails_is_that_of_all_pairs_together() -> None:
 
 
 def test_the_crossing_is_where_the_line_meets_the_bound() -> None:
-    """A p99 that grows as the square of the rate is followed to a quarter beyond what was tried."""
+    """A p99 that grows as the square of the rate tells a crossing near what was tried."""
     qps = np.array([80.0, 90.0, 100.0])
     assert crossing_qps(qps, (qps / 95) ** 2 * 0.05, 0.05) == pytest.approx(95)
-    assert crossing_qps(qps, (qps / 300) ** 2 * 0.05, 0.05) == pytest.approx(125)
+    assert math.isnan(crossing_qps(qps, (qps / 300) ** 2 * 0.05, 0.05))
     assert math.isnan(crossing_qps(qps, 1 / qps, 0.05))
 
 

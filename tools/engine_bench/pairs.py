@@ -65,18 +65,18 @@ def pooled_p99_ratio(ours: Sequence[Floats], theirs: Sequence[Floats]) -> Estima
 
 
 def crossing_qps(qps: Floats, p99_s: Floats, bound_s: float) -> float:
-    """Return the rate at which the p99 of blocks crosses a bound; NaN when it does not grow.
+    """Return the rate at which the p99 of blocks crosses a bound; NaN when they do not tell.
 
-    `qps`, `p99_s`: float64 (blocks,). By a straight line through the logarithms, which is followed
-    to at most a quarter beyond the rates that were tried.
+    `qps`, `p99_s`: float64 (blocks,). By a straight line through the logarithms, which must grow
+    and cross no more than a quarter beyond the rates that were tried.
     """
     x, y = np.log(qps), np.log(p99_s / bound_s)
     spread = float(((x - x.mean()) ** 2).sum())
     slope = float((x - x.mean()) @ y) / spread if spread else 0.0
     if slope <= 0:
         return math.nan
-    crossing = np.exp(x.mean() - y.mean() / slope)
-    return float(np.clip(crossing, qps.min() / _BEYOND, qps.max() * _BEYOND))
+    crossing = float(np.exp(x.mean() - y.mean() / slope))
+    return crossing if qps.min() / _BEYOND <= crossing <= qps.max() * _BEYOND else math.nan
 
 
 def highest_passing_qps(qps: Floats, p99_s: Floats, bound_s: float) -> float:
