@@ -1,6 +1,7 @@
 """Our side of the comparison: pools to play trials on, and what is read off them."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -21,10 +22,11 @@ def null_pool(batch_size: int, workers: int = 1) -> WorkerPool:
     return WorkerPool(specs, LocalLauncher(), warm_up_s=0.1)
 
 
-def simulated_pool(service_ms: float, workers: int, *, round_robin: bool) -> WorkerPool:
-    """Start simulated workers of one speed; the caller closes the pool."""
-    options = {"service_ms": str(service_ms)}
-    specs = [WorkerSpec(i, "", "simulated", options=options) for i in range(workers)]
+def simulated_pool(
+    options: dict[str, str], workers: int, *, round_robin: bool = False, **fields: Any
+) -> WorkerPool:
+    """Start simulated workers with these options and fields; the caller closes the pool."""
+    specs = [WorkerSpec(i, "", "simulated", options=options, **fields) for i in range(workers)]
     return WorkerPool(specs, LocalLauncher(), round_robin=round_robin, warm_up_s=0.1)
 
 
@@ -43,8 +45,8 @@ def percentile_s(completions: Completions, p: float) -> float:
 
 
 def lag_s(completions: Completions, p: float) -> float:
-    """Return a percentile of the send lag."""
-    return float(np.quantile((completions.sent_ns - completions.due_ns) * 1e-9, p / 100))
+    """Return a percentile of the time from when a query was due to its start on a device."""
+    return float(np.quantile((completions.start_ns - completions.due_ns) * 1e-9, p / 100))
 
 
 def highest_held(p99_s: Callable[[float], float], start_qps: float, step: float = 1.12) -> float:

@@ -6,13 +6,14 @@ import resource
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from engine_bench.ideal import k_server_latency_s
+from engine_bench.dispatch import Row, dispatch
 from engine_bench.ours import (
     BOUND_S,
     highest_held,
@@ -22,10 +23,8 @@ from engine_bench.ours import (
     play,
     simulated_pool,
 )
-from mlbench.contracts.backend import WorkerSpec
-from mlbench.data.folders import cache_dir
+from engine_bench.systems import lite0_spec
 from mlbench.load.arrivals import make_schedule
-from mlbench.models.lite0 import lite0_path
 from mlbench.outcomes import Constraint
 from mlbench.pool.coordinator import WorkerPool
 from mlbench.pool.local import LocalLauncher
@@ -34,14 +33,15 @@ from mlbench.queueing.line import Queue
 from mlbench.queueing.service import ServiceTimes
 from mlbench.report.notation import plain
 
-Row = tuple[str, str, float]
 _HERE = Path(__file__).parent
 
 
 def _script(name: str, *arguments: object) -> dict[str, Any]:
     """Run a script of this folder in a process of its own; return its line of JSON."""
     command = [sys.executable, str(_HERE / name), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, start_new_session=True
+    )
     return dict(json.loads(done.stdout.strip().splitlines()[-1]))
 
 
@@ -64,17 +64,26 @@ def rate(repeat: int) -> Iterator[Row]:
 
 
 def lag(repeat: int) -> Iterator[Row]:
-    """How late queries are sent: ours as measured; LoadGen's inline latency is an upper bound."""
+    """How late queries start: ours as measured; LoadGen's inline latency is an upper bound."""
     with null_pool(1) as pool:
         for qps in (1_000, 10_000):
             completions = play(pool, qps, 4.0, repeat)
             for p in (50, 99):
-                metric = f"send lag p{p} at {qps:,} qps (us)"
+                metric = f"start less due, p{p} at {qps:,} qps (us)"
                 yield metric, "mlbench", lag_s(completions, p) * 1e6
             peer = _script("loadgen_trial.py", "inline", qps, 4.0)
             for p in (50, 99):
-                metric = f"send lag p{p} at {qps:,} qps (us)"
+                metric = f"start less due, p{p} at {qps:,} qps (us)"
                 yield metric, "LoadGen (latency of an inline SUT)", peer[f"p{p}_s"] * 1e6
+    with _lite0_pool(1, 1) as pool:
+        completions = pool.run(make_schedule("linear", 20.0, 120, repeat))
+    metric = "start less due, p50 at 20 qps, EfficientNet-Lite0 (us)"
+    yield metric, "mlbench", lag_s(completions, 50) * 1e6
+    with simulated_pool({"service_ms": "2"}, 1) as pool:
+        begin_s, cpu_s = time.monotonic(), time.process_time()
+        play(pool, 300.0, 10.0, repeat)
+        cores = (time.process_time() - cpu_s) / (time.monotonic() - begin_s)
+    yield "CPU of the coordinator's process at 300 qps (% of a core)", "mlbench", cores * 100
 
 
 def model(repeat: int) -> Iterator[Row]:
@@ -92,55 +101,16 @@ def model(repeat: int) -> Iterator[Row]:
     with _lite0_pool(1, 1) as pool:
         completions = pool.run(make_schedule("linear", 20.0, 120, repeat))
     yield metric, "mlbench", percentile_s(completions, 50) * 1e6
-    added_ns = (completions.done_ns - completions.due_ns) - (
-        completions.done_ns - completions.start_ns
-    )
-    yield "added before service, p50 at 20 qps (us)", "mlbench", float(np.median(added_ns)) / 1e3
 
 
 def _lite0_pool(batch_size: int, threads: int) -> WorkerPool:
-    rng = np.random.default_rng(0)
-    samples = cache_dir() / "bench-engine.npy"
-    if not samples.exists():
-        np.save(samples, rng.random((64, 3, 224, 224), np.float32) * 2 - 1)
-    spec = WorkerSpec(
-        0,
-        "",
-        "onnxruntime",
-        model=str(lite0_path("onnx", "NCHW", cache_dir())),
-        feeds={"input_tensor:0": str(samples)},
-        threads=threads,
-        batch_size=batch_size,
-        sample_count=64,
-    )
-    return WorkerPool([spec], LocalLauncher())
+    return WorkerPool([lite0_spec(threads, batch_size)], LocalLauncher())
 
 
 def _saturated_qps(pool: WorkerPool, guess_qps: float, seed: int) -> float:
     completions = pool.run(make_schedule("linear", 3 * guess_qps, round(4 * guess_qps), seed))
     done_ns = np.sort(completions.done_ns)
     return (len(done_ns) - 1) / ((done_ns[-1] - done_ns[0]) * 1e-9)
-
-
-def dispatch(repeat: int) -> Iterator[Row]:
-    """Two simulated workers of 2 ms at 700 qps against an ideal two-server queue."""
-    for name, round_robin in (("expected first", False), ("round robin", True)):
-        for options, label in (("2", "2 ms"), ("2,4", "2 and 4 ms")):
-            qps = 700.0 if options == "2" else 525.0
-            with simulated_pool(options, 2, round_robin=round_robin) as pool:
-                completions = play(pool, qps, 10.0, repeat)
-            p99_ms = percentile_s(completions, 99) * 1e3
-            metric = f"p99 of two workers, {label}, at {qps:.0f} qps (ms)"
-            yield metric, f"mlbench, {name}", p99_ms
-            if options == "2" and not round_robin:
-                ideal = k_server_latency_s(completions.schedule.due_ns * 1e-9, 2, 0.002)
-                ideal_ms = float(np.quantile(ideal, 0.99)) * 1e3
-                yield metric, "ideal queue, same arrivals", ideal_ms
-                yield (
-                    "p99 over the ideal queue's, two workers of 2 ms",
-                    "mlbench",
-                    p99_ms / ideal_ms,
-                )
 
 
 def bound(repeat: int) -> Iterator[Row]:
