@@ -97,7 +97,7 @@ def _simulated(
     if len(drawn) > 1:
         some = Streams(kind, length // 2, 12 * wide, seed + 2)
         spread = simulation.bootstrap(some, crossing, drawn[1:]) / drawn[0].shortfall
-    many = (Streams(kind, length, _MORE * replicas, seed + 5 + i) for i in range(effort.rounds))
+    many = (Streams(kind, length, replicas, seed + 5 + i) for i in range(_MORE * effort.rounds))
     load, noise = simulation.polish(many, crossing, max(_ENOUGH, _SMALL * spread))
     return Capacity(simulation.saturated_qps * load, math.hypot(_FINEST, noise, spread))
 
