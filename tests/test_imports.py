@@ -109,6 +109,16 @@ def test_what_a_worker_loads_is_light(package):
         assert not [i for i in shallow if _within(i, runtimes)], name
 
 
+def test_the_compiler_is_loaded_when_something_is_played():
+    """One module imports numba, and that module is imported inside functions only."""
+    loop = "mlbench.queueing.loop"
+    for name, tree in _trees("mlbench"):
+        top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+        imported = set(_imported(ast.Module(top, [])))
+        assert not {i for i in imported if _within(i, (loop,))}, name
+        assert name == loop or not {i for i in _imported(tree) if _within(i, ("numba",))}, name
+
+
 def _is_type_checking(node: ast.stmt) -> bool:
     return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
 

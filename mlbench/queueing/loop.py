@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from mlbench.contracts.batching import batch_start
 
+_EVER_NS = np.iinfo(np.int64).min  # before all times
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -29,13 +31,13 @@ _batch_start = _compiled(batch_start)
 
 
 @_compiled
-def _first_free(free: NDArray[Any]) -> int:
-    """Return the server that is free first; of equals, the one with the lowest number."""
-    first = 0
-    for server in range(1, len(free)):
-        if free[server] < free[first]:
-            first = server
-    return first
+def _line_up(free: NDArray[Any], server: NDArray[np.int64], until: float) -> None:
+    """Let the first of the servers be busy until then, and keep them in the order they are free."""
+    first, place = server[0], 0
+    while place + 1 < len(free) and free[place + 1] <= until:
+        free[place], server[place] = free[place + 1], server[place + 1]
+        place += 1
+    free[place], server[place] = until, first
 
 
 @_compiled
@@ -53,48 +55,45 @@ def play(
 
     The arguments are those of `mlbench.queueing.line.line_latencies`, for one row of arrivals.
     """
-    n = len(arrive_s)
-    free_s = np.full(len(slowness), -np.inf)
-    first = 0
+    n, first = len(arrive_s), 0
+    free_s, server = np.full(len(slowness), -np.inf), np.arange(len(slowness))
     while first < n:
-        server = _first_free(free_s)
         oldest_s, end = arrive_s[first], first + 1
-        start_s = max(free_s[server], oldest_s)
+        start_s = max(free_s[0], oldest_s)
         if batch_size > 1:
             full = first + batch_size
             filled_s = arrive_s[full - 1] if full <= n else np.inf
-            start_s = _batch_start(free_s[server], oldest_s, filled_s, timeout_s)
+            start_s = _batch_start(free_s[0], oldest_s, filled_s, timeout_s)
             while end < min(full, n) and arrive_s[end] <= start_s:
                 end += 1
-        seconds = by_size_s[end - first] * ratio[first] * slowness[server]
-        if oldest_s > free_s[server]:
-            seconds *= idle_factor
-        free_s[server] = start_s + seconds
+        cold = idle_factor if oldest_s > free_s[0] else 1.0
+        done_s = start_s + by_size_s[end - first] * ratio[first] * slowness[server[0]] * cold
+        _line_up(free_s, server, done_s)
         for query in range(first, end):
-            latency_s[query] = free_s[server] - arrive_s[query]
+            latency_s[query] = done_s - arrive_s[query]
         first = end
 
 
 @_compiled
 def replay(
+    servers: int,
     batch_size: int,
     timeout_ns: int,
-    free_ns: NDArray[np.int64],
     due_ns: NDArray[np.int64],
     first: NDArray[np.int64],
     size: NDArray[np.int64],
     service_ns: NDArray[np.int64],
     start_ns: NDArray[np.int64],
 ) -> None:
-    """Put the start of each batch (m,) into `start_ns`; `free_ns` (servers,) is used up.
+    """Put the start of each batch (m,) into `start_ns`.
 
     The other arguments are those of `mlbench.queueing.replay.ideal_starts`.
     """
+    free_ns, server = np.full(servers, _EVER_NS), np.arange(servers)
     for batch in range(len(first)):
-        server = _first_free(free_ns)
         oldest_ns = due_ns[first[batch]]
         filled_ns = oldest_ns + timeout_ns
         if size[batch] == batch_size:
             filled_ns = due_ns[first[batch] + size[batch] - 1]
-        start_ns[batch] = _batch_start(free_ns[server], oldest_ns, filled_ns, timeout_ns)
-        free_ns[server] = start_ns[batch] + service_ns[batch]
+        start_ns[batch] = _batch_start(free_ns[0], oldest_ns, filled_ns, timeout_ns)
+        _line_up(free_ns, server, start_ns[batch] + service_ns[batch])

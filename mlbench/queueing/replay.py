@@ -28,7 +28,6 @@ def ideal_starts(
 
     if len(first) and (first.min() < 0 or (first + size).max() > len(due_ns) or size.min() < 1):
         raise ValueError("a batch holds one or more of the queries")
-    free_ns = np.full(servers, np.iinfo(np.int64).min)
     start_ns = np.empty(len(first), dtype=np.int64)
-    replay(batch_size, timeout_ns, free_ns, due_ns, first, size, service_ns, start_ns)
+    replay(servers, batch_size, timeout_ns, due_ns, first, size, service_ns, start_ns)
     return start_ns

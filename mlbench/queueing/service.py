@@ -7,7 +7,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from mlbench.percentiles import percentile as percentile_of
+from mlbench.percentiles import rank
 from mlbench.queueing.line import Floats, Levels, Queue
 
 _LONGER = 2  # times as long are the blocks of the bootstrap as those of the simulation
@@ -107,11 +107,14 @@ class ServiceTimes:
         each_s = self.levels.by_size[1] * self.levels.idle_factor * self.levels.slowness
         return np.sort(np.outer(each_s, self.table(self.ratio)), axis=None)
 
+    def unloaded_tail_s(self, percentile: float) -> float:
+        """Return that percentile of the service times of a lone query."""
+        seconds = self.unloaded_s()
+        return float(seconds[rank(len(seconds), percentile) - 1])
+
     def unloaded_error(self, percentile: float, rng: np.random.Generator) -> float:
         """Return the relative standard error of that percentile of them, by resampling."""
-        tails = [
-            percentile_of(self.resample(rng).unloaded_s(), percentile) for _ in range(_MOMENTS)
-        ]
+        tails = [self.resample(rng).unloaded_tail_s(percentile) for _ in range(_MOMENTS)]
         spread = float(np.log(tails).std()) / self.shortfall
         return float(np.hypot(spread, self.idle_error))
 
@@ -120,9 +123,9 @@ class ServiceTimes:
         if self.lognormal:
             logs = np.log(ratio)
             return np.asarray(np.exp(logs.mean() + logs.std() * _normal_scores()))
-        order = np.argsort(ratio, kind="stable")
         if self.weight.min() == self.weight.max():
-            return ratio[order]
+            return np.sort(ratio)
+        order = np.argsort(ratio, kind="stable")
         share = np.cumsum(self.weight[order])
         middle = (np.arange(len(ratio)) + 0.5) / len(ratio)
         return ratio[order][np.minimum(np.searchsorted(share, middle), len(ratio) - 1)]
@@ -135,7 +138,7 @@ class ServiceTimes:
         m = len(self.ratio)
         if self.block == 1:
             table = self.table(self.ratio)
-            return table[rng.integers(0, len(table), (replicas, n))]
+            return table.take(rng.integers(0, len(table), (replicas, n)))
         shape = (replicas, -(-n // self.block))
         starts = np.searchsorted(np.cumsum(self.weight), rng.random(shape) * (1 - 1e-12))
         index = (starts[:, :, None] + np.arange(self.block)).reshape(replicas, -1)[:, :n] % m

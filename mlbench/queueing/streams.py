@@ -1,5 +1,7 @@
 """Random arrivals and service times on which a queue is tried at any rate."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from mlbench.queueing.line import Floats, Levels, Queue, line_latencies
@@ -17,8 +19,8 @@ class Streams:
         if kind == "linear":
             self._arrive = np.tile(np.arange(float(length)), (replicas, 1))
         else:
-            rng = np.random.default_rng(seed)
-            self._arrive = rng.standard_exponential(self._shape).cumsum(axis=1)
+            self._arrive = np.random.default_rng(seed).standard_exponential(self._shape)
+            np.cumsum(self._arrive, axis=1, out=self._arrive)
 
     def draw(self, service: ServiceTimes) -> Floats:
         """Draw service ratios (replicas, length), by the same random numbers for each service."""
@@ -31,6 +33,9 @@ class Streams:
 
         `ratios`: from `draw`, (replicas, length).
         """
-        late = line_latencies(queue, levels, self._arrive / qps, ratios) > bound_s
+        # The mean gap between arrivals is the unit of time, so that they serve for any rate.
+        levels = replace(levels, by_size=levels.by_size * qps)
+        queue = replace(queue, batch_timeout_s=queue.batch_timeout_s * qps)
+        late = line_latencies(queue, levels, self._arrive, ratios) > bound_s * qps
         fraction: Floats = late[:, self._shape[1] // _WARM_UP :].mean(axis=1)
         return fraction

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mlbench.outcomes import Constraint
-from mlbench.percentiles import percentile as percentile_of
 from mlbench.queueing.capacity import EFFORT, Capacity, Effort, predict_capacity
 from mlbench.queueing.line import Queue
 from mlbench.queueing.service import NO_DRIFT, Drift, ServiceTimes
@@ -177,7 +176,7 @@ class _Model:
             low=0.0,
             high=0.0,
             modelled=True,
-            unloaded_s=percentile_of(lone_s, self.question.constraint.percentile),
+            unloaded_s=self.service.unloaded_tail_s(self.question.constraint.percentile),
             unloaded_late=float((lone_s > self.bound_s).mean()),
             notes=_notes(self.service, self.off.mean),
             drift=self.service.drift,

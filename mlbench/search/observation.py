@@ -18,7 +18,8 @@ from mlbench.records import Completions
 from mlbench.search.service_log import ServiceLog, in_seconds, service_log
 from mlbench.search.stats import Pooled, correlation_time, exceedance_interval, pool_estimates
 
-_REPLICAS = 32
+_REPLICAS = 32  # whose mean is to be known well beside their spread
+_FEW_REPLICAS = 12  # that show which of several schedules is the most typical
 _ENOUGH = 10_000  # queries of a trial; more make its comparison hardly more exact
 _CLIP = 3.0  # standard deviations; a single jam in the queue can make more of one trial
 _SURE = 4.0  # standard deviations of the mean over trials, so that one trial never suffices
@@ -89,6 +90,7 @@ def simulated_tails(
     percentile: float,
     seed: int,
     slowness: Floats | float = 1.0,
+    replicas: int = _REPLICAS,
 ) -> Floats:
     """Return the percentile of the latency on exactly these arrivals, in seconds.
 
@@ -96,10 +98,10 @@ def simulated_tails(
     service times of each are longer. The result is (schedules, replicas); each replica draws other
     service times.
     """
-    rng, tails = np.random.default_rng(seed), np.empty((len(schedules_s), _REPLICAS))
+    rng, tails = np.random.default_rng(seed), np.empty((len(schedules_s), replicas))
     slow = np.broadcast_to(slowness, len(schedules_s))
     for number, own_s in enumerate(schedules_s):
-        arrive_s = np.tile(own_s, (_REPLICAS, 1))
+        arrive_s = np.tile(own_s, (replicas, 1))
         ratio = slow[number] * service.draw(rng, *arrive_s.shape)
         place = rank(len(own_s), percentile) - 1
         latency_s = line_latencies(queue, service.levels, arrive_s, ratio)
@@ -149,6 +151,8 @@ def most_typical(
     or the lack of any, would decide.
     """
     due_s = [in_seconds(due_ns) for due_ns in dues_ns]
-    played = simulated_tails(due_s, service, queue, constraint.percentile, seed)
+    played = simulated_tails(
+        due_s, service, queue, constraint.percentile, seed, replicas=_FEW_REPLICAS
+    )
     tails = np.median(played, axis=1)
     return int(np.argmin(np.abs(np.log(tails / constraint.max_latency_s))))

@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from mlbench.queueing.line import Levels, Queue
 from mlbench.queueing.service import ServiceTimes, block_indices
 
 
@@ -23,6 +26,16 @@ def test_resampling_keeps_blocks_within_trials() -> None:
     drawn = times.resample(np.random.default_rng(2)).ratio
     assert set(drawn[:50]) == {1.0}
     assert set(drawn[50:]) == {2.0}
+
+
+def test_lone_queries_meet_every_server_in_turn() -> None:
+    """Of two servers that idle, the slow one serves every other query, and saturates as it can."""
+    unlike = Levels(np.array([0.0, 0.002]), slowness=np.array([1.0, 2.0]))
+    times = replace(ServiceTimes.constant(0.002), levels=unlike)
+    assert times.unloaded_s().tolist() == [0.002, 0.004]
+    assert times.unloaded_tail_s(50) == 0.002
+    assert times.unloaded_tail_s(99) == 0.004
+    assert times.saturated_qps(Queue(2)) == pytest.approx(750)
 
 
 def test_the_error_of_the_unloaded_percentile() -> None:
