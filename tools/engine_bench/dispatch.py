@@ -38,9 +38,9 @@ def _as_measured(done: Completions) -> Floats:
 
 
 def _in_batches(done: Completions) -> Floats:
-    arrive_s = done.due_ns[:, None] * 1e-9
+    arrive_s = done.due_ns[None] * 1e-9
     queue = Queue(2, _BATCH, _TIMEOUT_S)
-    return line_latencies(queue, Levels(_BATCH_SECONDS), arrive_s, np.ones_like(arrive_s))[:, 0]
+    return line_latencies(queue, Levels(_BATCH_SECONDS), arrive_s, np.ones_like(arrive_s))[0]
 
 
 _CASES = (
