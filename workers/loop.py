@@ -23,7 +23,7 @@ from workers.outbox import FAILURE, Failure, Outbox
 from workers.simulated import SimulatedBackend
 from workers.warm_up import warm_up
 
-_IDLE_NS = 500_000_000  # how often a worker without work looks whether the coordinator is there
+_LOOK_EVERY_NS = 500_000_000  # how often a waiting worker looks whether its coordinator is there
 _GUARD_NS = 150_000  # this close to a start nothing else is begun: a frame takes 100 us to handle
 _SHARED_BURST_NS = 50_000  # of service that is claimed at once: ten times what a claim costs
 _OWN_BURST_NS = 1_000_000  # of service between two looks at the socket, where nobody else waits
@@ -68,11 +68,11 @@ class Worker:
             burst = max(1, int(self._burst_ns / self._service_ns))
             self._batch = self._line.take(self._free_ns(now), now, burst)
         if self._batch is None:
-            self._rest(_IDLE_NS)
+            self._rest(_LOOK_EVERY_NS)
             return
         wait_ns = self._batch.ready_ns - now_ns()
         if wait_ns > _GUARD_NS:
-            self._rest(wait_ns - _GUARD_NS)
+            self._rest(min(wait_ns - _GUARD_NS, _LOOK_EVERY_NS))
             return
         if wait_ns > 0:
             self._alarm.wait_until(self._batch.ready_ns)

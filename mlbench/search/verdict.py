@@ -103,7 +103,7 @@ def _invalidities(completions: Completions, constraint: Constraint) -> list[str]
     n, p = len(completions.status), constraint.percentile
     doubts = []
     if completions.failed:
-        doubts.append(f"{completions.failed:,} of {n:,} queries failed")
+        doubts.append(f"{completions.failed:,} of {n:,} queries failed{_mostly(completions)}")
     if completions.lost and not completions.cut_short:
         doubts.append(f"{completions.lost:,} of {n:,} queries got no answer")
     doubts += [f"fault: {fault}" for fault in completions.faults]
@@ -121,6 +121,16 @@ def _invalidities(completions: Completions, constraint: Constraint) -> list[str]
             f"the {completions.schedule.target_qps:,.6g} qps asked for"
         )
     return doubts + _host_doubts(completions)
+
+
+def _mostly(completions: Completions) -> str:
+    """Name the worker on which most queries failed, where there are several."""
+    if len(completions.workers) < 2:
+        return ""
+    by_worker = np.bincount(completions.worker[completions.status == wire.FAILED])
+    worst = int(by_worker.argmax())
+    device = completions.workers[worst].device
+    return f", {by_worker[worst]:,} of them on worker {worst} ({device})"
 
 
 def _rate_error(completions: Completions) -> float:

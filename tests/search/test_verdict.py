@@ -164,6 +164,18 @@ def test_failed_and_lost_queries_are_invalid(status: int, word: str) -> None:
     assert f"1 of 5,000 queries {'got ' if status == wire.LOST else ''}{word}" in judged.reasons[0]
 
 
+def test_the_worker_on_which_queries_fail_is_named() -> None:
+    """A device that answers with errors at once gets most queries, so it is told which one it is."""
+    completions = VirtualPool(SimulatedService(0.002), Queue(2)).run(
+        make_schedule("exponential", 500, 1000, 1)
+    )
+    fates = completions.status.copy()
+    fates[completions.worker == 1] = wire.FAILED
+    judged = _judge(replace(completions, status=fates), TEN_MS, Queue(2))
+    count = int((fates == wire.FAILED).sum())
+    assert judged.reasons[0].endswith(f"failed, {count} of them on worker 1 (virtual)")
+
+
 def test_too_few_queries_are_invalid() -> None:
     """A percentile that the queries can't tell is invalid, with the number needed."""
     judged = _judge(_trial(200, queries=60), TEN_MS)
