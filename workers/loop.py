@@ -23,7 +23,7 @@ from workers.outbox import FAILURE, Failure, Outbox
 from workers.simulated import SimulatedBackend
 from workers.warm_up import warm_up
 
-_LOOK_EVERY_NS = 500_000_000  # how often a waiting worker looks whether its coordinator is there
+_LOOK_EVERY_NS = 500_000_000  # at whether the coordinator is still there
 _GUARD_NS = 150_000  # this close to a start nothing else is begun: a frame takes 100 us to handle
 _SHARED_BURST_NS = 50_000  # of service that is claimed at once: ten times what a claim costs
 _OWN_BURST_NS = 1_000_000  # of service between two looks at the socket, where nobody else waits
