@@ -8,8 +8,8 @@ from mlbench.contracts.backend import WorkerSpec
 from mlbench.load.arrivals import make_schedule, query_count
 from mlbench.pool.coordinator import WorkerPool
 from mlbench.pool.local import LocalLauncher
-from mlbench.queueing.lag import send_lag_ns
 from mlbench.queueing.line import Queue
+from mlbench.queueing.replay import send_lag_ns
 from mlbench.records import Completions, TrialRunner
 
 _BOUND_S = 0.010

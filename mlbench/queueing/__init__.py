@@ -8,13 +8,13 @@
     found = predict_capacity(Queue(servers=2), times, "exponential", bound, effort=Effort(32))
     print(f"{found.qps:.1f} qps, standard error {found.error:.1%}")
 
-`line_latencies` plays given arrivals; `ideal_starts` tells when the batches of a trial would have
-started in a perfect line.
+`line_latencies` plays given arrivals; `send_lag_ns` tells by how much the queries of a trial
+started later than in a perfect line.
 """
 
 from mlbench.queueing.capacity import Capacity, Effort, predict_capacity
 from mlbench.queueing.line import Levels, Queue, line_latencies
-from mlbench.queueing.replay import ideal_starts
+from mlbench.queueing.replay import send_lag_ns
 from mlbench.queueing.service import ServiceTimes
 
 __all__ = [
@@ -23,7 +23,7 @@ __all__ = [
     "Levels",
     "Queue",
     "ServiceTimes",
-    "ideal_starts",
     "line_latencies",
     "predict_capacity",
+    "send_lag_ns",
 ]

@@ -80,20 +80,26 @@ def replay(
     batch_size: int,
     timeout_ns: int,
     due_ns: NDArray[np.int64],
-    first: NDArray[np.int64],
-    size: NDArray[np.int64],
-    service_ns: NDArray[np.int64],
     start_ns: NDArray[np.int64],
+    done_ns: NDArray[np.int64],
+    worker: NDArray[np.uint16],
+    lag_ns: NDArray[np.int64],
 ) -> None:
-    """Put the start of each batch (m,) into `start_ns`.
+    """Put into `lag_ns` by how much each query (n,) started later than in a perfect line.
 
-    The other arguments are those of `mlbench.queueing.replay.ideal_starts`.
+    Neighbours that started together on one worker are a batch.
     """
+    n, first = len(due_ns), 0
     free_ns, server = np.full(servers, _EVER_NS), np.arange(servers)
-    for batch in range(len(first)):
-        oldest_ns = due_ns[first[batch]]
-        filled_ns = oldest_ns + timeout_ns
-        if size[batch] == batch_size:
-            filled_ns = due_ns[first[batch] + size[batch] - 1]
-        start_ns[batch] = _batch_start(free_ns[0], oldest_ns, filled_ns, timeout_ns)
-        _line_up(free_ns, server, start_ns[batch] + service_ns[batch])
+    while first < n:
+        end, most = first + 1, min(first + batch_size, n)
+        while end < most and start_ns[end] == start_ns[first] and worker[end] == worker[first]:
+            end += 1
+        filled_ns = due_ns[first] + timeout_ns
+        if end == first + batch_size:
+            filled_ns = due_ns[end - 1]
+        perfect_ns = _batch_start(free_ns[0], due_ns[first], filled_ns, timeout_ns)
+        _line_up(free_ns, server, perfect_ns + done_ns[first] - start_ns[first])
+        for query in range(first, end):
+            lag_ns[query] = max(start_ns[query] - max(perfect_ns, due_ns[query]), 0)
+        first = end

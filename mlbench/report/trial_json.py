@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from mlbench.contracts import wire
 from mlbench.outcomes import PERCENTILES, Judgement
 from mlbench.percentiles import percentiles
-from mlbench.queueing.lag import send_lag_ns
 from mlbench.queueing.line import Queue
+from mlbench.queueing.replay import send_lag_ns
 from mlbench.records import Completions
 from mlbench.report.files import replacing
 

@@ -11,8 +11,8 @@ from mlbench.contracts import wire
 from mlbench.outcomes import Constraint, Trial
 from mlbench.percentiles import percentile as percentile_of
 from mlbench.percentiles import rank
-from mlbench.queueing.lag import send_lag_ns
 from mlbench.queueing.line import Floats, Queue, line_latencies
+from mlbench.queueing.replay import send_lag_ns
 from mlbench.queueing.service import ServiceTimes
 from mlbench.records import Completions
 from mlbench.search.service_log import ServiceLog, in_seconds, service_log

@@ -6,8 +6,8 @@ import pytest
 from mlbench.contracts import wire
 from mlbench.contracts.batching import batch_start_ns
 from mlbench.load.arrivals import make_schedule
-from mlbench.queueing.lag import send_lag_ns
 from mlbench.queueing.line import Queue
+from mlbench.queueing.replay import send_lag_ns
 from mlbench.records import Limits
 from mlbench.search.virtual import SimulatedService, VirtualPool
 

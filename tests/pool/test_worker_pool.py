@@ -4,8 +4,8 @@ import pytest
 from mlbench.contracts.backend import WorkerSpec
 from mlbench.contracts.errors import MlbenchError, RequestError
 from mlbench.load.arrivals import make_schedule
-from mlbench.queueing.lag import send_lag_ns
 from mlbench.queueing.line import Queue
+from mlbench.queueing.replay import send_lag_ns
 
 MS = 1_000_000
 

@@ -1,77 +1,85 @@
+"""What the harness adds, by replay."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from mlbench.contracts import wire
 from mlbench.load.arrivals import make_schedule
 from mlbench.queueing.line import Queue
-from mlbench.queueing.replay import ideal_starts
+from mlbench.queueing.replay import send_lag_ns
+from mlbench.records import Completions, Schedule
 from mlbench.search.virtual import SimulatedService, VirtualPool
 
 
-def _starts(
-    due_ns: list[int],
-    sizes: list[int],
-    service_ns: list[int],
-    servers: int = 1,
-    batch_size: int = 1,
-    timeout_ns: int = 0,
-) -> list[int]:
-    size = np.array(sizes)
-    first = size.cumsum() - size
-    due, service = np.array(due_ns), np.array(service_ns)
-    return ideal_starts(due, first, size, service, servers, batch_size, timeout_ns).tolist()
+def _trial(
+    due_ns: Sequence[int], start_ns: Sequence[int], service_ns: Sequence[int], worker=0
+) -> Completions:
+    n, start = len(due_ns), np.array(start_ns)
+    return Completions(
+        schedule=Schedule("linear", 1.0, 0, np.array(due_ns)),
+        start_of_trial_ns=0,
+        sent_ns=np.ones(n, np.int64),
+        start_ns=start,
+        done_ns=start + service_ns,
+        worker=np.broadcast_to(np.array(worker, np.uint16), n).copy(),
+        batch=np.ones(n, np.uint16),
+        status=np.full(n, wire.COMPLETED, np.uint8),
+    )
 
 
-def test_one_server_follows_lindley() -> None:
-    """A query starts when it is due, or when the one before is done."""
-    assert _starts([5, 10, 11, 50], [1] * 4, [20, 3, 4, 1]) == [5, 25, 28, 50]
+def test_lag_is_inherited_by_those_behind() -> None:
+    """A query started 5 ns late delays the two behind it, until the line is empty again."""
+    trial = _trial([5, 10, 11, 50], [10, 30, 33, 50], [20, 3, 4, 1])
+    assert send_lag_ns(trial, Queue()).tolist() == [5, 5, 5, 0]
 
 
 def test_two_servers_share_the_line() -> None:
-    """The server that is free first takes the next: here the second one twice."""
-    assert _starts([0, 1, 2, 3], [1] * 4, [100, 10, 20, 5], servers=2) == [0, 1, 11, 31]
+    """Waiting for the server that is free first is no lag, waiting for the other one is."""
+    trial = _trial([0, 1, 2, 3], [0, 1, 11, 100], [100, 10, 20, 5], [0, 1, 1, 0])
+    assert send_lag_ns(trial, Queue(2)).tolist() == [0, 0, 0, 69]
 
 
-def test_a_batch_waits_until_it_is_full_or_its_timeout() -> None:
-    """A full batch starts with its last query, another at the timeout, both with a free server."""
-    dues, sizes = [0, 4, 10, 30, 31], [2, 1, 2]
-    assert _starts(dues, sizes, [5, 5, 5], 1, 2, timeout_ns=8) == [4, 18, 31]
-    assert _starts(dues, sizes, [50, 5, 5], 1, 2, timeout_ns=8) == [4, 54, 59]
+def test_waiting_for_a_batch_is_no_lag() -> None:
+    """A full batch starts with its last query, another at the timeout; later is lag."""
+    queue = Queue(1, 2, 8e-9)
+    trial = _trial([0, 4, 10, 30, 31], [4, 4, 18, 33, 33], [5] * 5)
+    assert send_lag_ns(trial, queue).tolist() == [0, 0, 0, 2, 2]
 
 
-def test_a_gap_between_batches_is_no_batch() -> None:
-    """Queries that no batch holds, as those that were lost, are passed over."""
-    due_ns, first, size = np.arange(6) * 10, np.array([0, 4]), np.array([2, 1])
-    starts = ideal_starts(due_ns, first, size, np.array([7, 7]), 1, 2, 20)
-    assert starts.tolist() == [10, 60]
+def test_nobody_lags_before_being_due() -> None:
+    """A query that joined a late batch after it should have started waited since it was due."""
+    trial = _trial([0, 6], [9, 9], [5, 5])
+    assert send_lag_ns(trial, Queue(1, 4)).tolist() == [9, 3]
+
+
+def test_unanswered_queries_are_passed_over() -> None:
+    """What got no answer has no lag, and the others are replayed without it."""
+    trial = _trial([0, 10, 20], [0, 0, 25], [5, 0, 5])
+    trial.status[1] = wire.LOST
+    assert send_lag_ns(trial, Queue()).tolist() == [0, 0, 5]
+
+
+def test_dealt_queries_wait_in_lines_of_their_own() -> None:
+    """Where queries were dealt out in turn, waiting for one's own worker is no lag."""
+    trial = _trial([0, 1, 2, 3], [0, 1, 100, 11], [100, 10, 20, 5], [0, 1, 0, 1])
+    assert send_lag_ns(trial, Queue(2)).tolist() != [0] * 4
+    assert send_lag_ns(replace(trial, dealt=True), Queue(2)).tolist() == [0] * 4
 
 
 @pytest.mark.parametrize("queue", [Queue(), Queue(3), Queue(1, 4), Queue(2, 8, 0.003)])
-def test_a_perfect_trial_is_its_own_replay(queue: Queue) -> None:
-    """What the virtual pool did is what one line does, to the nanosecond."""
+def test_a_perfect_trial_has_no_lag(queue: Queue) -> None:
+    """What the virtual pool does is what one line does, to the nanosecond."""
     pool = VirtualPool(SimulatedService(0.002, cv=0.5, per_item_s=0.0005), queue)
     rate = 0.9 * queue.servers * queue.batch_size / (0.0015 + 0.0005 * queue.batch_size)
     done = pool.run(make_schedule("exponential", rate, 3000, 1))
-    batch = np.flatnonzero(np.diff(done.start_ns, prepend=-1) | np.diff(done.worker, prepend=-1))
-    starts = ideal_starts(
-        done.due_ns,
-        batch,
-        np.diff(batch, append=3000),
-        (done.done_ns - done.start_ns)[batch],
-        queue.servers,
-        queue.batch_size,
-        round(queue.batch_timeout_s * 1e9),
-    )
-    assert np.array_equal(starts, done.start_ns[batch])
+    assert not send_lag_ns(done, queue).any()
 
 
 def test_nanoseconds_are_exact() -> None:
     """Times beyond what a float holds come out to the nanosecond."""
     late_ns = 2**62
-    assert _starts([late_ns + 1, late_ns + 2], [1, 1], [5, 5]) == [late_ns + 1, late_ns + 6]
-
-
-def test_batches_of_other_queries_are_refused() -> None:
-    """A batch holds at least one query, and none beyond the last."""
-    for size in (0, 3):
-        with pytest.raises(ValueError, match="a batch holds"):
-            _starts([0, 1], [size], [1])
+    trial = _trial([late_ns + 1, late_ns + 2], [late_ns + 1, late_ns + 7], [5, 5])
+    assert send_lag_ns(trial, Queue()).tolist() == [0, 1]

@@ -165,7 +165,7 @@ def test_failed_and_lost_queries_are_invalid(status: int, word: str) -> None:
 
 
 def test_the_worker_on_which_queries_fail_is_named() -> None:
-    """A device that answers with errors at once gets most queries, so it is told which one it is."""
+    """A device that fails at once gets most of the queries, so it is told which one it is."""
     completions = VirtualPool(SimulatedService(0.002), Queue(2)).run(
         make_schedule("exponential", 500, 1000, 1)
     )
