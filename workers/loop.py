@@ -24,7 +24,8 @@ from workers.simulated import SimulatedBackend
 from workers.warm_up import warm_up
 
 _LOOK_EVERY_NS = 500_000_000  # at whether the coordinator is still there
-_GUARD_NS = 150_000  # this close to a start nothing else is begun: a frame takes 100 us to handle
+_GUARD_NS = 600_000  # this close to a start nothing else is begun: a worker that was idle for long
+# takes some 300 us to wake up and take in a frame
 _SHARED_BURST_NS = 50_000  # of service that is claimed at once: ten times what a claim costs
 _OWN_BURST_NS = 1_000_000  # of service between two looks at the socket, where nobody else waits
 _SLOWEST_MEMORY = 0.9  # of the slowest recent service time, from one burst to the next

@@ -20,6 +20,8 @@ class Failure(Enum):
 
 FAILURE: Final = Failure.FAILED
 
+_ROWS = 1024  # of answers at first; more rows are made where they are needed
+
 
 class Outbox:
     """Gathers completions and flushes them to the coordinator.
@@ -30,7 +32,8 @@ class Outbox:
 
     def __init__(self, socket: "zmq.Socket[bytes]", hold_ns: int = 20_000_000) -> None:
         self._socket = socket
-        self._parts: list[NDArray[np.void]] = []
+        self._rows = np.empty(_ROWS, wire.COMPLETION)
+        self._count = 0
         self._oldest_ns = 0
         self.hold_ns = hold_ns
         self.trial = 0
@@ -49,11 +52,10 @@ class Outbox:
         status: int,
     ) -> None:
         """Add the answers of one batch."""
-        part = self._append(ids, len(ids), status)
-        part["prediction"] = -1 if predictions is None else predictions
-        part["start_ns"] = start_ns
-        part["done_ns"] = done_ns
-        self._note_oldest(done_ns)
+        rows = self._append(ids, len(ids), status, done_ns)
+        rows["prediction"] = -1 if predictions is None else predictions
+        rows["start_ns"] = start_ns
+        rows["done_ns"] = done_ns
 
     def add_singles(
         self,
@@ -63,34 +65,37 @@ class Outbox:
         answers: list[Predictions | Failure | None],
     ) -> None:
         """Add answers that were each a batch of their own."""
-        part = self._append(ids, 1, wire.COMPLETED)
-        part["prediction"] = -1
-        part["start_ns"] = starts_ns
-        part["done_ns"] = dones_ns
-        self._note_oldest(dones_ns[0])
+        rows = self._append(ids, 1, wire.COMPLETED, dones_ns[0])
+        rows["prediction"] = -1
+        rows["start_ns"] = starts_ns
+        rows["done_ns"] = dones_ns
         if answers.count(None) == len(answers):
             return
         for row, answer in enumerate(answers):
             if answer is FAILURE:
-                part["status"][row] = wire.FAILED
+                rows["status"][row] = wire.FAILED
             elif answer is not None:
-                part["prediction"][row] = int(answer[0])
+                rows["prediction"][row] = int(answer[0])
 
-    def _append(self, ids: NDArray[np.uint32], batch: int, status: int) -> NDArray[np.void]:
-        part = np.empty(len(ids), wire.COMPLETION)
-        part["id"] = ids
-        part["batch"] = batch
-        part["status"] = status
-        self._parts.append(part)
-        return part
-
-    def _note_oldest(self, done_ns: int) -> None:
-        if len(self._parts) == 1:
+    def _append(
+        self, ids: NDArray[np.uint32], batch: int, status: int, done_ns: int
+    ) -> NDArray[np.void]:
+        """Return new rows for these queries, a view that the caller completes."""
+        if not self._count:
             self._oldest_ns = done_ns
+        end = self._count + len(ids)
+        if end > len(self._rows):
+            self._rows = np.resize(self._rows, 2 * end)
+        rows = self._rows[self._count : end]
+        rows["id"] = ids
+        rows["batch"] = batch
+        rows["status"] = status
+        self._count = end
+        return rows
 
     def hold_left_ns(self, now_ns: int) -> int:
         """Return how long the oldest answer may still wait; for ever when there is none."""
-        return self._oldest_ns + self.hold_ns - now_ns if self._parts else sys.maxsize
+        return self._oldest_ns + self.hold_ns - now_ns if self._count else sys.maxsize
 
     def flush_if_due(self, now_ns: int) -> bool:
         """Send what is there if the oldest answer has waited long enough; say whether it had."""
@@ -101,7 +106,6 @@ class Outbox:
 
     def flush(self) -> None:
         """Send what is there as one frame."""
-        if self._parts:
-            part = self._parts[0] if len(self._parts) == 1 else np.concatenate(self._parts)
-            self._socket.send(wire.pack_completions(self.trial, part))
-            self._parts.clear()
+        if self._count:
+            self._socket.send(wire.pack_completions(self.trial, self._rows[: self._count]))
+            self._count = 0
