@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mlbench.contracts.batching import batch_start_ns
 from mlbench.contracts.claims import ClaimLog
-from workers.ahead import Ahead
+from mlbench.contracts.timetable import map_timetable
 
 
 class Batch(NamedTuple):
@@ -24,34 +24,41 @@ class Batch(NamedTuple):
 
 
 class Line:
-    """The queries of a trial as one worker sees them.
+    """The queries of a trial as one worker sees them, by their place in the line.
 
-    With a `claims` log the workers of the host share one line, and a worker claims what it takes.
-    Without, all that was sent to the worker is its own.
+    `timetable`: the descriptor of the line's requests. With a `claims` log the workers of the host
+    share the line, and a worker claims what it takes. Without, all of it is the worker's own.
     """
 
     def __init__(
-        self, worker: int, batch_size: int, timeout_ns: int, claims: ClaimLog | None = None
+        self,
+        worker: int,
+        batch_size: int,
+        timeout_ns: int,
+        timetable: int,
+        claims: ClaimLog | None = None,
     ) -> None:
         self._worker = worker
         self._batch_size = batch_size
         self._timeout_ns = timeout_ns
+        self._timetable = timetable
         self._claims = claims
-        self._ahead = Ahead()
         self._taken = 0  # the place of the next query, in a line of the worker's own
+        self._known = 0
         self._start_ns: int | None = None
 
-    def begin(self, trial: int) -> None:
-        """Start with an empty line for a new trial."""
-        self._ahead.clear()
-        self._taken = 0
+    def begin(self, trial: int, queries: int) -> None:
+        """Begin a new trial of at most so many queries, of which none is known yet."""
+        self._requests = map_timetable(self._timetable, queries)
+        self._due_ns = self._requests["due_ns"]
+        self._taken = self._known = 0
         self._start_ns = None
         if self._claims:
             self._claims.begin(trial)
 
-    def put(self, requests: NDArray[np.void]) -> None:
-        """Append REQUEST records (n,) that are next in line."""
-        self._ahead.put(requests, self._claims.head if self._claims else self._taken)
+    def know(self, count: int) -> None:
+        """Take note that the first `count` requests are in the timetable."""
+        self._known = count
 
     def go(self, start_ns: int) -> None:
         """Let the trial start at this moment of the monotonic clock."""
@@ -69,11 +76,11 @@ class Line:
         """
         while (start_ns := self._start_ns) is not None:
             place = self._next_place()
-            if place is None or place >= self._ahead.end:
+            if place is None or place >= self._known:
                 break
             ready_ns, count = self._next(place, free_ns - start_ns, now_ns - start_ns, burst)
             if self._claim(count):
-                return Batch(self._ahead.requests(place, count), start_ns + ready_ns)
+                return Batch(self._requests[place : place + count], start_ns + ready_ns)
         return None
 
     def _next_place(self) -> int | None:
@@ -92,12 +99,17 @@ class Line:
 
     def _next(self, place: int, free_ns: int, now_ns: int, burst: int) -> tuple[int, int]:
         """Return when the next batch is ready and how many queries it has, from this place on."""
-        ahead, size = self._ahead, self._batch_size
-        oldest_ns = ahead.due_ns(place)
-        filled_ns = ahead.due_ns(place + size - 1) if place + size <= ahead.end else None
+        size = self._batch_size
+        oldest_ns = int(self._due_ns[place])
+        filled_ns = int(self._due_ns[place + size - 1]) if place + size <= self._known else None
         ready_ns = batch_start_ns(free_ns, oldest_ns, filled_ns, self._timeout_ns)
         if ready_ns > free_ns:
             ready_ns = max(ready_ns, now_ns)
         if size == 1 and oldest_ns <= now_ns:
-            return ready_ns, max(ahead.count_due(place, now_ns, burst), 1)
-        return ready_ns, ahead.count_due(place, ready_ns, size)
+            return ready_ns, max(self._count_due(place, now_ns, burst), 1)
+        return ready_ns, self._count_due(place, ready_ns, size)
+
+    def _count_due(self, place: int, until_ns: int, most: int) -> int:
+        """Count the queries from this place on, at most `most`, that are due by then."""
+        stop = min(place + most, self._known)
+        return int(self._due_ns[place:stop].searchsorted(until_ns, "right"))

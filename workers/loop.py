@@ -1,11 +1,12 @@
 """One worker: it knows the schedule ahead, waits for the moment, serves, and sends answers back.
 
 coordinator --REQUESTS, ahead--> Line --batch--> wait --> predict --> Outbox --COMPLETIONS-->
-                                  ^ batching rule            ^ Feeds (views of the shared cache)
+              timetable, claims --^                          ^ Feeds (views of the shared cache)
 """
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +29,7 @@ _GUARD_NS = 600_000  # this close to a start nothing else is begun: a worker tha
 # takes some 300 us to wake up and take in a frame
 _SHARED_BURST_NS = 50_000  # of service that is claimed at once: ten times what a claim costs
 _OWN_BURST_NS = 1_000_000  # of service between two looks at the socket, where nobody else waits
+_BREATH_S = 20e-6  # after several queries that took no time, so that more gather and others run
 _SLOWEST_MEMORY = 0.9  # of the slowest recent service time, from one burst to the next
 
 
@@ -40,7 +42,11 @@ class Worker:
         self._connection = connection
         self._feeds = Feeds(spec.feeds, spec.batch_size)
         claims = None if spec.claims_fd is None else ClaimLog(spec.claims_fd)
-        self._line = Line(spec.index, spec.batch_size, spec.batch_timeout_ns, claims)
+        if spec.timetable_fd is None:
+            raise ValueError("a worker needs the timetable of its line")
+        self._line = Line(
+            spec.index, spec.batch_size, spec.batch_timeout_ns, spec.timetable_fd, claims
+        )
         self._outbox = Outbox(connection.socket)
         self._alarm = Alarm()
         self._burst_ns = _OWN_BURST_NS if claims is None else _SHARED_BURST_NS
@@ -78,8 +84,12 @@ class Worker:
         if wait_ns > 0:
             self._alarm.wait_until(self._batch.ready_ns)
         batch, self._batch = self._batch, None
+        begin_ns = now_ns()
         self._serve(batch)
-        self._outbox.flush_if_due(now_ns())
+        end_ns = now_ns()
+        self._outbox.flush_if_due(end_ns)
+        if len(batch.requests) > 1 and end_ns - begin_ns < _SHARED_BURST_NS:
+            time.sleep(_BREATH_S)
 
     def _rest(self, most_ns: int) -> None:
         """Wait for a frame, for no longer than this; answers that have waited are sent."""
@@ -97,18 +107,19 @@ class Worker:
     def _receive(self) -> None:
         for frame in self._connection.received():
             if frame.kind == wire.REQUESTS:
+                known, queries = frame.body
                 is_first = frame.trial != self._outbox.trial
                 if is_first:
-                    self._begin_trial(frame.trial)
-                self._line.put(frame.body)
+                    self._begin_trial(frame.trial, queries)
+                self._line.know(known)
                 if is_first:
                     self._connection.send_control("begun", trial=frame.trial)
             elif frame.kind == wire.CONTROL:
                 self._control(frame.body)
 
-    def _begin_trial(self, trial: int) -> None:
+    def _begin_trial(self, trial: int, queries: int) -> None:
         """Begin anew; the coordinator has given up whatever is left of an earlier trial."""
-        self._line.begin(trial)
+        self._line.begin(trial, queries)
         self._batch = None
         self._closing = False
         self._outbox.begin(trial)

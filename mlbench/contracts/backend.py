@@ -41,9 +41,9 @@ class WorkerSpec:
     `feeds` maps each model input to the cache file (.npy, first axis is the sample) that it is
     drawn from. `device` is cpu, or cuda:N as the user counts; the process sees only that GPU, which
     is CUDA's number 0 there. `cores` are the logical CPUs to pin to, or None. `label_offset` is
-    subtracted from predictions (1 for models with a background class). `claims_fd` is the inherited
-    descriptor of the claims that the workers of the host share; None gives the worker a line of its
-    own.
+    subtracted from predictions (1 for models with a background class). `timetable_fd` and
+    `claims_fd` are inherited descriptors: of the requests of the worker's line, and of the claims
+    where workers share a line; without claims the worker has a line of its own.
     """
 
     index: int
@@ -60,7 +60,13 @@ class WorkerSpec:
     batch_timeout_ns: int = 0
     sample_count: int = 1
     label_offset: int = 0
+    timetable_fd: int | None = None
     claims_fd: int | None = None
+
+    @property
+    def inherited(self) -> tuple[int, ...]:
+        """The descriptors that the worker's process inherits."""
+        return tuple(fd for fd in (self.timetable_fd, self.claims_fd) if fd is not None)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists, dicts and numbers, as `from_dict` takes them."""

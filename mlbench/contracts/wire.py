@@ -1,9 +1,9 @@
 """The frames between coordinator and workers.
 
-Every frame is a header and a body. Data bodies are packed NumPy records, so that a thousand queries
-cost as much to send as one. Control bodies are msgpack maps. Nothing is ever unpickled.
+Every frame is a header and a body. Data bodies are packed records, so that a thousand queries cost
+as much to send as one. Control bodies are msgpack maps. Nothing is ever unpickled.
 
-    coordinator -> worker   REQUESTS     header (kind, trial)   body: REQUEST records
+    coordinator -> worker   REQUESTS     header (kind, trial)   body: how many the line has
     worker -> coordinator   COMPLETIONS  header (kind, trial)   body: COMPLETION records
     both ways               CONTROL      header (kind, 0)       body: {"type": ..., ...}
 
@@ -22,11 +22,7 @@ from numpy.typing import NDArray
 REQUESTS, COMPLETIONS, CONTROL = 1, 2, 3
 
 HEADER = struct.Struct("<qq")
-
-REQUEST = np.dtype([("id", "<u4"), ("sample", "<u4"), ("due_ns", "<i8")])
-"""One query: its number in the trial, the sample to serve, when it is due after the trial's start.
-
-Its number is its place in the order of due times."""
+_KNOWN = struct.Struct("<QQ")
 
 COMPLETION = np.dtype(
     [
@@ -47,16 +43,19 @@ LOST, COMPLETED, FAILED = 0, 1, 2
 
 
 class Frame(NamedTuple):
-    """A received frame; `body` is records for data and a dict for control."""
+    """A received frame; `body` is (known, queries) for requests, COMPLETION records or a dict."""
 
     kind: int
     trial: int
     body: Any
 
 
-def pack_requests(trial: int, requests: NDArray[np.void]) -> bytes:
-    """Encode REQUEST records, shape (n,)."""
-    return HEADER.pack(REQUESTS, trial) + requests.tobytes()
+def pack_requests(trial: int, known: int, queries: int) -> bytes:
+    """Tell a worker of requests: its line's first `known`, of `queries` at most.
+
+    What they serve and when they are due stands in the line's timetable.
+    """
+    return HEADER.pack(REQUESTS, trial) + _KNOWN.pack(known, queries)
 
 
 def pack_completions(trial: int, completions: NDArray[np.void]) -> bytes:
@@ -75,12 +74,19 @@ def unpack(frame: bytes) -> Frame:
         raise ValueError(f"a frame of {len(frame)} bytes is too short")
     kind, trial = HEADER.unpack_from(frame)
     if kind == REQUESTS:
-        return Frame(kind, trial, np.frombuffer(frame, REQUEST, offset=HEADER.size))
+        return Frame(kind, trial, _unpack_known(frame[HEADER.size :]))
     if kind == COMPLETIONS:
         return Frame(kind, trial, np.frombuffer(frame, COMPLETION, offset=HEADER.size))
     if kind == CONTROL:
         return Frame(kind, trial, _unpack_control(frame[HEADER.size :]))
     raise ValueError(f"a frame of unknown kind {kind}")
+
+
+def _unpack_known(body: bytes) -> tuple[int, int]:
+    if len(body) != _KNOWN.size:
+        raise ValueError("a frame of requests says how many are known, and of how many")
+    known, queries = _KNOWN.unpack(body)
+    return known, queries
 
 
 def _unpack_control(body: bytes) -> dict[str, Any]:

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from mlbench.contracts import wire
 from mlbench.contracts.claims import Claim
+from mlbench.contracts.timetable import REQUEST
 from mlbench.records import Completions, Limits, Schedule
 
 Push = tuple[int, NDArray[np.void]]
-"""(worker, the REQUEST records to send to it)."""
+"""(the number of a line, REQUEST records that are next in it)."""
 
 NOBODY = 65535
 """In the column of workers: nobody has claimed the query."""
@@ -97,9 +98,10 @@ class TrialState:
         return min(due, self.end)
 
     def take_ahead(self, now_ns: int, horizon_ns: int) -> list[Push]:
-        """Return what is due within the horizon and not yet known to the workers, for each of them.
+        """Return what is due within the horizon and not yet known to the workers.
 
-        With one line all get the same, otherwise each gets its share; the caller sends it at once.
+        All workers of one line are told of the same, otherwise each line, numbered as its worker,
+        gets its share; the caller tells them at once.
         """
         begin, end = (
             self.pushed,
@@ -108,7 +110,7 @@ class TrialState:
         if end <= begin or not self.alive:
             return []
         ids = np.arange(begin, end, dtype=np.uint32)
-        requests = np.empty(end - begin, wire.REQUEST)
+        requests = np.empty(end - begin, REQUEST)
         requests["id"] = ids
         requests["sample"] = self._samples[begin:end]
         requests["due_ns"] = self.schedule.due_ns[begin:end]
@@ -116,7 +118,7 @@ class TrialState:
         self.pushed = end
         if self._shared:
             self.frames += 1
-            return [(worker, requests) for worker in self.alive]
+            return [(0, requests)]
         return self._dealt(requests)
 
     def _dealt(self, requests: NDArray[np.void]) -> list[Push]:
@@ -141,10 +143,11 @@ class TrialState:
         Answers to queries that the worker does not hold are counted as a fault and left out. Those
         to queries after an early end, or of a worker that was given up, are left out silently.
         """
-        answers = answers[answers["id"] < self.end]
+        if self.closing:
+            answers = answers[answers["id"] < self.end]
         if len(answers) == 0 or worker not in self.alive:
             return
-        ids = answers["id"]
+        ids = answers["id"].astype(np.intp)
         if not self._is_expected(worker, ids):
             self.faults.append(f"worker {worker} answered queries that it did not hold")
             return
@@ -160,7 +163,9 @@ class TrialState:
         self.answered += len(ids)
         self.last_answer_ns = now_ns
 
-    def _is_expected(self, worker: int, ids: NDArray[np.uint32]) -> bool:
+    def _is_expected(self, worker: int, ids: NDArray[np.intp]) -> bool:
+        if int(ids.max()) >= len(self._worker):
+            return False
         held = (self._worker[ids] == worker) & (self._status[ids] == _OPEN)
         # A worker takes ids in rising order and serves them in that order: none can stand twice.
         return bool(held.all()) and bool((ids[1:] > ids[:-1]).all())

@@ -14,6 +14,7 @@ from mlbench.contracts import wire
 from mlbench.contracts.backend import WorkerSpec
 from mlbench.contracts.claims import ClaimLog, create_claim_file
 from mlbench.contracts.errors import MlbenchError, RequestError, RunError
+from mlbench.contracts.timetable import TimetableWriter, create_timetable
 from mlbench.load.arrivals import draw_samples
 from mlbench.load.trial_state import TrialState
 from mlbench.pool.launcher import Handle, Launcher
@@ -46,9 +47,18 @@ class WorkerPool:
         self._host_account = host_account
         self._link = Link()
         # One worker alone, and workers that take turns, have lines of their own and claim nothing.
-        self._claims_fd = None if round_robin or len(specs) == 1 else create_claim_file()
+        is_shared = not round_robin and len(specs) > 1
+        claims_fd = create_claim_file() if is_shared else None
+        lines = [create_timetable() for _ in range(1 if is_shared else len(specs))]
+        self._descriptors = lines if claims_fd is None else [*lines, claims_fd]
         self._specs = [
-            replace(spec, endpoint=self._link.endpoint, claims_fd=self._claims_fd) for spec in specs
+            replace(
+                spec,
+                endpoint=self._link.endpoint,
+                timetable_fd=lines[0 if is_shared else worker],
+                claims_fd=claims_fd,
+            )
+            for worker, spec in enumerate(specs)
         ]
         self._sample_count = specs[0].sample_count
         self._trial = 0
@@ -58,7 +68,8 @@ class WorkerPool:
             self._link,
             self._handles,
             [self._name(worker) for worker in range(len(specs))],
-            None if self._claims_fd is None else ClaimLog(self._claims_fd),
+            [TimetableWriter(line) for line in lines],
+            None if claims_fd is None else ClaimLog(claims_fd),
             self._patience_s,
         )
         try:
@@ -195,9 +206,8 @@ class WorkerPool:
         for handle in self._handles:
             handle.stop()
         self._link.close()
-        if self._claims_fd is not None:
-            os.close(self._claims_fd)
-            self._claims_fd = None
+        while self._descriptors:
+            os.close(self._descriptors.pop())
 
 
 def _worker_error(name: str, message: dict[str, Any]) -> MlbenchError:

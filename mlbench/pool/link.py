@@ -5,9 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import zmq
-from numpy.typing import NDArray
 
 from mlbench.contracts import wire
 from mlbench.contracts.waiting import readable, wait_readable
@@ -37,15 +35,12 @@ class Link:
         self._socket.bind(self.endpoint)
         self._names: dict[int, bytes] = {}
 
-    def send_requests(self, worker: int, trial: int, requests: NDArray[np.void]) -> None:
-        """Send REQUEST records in one frame. Raises Gone."""
-        self._send(worker, wire.pack_requests(trial, requests))
-
     def send_control(self, worker: int, type_: str, **fields: Any) -> None:
         """Send a control message. Raises Gone."""
-        self._send(worker, wire.pack_control(type_, **fields))
+        self.send(worker, wire.pack_control(type_, **fields))
 
-    def _send(self, worker: int, frame: bytes) -> None:
+    def send(self, worker: int, frame: bytes) -> None:
+        """Send a packed frame. Raises Gone."""
         name = self._names.get(worker)
         if name is None:
             name = self._names[worker] = str(worker).encode()

@@ -53,7 +53,7 @@ class LocalLauncher:
             env=_environment(spec),
             # Ctrl-C is the coordinator's to handle: it ends the workers in order.
             start_new_session=True,
-            pass_fds=() if spec.claims_fd is None else (spec.claims_fd,),
+            pass_fds=spec.inherited,
         )
         assert process.stdin is not None  # noqa: S101 - asked for above
         process.stdin.write(json.dumps(spec.to_dict()).encode())

@@ -5,11 +5,9 @@ from mlbench.contracts import wire
 
 
 def test_requests_survive_the_wire():
-    """REQUEST records come out as they went in, with their trial."""
-    requests = np.array([(0, 3, 10**18), (2**32 - 1, 5, -1)], wire.REQUEST)
-    frame = wire.unpack(wire.pack_requests(7, requests))
-    assert (frame.kind, frame.trial) == (wire.REQUESTS, 7)
-    assert np.array_equal(frame.body, requests)
+    """How many requests a line has comes out as it went in, with the trial."""
+    frame = wire.unpack(wire.pack_requests(7, 123, 10**9))
+    assert (frame.kind, frame.trial, frame.body) == (wire.REQUESTS, 7, (123, 10**9))
 
 
 def test_completions_survive_the_wire():

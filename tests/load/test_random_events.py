@@ -51,10 +51,10 @@ class Storm:
         """Push what is due within the horizon."""
         if self.state.closing:
             return
-        for worker, requests in self.state.take_ahead(self.now_ns, HORIZON_NS):
-            assert worker in self.alive
+        for line, requests in self.state.take_ahead(self.now_ns, HORIZON_NS):
             if not self.shared:
-                self.held[worker] += requests["id"].tolist()
+                assert line in self.alive
+                self.held[line] += requests["id"].tolist()
 
     def claim(self):
         """Let one worker claim the next query that is due, where workers share a line."""

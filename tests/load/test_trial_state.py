@@ -27,9 +27,9 @@ def _state(queries=10, workers=2, qps=1_000.0, *, shared=False, least_ahead=0):
 
 
 def _push(state, at_ms, horizon_ns=HORIZON_NS):
-    """Push all that is due within the horizon; return worker -> ids."""
+    """Push all that is due within the horizon; return line -> ids."""
     pushes = state.take_ahead(START_NS + round(at_ms * MS), horizon_ns)
-    return {worker: requests["id"].tolist() for worker, requests in pushes}
+    return {line: requests["id"].tolist() for line, requests in pushes}
 
 
 def _answer(state, worker, ids, at_ms, status=wire.COMPLETED, batch=1):
@@ -62,10 +62,10 @@ def test_some_queries_are_known_however_far_off_they_are():
     assert _push(_state(least_ahead=3), 0, horizon_ns=0) == {0: [0, 2], 1: [1, 3]}
 
 
-def test_workers_of_one_line_get_everything():
-    """With one line each worker is told of all queries."""
+def test_one_line_gets_everything():
+    """Workers that share a line are told of all queries, once."""
     state = _state(shared=True)
-    assert _push(state, 0) == {0: [0, 1, 2, 3, 4, 5], 1: [0, 1, 2, 3, 4, 5]}
+    assert _push(state, 0) == {0: [0, 1, 2, 3, 4, 5]}
     assert state.frames == 1
 
 
@@ -170,6 +170,7 @@ def test_a_late_answer_of_a_lost_worker_is_refused():
     [
         ([3], "another worker's"),
         ([9], "one not pushed yet"),
+        ([4_000_000_000], "one that is not in the trial"),
         ([0, 0], "one twice in a frame"),
         ([2, 0], "two out of order"),
     ],

@@ -6,14 +6,20 @@ import pytest
 from mlbench.clock import now_ns
 from mlbench.contracts import wire
 from mlbench.contracts.backend import WorkerSpec
+from mlbench.contracts.timetable import REQUEST, TimetableWriter, create_timetable
 from workers.loop import Worker
 
 
 class Script:
-    """A connection that delivers a frame whenever the worker has nothing to do."""
+    """A connection that delivers a message whenever the worker has nothing to do.
 
-    def __init__(self, *frames):
-        self._frames = [wire.unpack(frame) for frame in frames]
+    A message is a packed frame, or (trial, REQUEST records), which go into the timetable first.
+    """
+
+    def __init__(self, timetable, *messages):
+        self._messages = list(messages)
+        self._timetable = TimetableWriter(timetable)
+        self._trial = None
         self.socket = self
         self.sent = []
         self.order = []
@@ -22,14 +28,22 @@ class Script:
         self._idle = True
 
     def received(self):
-        """Deliver the next frame to an idle worker."""
-        if self._idle and self._frames:
+        """Deliver the next message to an idle worker."""
+        if self._idle and self._messages:
             self._idle = False
-            yield self._frames.pop(0)
+            message = self._messages.pop(0)
+            yield wire.unpack(message if isinstance(message, bytes) else self._push(*message))
+
+    def _push(self, trial, requests):
+        if trial != self._trial:
+            self._trial = trial
+            self._timetable.begin(100)
+        self._timetable.append(requests)
+        return wire.pack_requests(trial, self._timetable.count, 100)
 
     def wait(self, _timeout_ns):
         """Return at once; count the waits when nothing will come any more."""
-        self.waits_after_the_end += not self._frames
+        self.waits_after_the_end += not self._messages
         self._idle = True
 
     def alive(self):
@@ -66,9 +80,9 @@ STOP = wire.pack_control("stop")
 
 
 def _requests(trial, *ids, samples=None):
-    requests = np.zeros(len(ids), wire.REQUEST)
+    requests = np.zeros(len(ids), REQUEST)
     requests["id"], requests["sample"] = ids, ids if samples is None else samples
-    return wire.pack_requests(trial, requests)
+    return trial, requests
 
 
 def _go(trial):
@@ -77,13 +91,21 @@ def _go(trial):
 
 @pytest.fixture
 def serve(tmp_path):
-    """Return a function that plays frames to a worker and returns its connection and backend."""
+    """Return a function that plays messages to a worker; returns its connection and backend."""
     np.save(tmp_path / "x.npy", np.arange(10))
 
-    def play(*frames, batch_size=1):
-        feeds = {"x": str(tmp_path / "x.npy")}
-        spec = WorkerSpec(0, "", "doubler", feeds=feeds, batch_size=batch_size, sample_count=10)
-        connection, backend = Script(*frames), Doubler()
+    def play(*messages, batch_size=1):
+        feeds, timetable = {"x": str(tmp_path / "x.npy")}, create_timetable()
+        spec = WorkerSpec(
+            0,
+            "",
+            "doubler",
+            feeds=feeds,
+            batch_size=batch_size,
+            sample_count=10,
+            timetable_fd=timetable,
+        )
+        connection, backend = Script(timetable, *messages), Doubler()
         Worker(spec, backend, connection).run()
         return connection, backend
 
@@ -153,10 +175,10 @@ def test_the_first_chunk_of_a_trial_is_confirmed(serve):
 
 def test_a_closed_trial_gives_back_what_is_not_due(serve):
     """Told to end a trial, a worker drops what is due after the end and says that it is done."""
-    requests = np.zeros(2, wire.REQUEST)
+    requests = np.zeros(2, REQUEST)
     requests["id"], requests["due_ns"] = [0, 1], 10**12
     close = wire.pack_control("close", trial=5, end=0)
-    connection, backend = serve(wire.pack_requests(5, requests), _go(5), close, STOP)
+    connection, backend = serve((5, requests), _go(5), close, STOP)
     assert connection.controls == [("begun", {"trial": 5}), ("closed", {"trial": 5})]
     assert backend.batches == []
 

@@ -6,20 +6,24 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from mlbench.contracts import wire
 from mlbench.contracts.claims import ClaimLog, create_claim_file
-from workers.ahead import Ahead
+from mlbench.contracts.timetable import REQUEST, TimetableWriter, create_timetable
 from workers.line import Line
 
 MS = 1_000_000
 START_NS = 10**12
 
 
-def _requests(*due_ms: float, first: int = 0) -> np.ndarray:
-    requests = np.zeros(len(due_ms), wire.REQUEST)
-    requests["id"] = np.arange(first, first + len(due_ms))
+def _timetable(*due_ms: float) -> int:
+    """Return the descriptor of a timetable of queries that are due then."""
+    requests = np.zeros(len(due_ms), REQUEST)
+    requests["id"] = np.arange(len(due_ms))
     requests["due_ns"] = np.array(due_ms) * MS
-    return requests
+    descriptor = create_timetable()
+    writer = TimetableWriter(descriptor)
+    writer.begin(len(due_ms))
+    writer.append(requests)
+    return descriptor
 
 
 def _take(line: Line, now_ms: float, free_ms: float | None = None, burst: int = 1):
@@ -37,19 +41,21 @@ def claims() -> Iterator[Callable[[], ClaimLog]]:
     os.close(descriptor)
 
 
-def _line(*due_ms: float, worker=0, batch_size=1, timeout_ms=0, claims=None) -> Line:
-    line = Line(worker, batch_size, timeout_ms * MS, claims)
-    line.begin(1)
-    line.put(_requests(*due_ms))
+def _line(
+    *due_ms: float, worker=0, batch_size=1, timeout_ms=0, claims=None, known: int | None = None
+) -> Line:
+    line = Line(worker, batch_size, timeout_ms * MS, _timetable(*due_ms), claims)
+    line.begin(1, len(due_ms))
+    line.know(len(due_ms) if known is None else known)
     line.go(START_NS)
     return line
 
 
 def test_nothing_is_taken_before_the_trial_starts() -> None:
     """A worker that knows queries waits for the word that the clock runs."""
-    line = Line(0, 1, 0)
-    line.begin(1)
-    line.put(_requests(1))
+    line = Line(0, 1, 0, _timetable(1))
+    line.begin(1, 1)
+    line.know(1)
     assert _take(line, 2) is None
     line.go(START_NS)
     assert _take(line, 2) == ([0], 2)
@@ -105,13 +111,13 @@ def test_workers_of_one_line_take_turns_as_they_become_free(claims) -> None:
 
 
 def test_a_worker_claims_only_what_it_was_told_of(claims) -> None:
-    """A worker whose copy of a chunk is late leaves the others alone, and goes on when it comes."""
+    """A worker that is told late leaves the others alone, and goes on when it is told."""
     quick = _line(1, 2, 3, worker=0, claims=claims())
-    slow = _line(1, worker=1, claims=claims())
+    slow = _line(1, 2, 3, worker=1, claims=claims(), known=1)
     assert _take(quick, 0) == ([0], 1)
     assert _take(slow, 0) is None
     assert _take(quick, 1.5) == ([1], 2)
-    slow.put(_requests(2, 3, first=1))
+    slow.know(3)
     assert _take(slow, 2) == ([2], 3)
 
 
@@ -125,17 +131,3 @@ def test_a_closed_line_gives_nothing(claims) -> None:
     found_out = _line(1, 2, claims=claims())
     log.close()
     assert _take(found_out, 5) is None
-
-
-def test_what_is_known_ahead_grows_and_is_forgotten() -> None:
-    """Chunk after chunk, places and due times stay right, and memory does not grow."""
-    ahead, place = Ahead(), 0
-    for chunk in range(200):
-        ahead.put(_requests(*range(10 * chunk, 10 * chunk + 10), first=10 * chunk), place)
-        assert ahead.end == 10 * chunk + 10
-        assert ahead.due_ns(place) == place * MS
-        assert ahead.count_due(place, (place + 4) * MS, 99) == 5
-        assert ahead.requests(place, 7)["id"].tolist() == list(range(place, place + 7))
-        place += 8 + chunk % 3
-        place = min(place, ahead.end - 1)
-    assert len(ahead._buffer) < 500
