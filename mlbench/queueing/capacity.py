@@ -19,7 +19,7 @@ _LIGHT = 0.8  # load
 _ROUNDS, _GRID = 3, 12  # of narrowing a bracket to a cell of a grid
 _FINEST = 5e-4  # relative error; clocks, rounding and the formula's lattice allow no less
 _MORE = 3  # streams of a round, for the last, small step
-_ENOUGH, _SMALL = 1e-3, 0.33  # relative errors of a simulation: good enough; of that of the times
+_ENOUGH, _SMALL = 1e-3, 0.25  # relative errors of a simulation: good enough; of that of the times
 
 
 @dataclass(frozen=True)
