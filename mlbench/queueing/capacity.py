@@ -18,8 +18,8 @@ from mlbench.records import ArrivalKind
 _LIGHT = 0.8  # load
 _ROUNDS, _GRID = 3, 12  # of narrowing a bracket to a cell of a grid
 _FINEST = 5e-4  # relative error; clocks, rounding and the formula's lattice allow no less
-_MORE = 3  # streams of a round, for the last, small step
-_ENOUGH, _SMALL = 1e-3, 0.33  # relative errors of a simulation: good enough; of that of the times
+_MORE = 3  # times the replicas for the last, small step than for the way there
+_ENOUGH, _SMALL = 1e-3, 0.25  # relative errors of a simulation: good enough; of that of the times
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Capacity:
 class Effort:
     """How much to spend: simulated queries for the capacity, and resamples for its error.
 
-    Up to 3 x `rounds` times `replicas` x 16,384 queries are played, until the simulation's own
+    3 x `replicas` x 16,384 queries are played, up to `rounds` times, until the simulation's own
     error is the smaller.
     """
 
@@ -98,7 +98,7 @@ def _simulated(
     if len(drawn) > 1:
         some = Streams(kind, length // 2, 12 * wide, seed + 2)
         spread = simulation.bootstrap(some, crossing, drawn[1:]) / drawn[0].shortfall
-    many = (Streams(kind, length, replicas, seed + 5 + i) for i in range(_MORE * effort.rounds))
+    many = (Streams(kind, length, _MORE * replicas, seed + 5 + i) for i in range(effort.rounds))
     load, noise = simulation.polish(many, crossing, max(_ENOUGH, _SMALL * spread))
     return Capacity(simulation.saturated_qps * load, math.hypot(_FINEST, noise, spread))
 
