@@ -13,7 +13,7 @@ from mlbench.load.arrivals import make_schedule
 from mlbench.pool import local
 
 _FAULTY = Path(__file__).with_name("faulty_worker.py")
-_QUERIES = 400
+_QUERIES = 240
 
 
 @pytest.fixture(params=["KILL", "STOP"])
