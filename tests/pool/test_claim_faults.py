@@ -13,7 +13,7 @@ from mlbench.load.arrivals import make_schedule
 from mlbench.pool import local
 
 _FAULTY = Path(__file__).with_name("faulty_worker.py")
-_QUERIES = 240
+_QUERIES = 400
 
 
 @pytest.fixture(params=["KILL", "STOP"])
