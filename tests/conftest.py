@@ -1,5 +1,9 @@
-"""What tests of several parts share: a cache folder of their own, and tiny ONNX models."""
+"""What tests of several parts share: a cache folder of their own, and tiny ONNX models.
 
+What a run of the tests left out is told at its end.
+"""
+
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +12,44 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+TESTS = Path(__file__).parent
+# They take most of the time: whole commands, models that are built, trials that lose a worker.
+SLOW = (
+    "cli/test_doctor_command.py",
+    "cli/test_interrupts.py",
+    "cli/test_own_models.py",
+    "cli/test_run_command.py",
+    "cli/test_trial_command.py",
+    "cli/test_wheel.py",
+    "models/test_build_resnet50.py",
+    "models/test_lite0.py",
+    "pool/test_claim_faults.py",
+    "pool/test_crashes.py",
+    "pool/test_worker_pool.py",
+    "search/test_search.py",
+    "search/test_study.py",
+    "workers/test_tf.py",
+)
 FLOAT, INT64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of slow files."""
+    for item in items:
+        if item.path.relative_to(TESTS).as_posix() in SLOW:
+            item.add_marker(pytest.mark.slow)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which tests were left out, why, and how to have them."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
+    if deselected := len(terminalreporter.stats.get("deselected", [])):
+        reasons["not selected: ./run_tests.sh without options runs all"] = deselected
+    if reasons:
+        terminalreporter.section("tests that were not run")
+    for reason, count in reasons.most_common():
+        terminalreporter.line(f"{count:5d}  {reason}")
 
 
 @pytest.fixture(scope="session", autouse=True)

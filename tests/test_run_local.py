@@ -20,7 +20,7 @@ def _run(*words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-@pytest.mark.skipif(GPUS.exists(), reason="this machine has an NVIDIA driver")
+@pytest.mark.skipif(GPUS.exists(), reason="not for a machine with an NVIDIA driver")
 def test_a_machine_without_a_gpu_is_told_before_anything_is_installed() -> None:
     """Gigabytes of GPU packages are not fetched for a GPU that is not there."""
     result = _run("onnxruntime", "gpu")

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mlbench.contracts.errors import MlbenchError, RequestError, RunError
+from mlbench.contracts.errors import MlbenchError, RequestError, RunError, install_command
 from mlbench.models.checkpoints import IMAGE_SIZE, load_resnet50
 from mlbench.models.files import write_atomically
 from mlbench.models.graphdef_writer import graphdef_bytes
@@ -159,9 +159,8 @@ def verify_files(folder: Path, image_size: int) -> None:
     try:
         import tensorflow as tf
     except ImportError:
-        click.echo(
-            "not compared: TensorFlow is missing; pip install 'mlbench[tensorflow]'", err=True
-        )
+        mend = install_command("tensorflow")
+        click.echo(f"not compared: TensorFlow is missing; {mend}", err=True)
         return
     graph = tf.compat.v1.GraphDef.FromString((folder / GRAPHDEF_NAME).read_bytes())
     imported = tf.compat.v1.wrap_function(lambda: tf.compat.v1.import_graph_def(graph, name=""), [])
@@ -190,7 +189,7 @@ def _onnx_runner(content: bytes, outputs: list[str]) -> Callable[[Floats], list[
         import onnxruntime
     except ImportError:
         raise RequestError(
-            "running the model needs onnxruntime; pip install 'mlbench[onnxruntime]'"
+            f"running the model needs onnxruntime; {install_command('onnxruntime')}"
         ) from None
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     return lambda images: list(session.run(outputs, {INPUT: images}))

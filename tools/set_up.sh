@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs mlbench with the given extras into a virtual environment: tools/set_up.sh VENV EXTRAS
+# Installs mlbench-coordinator with the given extras into a virtual environment: tools/set_up.sh VENV EXTRAS
 # Does nothing when that was done already from the same sources.
 set -euo pipefail
 venv=$1
@@ -18,7 +18,7 @@ fi
 
 stamp=$venv/.mlbench-$(printf '%s' "$extras" | tr ',' '_')-$(cat "$root/setup.cfg" "$root/pyproject.toml" | cksum | tr ' ' '-')
 if [ ! -e "$stamp" ]; then
-    echo "installing mlbench[$extras] into $venv (once)" >&2
+    echo "installing mlbench-coordinator[$extras] into $venv (once)" >&2
     [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$root[$extras]" >&2
     touch "$stamp"

@@ -14,7 +14,7 @@ from mlbench.contracts.backend import (
     WorkerSpec,
     parse_options,
 )
-from mlbench.contracts.errors import RequestError
+from mlbench.contracts.errors import RequestError, install_command
 from mlbench.contracts.predictions import as_classes
 
 _DTYPES = {
@@ -171,8 +171,8 @@ def _providers(onnxruntime: Any, device: str, wanted: str) -> list[tuple[str, An
     if name not in available:
         raise RequestError(
             f"device {device}: this ONNX Runtime has no {name} (it has {', '.join(available)}); "
-            "install its GPU package: pip uninstall onnxruntime; pip install "
-            "'mlbench[onnxruntime-gpu]'"
+            "install its GPU package: pip uninstall onnxruntime; "
+            f"{install_command('onnxruntime-gpu')}"
         )
     if hasattr(onnxruntime, "preload_dlls"):
         onnxruntime.preload_dlls()  # finds CUDA and cuDNN where pip packages put them

@@ -27,7 +27,7 @@ from mlbench.contracts.backend import (
     nearest,
     parse_options,
 )
-from mlbench.contracts.errors import RequestError
+from mlbench.contracts.errors import RequestError, install_command
 from mlbench.contracts.predictions import as_classes
 
 SIGNATURE_FILE = "signature.json"
@@ -105,7 +105,7 @@ def _import_torch() -> Any:
         import torch
     except ImportError as error:
         raise RequestError(
-            f"PyTorch cannot be imported ({error}): pip install 'mlbench[torch]'"
+            f"PyTorch cannot be imported ({error}): {install_command('torch')}"
         ) from None
     # Samples are views of a read-only mapping, and inference does not write to its inputs.
     warnings.filterwarnings("ignore", message="The given NumPy array is not writable")

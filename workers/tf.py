@@ -26,7 +26,7 @@ from mlbench.contracts.backend import (
     nearest,
     parse_options,
 )
-from mlbench.contracts.errors import RequestError
+from mlbench.contracts.errors import RequestError, install_command
 from mlbench.contracts.predictions import as_classes
 
 
@@ -92,7 +92,7 @@ def _import_tensorflow() -> Any:
         import tensorflow
     except ImportError as error:
         raise RequestError(
-            f"TensorFlow cannot be imported ({error}): pip install 'mlbench[tensorflow]'"
+            f"TensorFlow cannot be imported ({error}): {install_command('tensorflow')}"
         ) from None
     return tensorflow
 
@@ -118,7 +118,7 @@ def _why_no_gpu(tf: Any) -> str:
     if not tf.test.is_built_with_cuda():
         return (
             f"this TensorFlow {tf.__version__} is built without CUDA: "
-            "pip uninstall tensorflow-cpu; pip install 'mlbench[tensorflow-gpu]'"
+            f"pip uninstall tensorflow-cpu; {install_command('tensorflow-gpu')}"
         )
     try:
         ctypes.CDLL("libcuda.so.1")
@@ -128,7 +128,7 @@ def _why_no_gpu(tf: Any) -> str:
     wanted = f"CUDA {build.get('cuda_version')} and cuDNN {build.get('cudnn_version')}"
     return (
         f"TensorFlow {tf.__version__} finds no GPU; it needs the libraries of {wanted}: "
-        "pip install 'mlbench[tensorflow-gpu]', and see that nvidia-smi lists the GPU"
+        f"{install_command('tensorflow-gpu')}, and see that nvidia-smi lists the GPU"
     )
 
 

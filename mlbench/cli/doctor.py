@@ -8,6 +8,7 @@ import click
 
 from mlbench import __version__
 from mlbench.calibration import calibrate
+from mlbench.contracts.errors import install_command
 from mlbench.contracts.registry import backend_names, find_backend, missing_runtime
 from mlbench.gpus import visible_gpus
 from mlbench.system import describe_system
@@ -49,7 +50,7 @@ def _backend(name: str) -> dict[str, str | None]:
     backend = find_backend(name)
     extra = missing_runtime(backend)
     if extra is not None:
-        return {"state": "missing", "mend": f"pip install 'mlbench[{extra}]'"}
+        return {"state": "missing", "mend": install_command(extra)}
     return {"state": "ready", "version": _version(backend.RUNTIME[0]) if backend.RUNTIME else None}
 
 

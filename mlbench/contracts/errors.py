@@ -19,6 +19,11 @@ class RunError(MlbenchError):
     exit_status = 3
 
 
+def install_command(extra: str) -> str:
+    """Return the command that installs what an extra of this distribution names."""
+    return f"pip install 'mlbench-coordinator[{extra}]'"
+
+
 def one_line(error: Exception) -> str:
     """Return an error in one line; with its type, unless it is one of ours."""
     text = " ".join(str(error).split())

@@ -4,7 +4,7 @@ import importlib.util
 from importlib.metadata import entry_points
 
 from mlbench.contracts.backend import Backend, nearest
-from mlbench.contracts.errors import RequestError
+from mlbench.contracts.errors import RequestError, install_command
 
 GROUP = "mlbench.backends"
 
@@ -46,5 +46,5 @@ def require_runtime(name: str, backend: type[Backend]) -> None:
     extra = missing_runtime(backend)
     if extra is not None:
         raise RequestError(
-            f"backend '{name}' needs its runtime; install it with: pip install 'mlbench[{extra}]'"
+            f"backend '{name}' needs its runtime; install it with: {install_command(extra)}"
         )

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mlbench.contracts.errors import RequestError
+from mlbench.contracts.errors import RequestError, install_command
 from mlbench.data.images import ImageList
 
 _SHA256 = "d625818dacf79cc40ced71ff12f1d4955c3d2655ae4b047b3c93b1819cb8f3fe"
-_INSTALL = "pip install 'mlbench[sample]'"
+_INSTALL = install_command("sample")
 
 
 def open_sample() -> ImageList:

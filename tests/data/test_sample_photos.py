@@ -3,6 +3,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
+from optional import SAMPLE
 
 from mlbench.contracts.errors import RequestError
 from mlbench.data.datasets import open_dataset
@@ -17,7 +18,7 @@ def pretend_foolbox(monkeypatch: pytest.MonkeyPatch, folder: Path | None) -> Non
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: spec)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("foolbox") is None, reason="foolbox is not installed")
+@pytest.mark.skipif(importlib.util.find_spec("foolbox") is None, reason=SAMPLE)
 def test_twenty_photos_with_their_labels() -> None:
     """The sample dataset is foolbox's photos in sorted order, labelled by their names."""
     images = open_dataset("sample", count=3)
@@ -29,7 +30,7 @@ def test_twenty_photos_with_their_labels() -> None:
 def test_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without foolbox the error gives the command that installs it."""
     pretend_foolbox(monkeypatch, None)
-    with pytest.raises(RequestError, match=r"pip install 'mlbench\[sample\]'"):
+    with pytest.raises(RequestError, match=r"pip install 'mlbench-coordinator\[sample\]'"):
         open_dataset("sample")
 
 

@@ -6,13 +6,14 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from optional import ONNXRUNTIME, SAMPLE, SKLEARN, TENSORFLOW
 
 from mlbench.models.metadata import model_metadata
 from mlbench.models.resnet50 import VGG_MEAN
 
-ORT = pytest.importorskip("onnxruntime", reason="runs the model")
-pytest.importorskip("onnx", reason="writes the model")
-pytest.importorskip("sklearn", reason="has the digits")
+ORT = pytest.importorskip("onnxruntime", reason=ONNXRUNTIME)
+pytest.importorskip("onnx", reason=SAMPLE)
+pytest.importorskip("sklearn", reason=SKLEARN)
 
 SCRIPT = Path(__file__).parents[2] / "tools" / "build_resnet50.py"
 
@@ -67,7 +68,7 @@ def test_recognises_the_written_digits(built: Path) -> None:
 
 def test_verify_finds_a_difference(tool: ModuleType, built: Path, tmp_path: Path) -> None:
     """Files of different weights do not pass for one model."""
-    pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
+    pytest.importorskip("tensorflow", reason=TENSORFLOW)
     from mlbench.contracts.errors import RunError
 
     other = tool.build_synthetic(8, 64)

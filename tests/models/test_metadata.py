@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from optional import TENSORFLOW
 
 from mlbench.models import network as net
 from mlbench.models.graphdef_writer import graphdef_bytes
@@ -36,7 +37,7 @@ def test_unlabelled_files_say_nothing(name: str, tmp_path: Path) -> None:
 
 def test_tensorflow_reads_the_note() -> None:
     """The label is an ordinary string constant that TensorFlow can read."""
-    tf = pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
+    tf = pytest.importorskip("tensorflow", reason=TENSORFLOW)
     graph = tf.compat.v1.GraphDef.FromString(graphdef_bytes(_network(), "NHWC"))
     (node,) = (node for node in graph.node if node.name == "mlbench_metadata")
     assert b'"weights": "synthetic"' in node.attr["value"].tensor.string_val[0]

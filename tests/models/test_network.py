@@ -2,6 +2,7 @@ import io
 
 import numpy as np
 import pytest
+from optional import ONNXRUNTIME, TENSORFLOW
 
 from mlbench.models import network as net
 from mlbench.models.graphdef_writer import graphdef_bytes
@@ -79,7 +80,7 @@ def _images() -> np.ndarray:
 
 
 def _run_onnx(layout: net.Layout, images: np.ndarray) -> list[np.ndarray]:
-    ort = pytest.importorskip("onnxruntime")
+    ort = pytest.importorskip("onnxruntime", reason=ONNXRUNTIME)
     session = ort.InferenceSession(onnx_bytes(_every_op(), layout))
     return list(session.run(["ArgMax:0", "softmax_tensor:0"], {"input_tensor:0": images}))
 
@@ -97,7 +98,7 @@ def test_onnx_layouts_agree() -> None:
 @pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
 def test_tensorflow_agrees_on_every_operation(layout: net.Layout) -> None:
     """TensorFlow computes from the frozen graph what ONNX Runtime does from the ONNX model."""
-    tf = pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
+    tf = pytest.importorskip("tensorflow", reason=TENSORFLOW)
     graph = tf.compat.v1.GraphDef.FromString(graphdef_bytes(_every_op(), layout))
     imported = tf.compat.v1.wrap_function(lambda: tf.compat.v1.import_graph_def(graph, name=""), [])
     run = imported.prune("input_tensor:0", ["ArgMax:0", "softmax_tensor:0"])

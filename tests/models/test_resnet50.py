@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from optional import ONNXRUNTIME, SKLEARN
 
 from mlbench.models import network as net
 from mlbench.models.onnx_writer import onnx_bytes
@@ -30,7 +31,7 @@ def _convs(model: net.Network) -> dict[str, net.Conv]:
 
 
 def _run(model: net.Network, output: str, images: np.ndarray) -> np.ndarray:
-    ort = pytest.importorskip("onnxruntime")
+    ort = pytest.importorskip("onnxruntime", reason=ONNXRUNTIME)
     session = ort.InferenceSession(onnx_bytes(model, "NCHW"))
     (values,) = session.run([output], {"input_tensor:0": images.astype(np.float32)})
     return np.asarray(values)
@@ -118,7 +119,7 @@ def test_synthetic_weights_are_frozen() -> None:
 
 def test_photos_crop_to_the_image_size() -> None:
     """Digits are grey RGB pictures whose centre crop of 87.5 % is the image, less the mean."""
-    pytest.importorskip("sklearn", reason="has the digits")
+    pytest.importorskip("sklearn", reason=SKLEARN)
     photos, labels = digit_photos(56)
     assert photos.shape == (1797, 64, 64, 3)
     assert set(labels.tolist()) == set(range(10))

@@ -119,7 +119,7 @@ def test_a_gpu_that_the_runtime_cannot_use_is_refused(models):
     import onnxruntime
 
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        pytest.skip("this ONNX Runtime has the CUDA provider")
+        pytest.skip("not for an ONNX Runtime that has the CUDA provider")
     with pytest.raises(RequestError, match="CUDAExecutionProvider"):
         _load(models["one"], device="cuda:0")
 

@@ -5,14 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from optional import TORCH, TORCH_GPU
 
 from mlbench.contracts.backend import TensorSpec, WorkerSpec
 from mlbench.contracts.errors import RequestError
 from workers.pytorch import SIGNATURE_EXAMPLE, SIGNATURE_FILE, TorchBackend
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("torch") is None, reason="PyTorch is not installed"
-)
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason=TORCH)
 
 FEED = np.float32([[0, 0, 9, 0], [0, 9, 0, 0], [0, 0, 0, 9]])
 CLASSES = [2, 1, 3]
@@ -25,7 +24,7 @@ SIGNATURE = {
 @pytest.fixture(scope="module")
 def torch():
     """PyTorch."""
-    return pytest.importorskip("torch")
+    return pytest.importorskip("torch", reason=TORCH)
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +187,7 @@ def test_a_bad_model_file_is_refused_in_one_line(tmp_path, name, content, messag
 def test_a_gpu_that_cannot_be_used_is_refused(torch, models):
     """Asking for a GPU that PyTorch cannot use says why, and never runs on the CPU."""
     if torch.cuda.device_count():
-        pytest.skip("PyTorch can use the GPU of this machine")
+        pytest.skip("not for a machine with a GPU that PyTorch can use")
     with pytest.raises(RequestError, match=r"device cuda:1: .*(PyTorch|driver)"):
         TorchBackend(_spec(models["torch.export"], device="cuda:1"))
 
@@ -198,7 +197,7 @@ def test_a_gpu_that_cannot_be_used_is_refused(torch, models):
 def test_a_gpu_gives_the_same_classes(torch, models, kind):
     """The model on the first GPU answers as it does on the CPU, and says where it ran."""
     if not torch.cuda.is_available():
-        pytest.skip("no GPU that PyTorch can use")
+        pytest.skip(TORCH_GPU)
     backend = TorchBackend(_spec(models[kind], device="cuda:0"))
     assert backend.predict({"x": FEED}).tolist() == CLASSES
     assert backend.describe()["device"] == torch.cuda.get_device_name(0)

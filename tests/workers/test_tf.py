@@ -7,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from optional import TENSORFLOW, TENSORFLOW_GPU
 
 from mlbench.contracts.backend import TensorSpec, WorkerSpec
 from mlbench.contracts.errors import RequestError
 from workers.tf import TensorFlowBackend, _import_tensorflow
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("tensorflow") is None, reason="TensorFlow is not installed"
-)
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("tensorflow") is None, reason=TENSORFLOW)
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = np.eye(4, dtype=np.float32)
@@ -172,7 +171,7 @@ def test_python_code_in_a_keras_file_is_refused(tf, tmp_path):
 def test_a_gpu_that_cannot_be_used_is_refused(tf, models):
     """Asking for a GPU that TensorFlow cannot use says why, and never runs on the CPU."""
     if tf.config.list_physical_devices("GPU"):
-        pytest.skip("TensorFlow can use the GPU of this machine")
+        pytest.skip("not for a machine with a GPU that TensorFlow can use")
     path, _ = models["frozen graph"]
     with pytest.raises(RequestError, match=r"device cuda:1: .*TensorFlow"):
         TensorFlowBackend(_spec(path, device="cuda:1"))
@@ -213,7 +212,7 @@ def test_a_worker_sets_its_threads_and_sees_no_gpu(models):
 def test_a_gpu_gives_the_same_classes(tf, models):
     """The model on the first GPU answers as it does on the CPU, and sees no other GPU."""
     if not tf.config.list_physical_devices("GPU"):
-        pytest.skip("no GPU that TensorFlow can use")
+        pytest.skip(TENSORFLOW_GPU)
     path, name = models["frozen graph"]
     classes, device, _, gpus = _serve_in_its_own_process(_spec(path, device="cuda:0"), name)
     assert classes == CLASSES
