@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+Seed = int | np.random.Generator
+"""A generator is drawn from as it is; a number seeds one, where the kind is random at all."""
+
 NS_PER_S = 1_000_000_000
 
 
@@ -30,7 +33,7 @@ class ArrivalSettings(Protocol):
 class ArrivalKind(ABC):
     """One process behind the schedules of trials and the streams of the queue model.
 
-    `name`: what log lines and results call it. `random`: whether seeds differ. `poisson`: whether
+    `name`: what log lines and results call it. `random`: whether seeds make a difference. `poisson`: whether
     it is a Poisson process, for which there is a formula.
     """
 
@@ -39,14 +42,14 @@ class ArrivalKind(ABC):
     poisson: ClassVar[bool] = False
 
     @abstractmethod
-    def due_ns(self, rng: np.random.Generator, target_qps: float, queries: int) -> Floats:
+    def due_ns(self, seed: Seed, target_qps: float, queries: int) -> Floats:
         """Return when each query of a trial is due, float64 (queries,), sorted, in nanoseconds.
 
         The first is due at 0 and the last (queries - 1) / target_qps later.
         """
 
     @abstractmethod
-    def streams(self, rng: np.random.Generator, rows: int, n: int) -> Floats:
+    def streams(self, seed: Seed, rows: int, n: int) -> Floats:
         """Draw independent streams of arrivals at the rate 1, float64 (rows, n), each sorted."""
 
 
@@ -57,17 +60,17 @@ class FromGaps(ArrivalKind):
     def gaps(self, rng: np.random.Generator, rows: int, n: int) -> Floats:
         """Draw gaps, float64 (rows, n), each row for itself; their mean in the long run is 1."""
 
-    def due_ns(self, rng: np.random.Generator, target_qps: float, queries: int) -> Floats:
+    def due_ns(self, seed: Seed, target_qps: float, queries: int) -> Floats:
         """Return the sums of drawn gaps, stretched to the rate."""
         times, span_ns = np.zeros(queries), (queries - 1) / target_qps * NS_PER_S
-        np.cumsum(self.gaps(rng, 1, queries - 1)[0], out=times[1:])
-        if times[-1] > 0:
+        np.cumsum(self.gaps(np.random.default_rng(seed), 1, queries - 1)[0], out=times[1:])
+        if times[-1] > span_ns * np.finfo(float).tiny:
             times *= span_ns / times[-1]
-        else:  # nothing to stretch: a single query, or gaps of 0, which the last one makes up for
+        else:  # a single query, or gaps of about 0, too small to stretch: the last makes up for it
             times[-1] = span_ns
         return times
 
-    def streams(self, rng: np.random.Generator, rows: int, n: int) -> Floats:
+    def streams(self, seed: Seed, rows: int, n: int) -> Floats:
         """Return the sums of drawn gaps."""
-        gaps = self.gaps(rng, rows, n)
+        gaps = self.gaps(np.random.default_rng(seed), rows, n)
         return np.cumsum(gaps, axis=1, out=gaps)

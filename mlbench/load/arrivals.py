@@ -22,7 +22,7 @@ def make_schedule(kind: ArrivalKind | str, target_qps: float, queries: int, seed
     if not target_qps > 0 or queries < 1:
         raise ValueError(f"need a positive rate and count, not {target_qps} qps, {queries} queries")
     kind = arrival_kind(kind)
-    due_ns = kind.due_ns(np.random.default_rng(seed), target_qps, queries)
+    due_ns = kind.due_ns(seed, target_qps, queries)
     return Schedule(kind.name, target_qps, seed, np.rint(due_ns).astype(np.int64))
 
 

@@ -16,7 +16,7 @@ class Streams:
 
     def __init__(self, kind: ArrivalKind, length: int, replicas: int, seed: int) -> None:
         self._seed, self._shape = seed, (replicas, length)
-        self._arrive = kind.streams(np.random.default_rng(seed), replicas, length)
+        self._arrive = kind.streams(seed, replicas, length)
 
     def draw(self, service: ServiceTimes) -> Floats:
         """Draw service ratios (replicas, length), by the same random numbers for each service."""

@@ -40,7 +40,7 @@ def test_the_seed_draws_where_a_schedule_begins(trace: Trace) -> None:
 
 def test_streams_are_runs_of_the_trace_from_random_places(trace: Trace) -> None:
     """Each row runs through the trace in order, at the rate 1, and the rows begin anywhere."""
-    gaps = np.diff(trace.streams(np.random.default_rng(1), 64, 9), prepend=0.0)
+    gaps = np.diff(trace.streams(1, 64, 9), prepend=0.0)
     begins = {tuple(np.roll(GAPS, -begin) / 2) for begin in range(4)}
     assert {tuple(row[:4]) for row in gaps} == begins
     assert np.array_equal(gaps[:, :4], gaps[:, 4:8])
