@@ -33,8 +33,8 @@ class ArrivalSettings(Protocol):
 class ArrivalKind(ABC):
     """One process behind the schedules of trials and the streams of the queue model.
 
-    `name`: what log lines and results call it. `random`: whether seeds make a difference. `poisson`: whether
-    it is a Poisson process, for which there is a formula.
+    `name`: what log lines and results call it. `random`: whether seeds make a difference.
+    `poisson`: whether it is a Poisson process, for which there is a formula.
     """
 
     name: ClassVar[str]
