@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mlbench.arrivals.exponential import Exponential
 from mlbench.contracts.backend import WorkerSpec
 from mlbench.load.arrivals import make_schedule, query_count
 from mlbench.pool.coordinator import WorkerPool
@@ -61,7 +62,7 @@ def _highest_held(pool: TrialRunner) -> float:
 
 
 def _play(pool: TrialRunner, qps: float, duration_s: float) -> Completions:
-    return pool.run(make_schedule("exponential", qps, query_count(qps, duration_s), seed=1))
+    return pool.run(make_schedule(Exponential(), qps, query_count(qps, duration_s), seed=1))
 
 
 def _lag_s(completions: Completions) -> tuple[float, float]:

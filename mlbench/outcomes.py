@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mlbench.records import NO_LIMITS, ArrivalKind, Limits
+from mlbench.arrivals.kind import ArrivalKind
+from mlbench.records import NO_LIMITS, Limits
 
 Verdict = Literal["pass", "fail", "undecided", "invalid"]
 
@@ -78,13 +79,13 @@ class Trial:
 class Answer:
     """The highest rate for one arrival kind and target, with how well it is known.
 
-    `qps` is the target rate of `trial`, a real trial that met the bound, or UNMET. `capacity_qps`
-    is the estimate of the true highest rate, `capacity_ci95` its 95 % interval. `trials`,
-    `measured_s` and `queries` count what this answer rests on. `no_verdict`: no valid
-    trial was run for it, so that UNMET says nothing about the device.
+    `kind` is the name of the arrivals. `qps` is the target rate of `trial`, a real trial that met
+    the bound, or UNMET. `capacity_qps` is the estimate of the true highest rate, `capacity_ci95`
+    its 95 % interval. `trials`, `measured_s` and `queries` count what this answer rests on.
+    `no_verdict`: no valid trial was run for it, so that UNMET says nothing about the device.
     """
 
-    kind: ArrivalKind
+    kind: str
     target_latency_s: float
     qps: float
     trial: Trial | None

@@ -2,24 +2,23 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.contracts import wire
 
-ArrivalKind = Literal["linear", "exponential"]
-
 
 @dataclass(frozen=True)
 class Schedule:
     """When each query of one trial is due.
 
-    `due_ns`: int64 (n,), sorted, nanoseconds from the trial's start. `seed` made the arrivals.
+    `due_ns`: int64 (n,), sorted, nanoseconds from the trial's start. `seed` made the arrivals;
+    `kind` is their name.
     """
 
-    kind: ArrivalKind
+    kind: str
     target_qps: float
     seed: int
     due_ns: NDArray[np.int64]

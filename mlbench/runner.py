@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from mlbench.arrivals.linear import Linear
 from mlbench.contracts.errors import RunError
 from mlbench.job import Job, Samples
 from mlbench.load.arrivals import make_schedule
@@ -71,7 +72,7 @@ def check_accuracy(
     Raises RunError when a query had no answer, or the model's output is not a class.
     """
     assert samples.labels is not None  # noqa: S101 - the caller skips the stage otherwise
-    schedule = make_schedule("linear", saturated_qps, samples.count, seed=0)
+    schedule = make_schedule(Linear(), saturated_qps, samples.count, seed=0)
     completions = pool.run(schedule, samples=np.arange(samples.count, dtype=np.uint32))
     _check_complete(completions)
     right = int(np.count_nonzero(completions.prediction == samples.labels))
@@ -123,7 +124,7 @@ def search_rates(pool: WorkerPool, settings: RunSettings, listener: Listener) ->
 def plan_search(pool: WorkerPool, settings: RunSettings) -> SearchPlan:
     """Return what the search is to find out, with the pool's shape."""
     return SearchPlan(
-        kinds=settings.arrivals,
+        kinds=settings.kinds,
         targets_s=settings.max_latency,
         percentile=settings.percentile,
         max_trial_s=settings.time,
@@ -141,7 +142,7 @@ def shape_of(pool: WorkerPool, settings: Settings) -> Queue:
 
 
 def _is_best(trial: Trial, best: dict[tuple[str, float], float]) -> bool:
-    key = (trial.request.kind, trial.request.target_latency_s)
+    key = (trial.request.kind.name, trial.request.target_latency_s)
     if trial.judgement.verdict != "pass" or trial.request.target_qps <= best.get(key, 0.0):
         return False
     best[key] = trial.request.target_qps

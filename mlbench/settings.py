@@ -1,19 +1,39 @@
 """What a run was asked for: validated once, frozen, and recorded with the results."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from mlbench.arrivals.gamma import DEFAULT_CV
+from mlbench.arrivals.kind import ArrivalKind
+from mlbench.arrivals.registry import KINDS
 from mlbench.contracts.backend import nearest
 from mlbench.contracts.errors import RequestError
 from mlbench.profiles import DataFormat, Profile, default_profile, find_profile
-from mlbench.records import ArrivalKind
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 PositiveInt = Annotated[int, Field(ge=1)]
+
+
+def _known_kind(name: str) -> str:
+    if name not in KINDS:
+        near = nearest(name, list(KINDS))
+        raise ValueError(f"no such arrivals{near}; there are: {', '.join(KINDS)}")
+    return name
+
+
+KindName = Annotated[str, AfterValidator(_known_kind)]
 
 DATASETS = ("sample", "imagenet", "synthetic")
 
@@ -48,6 +68,9 @@ class Settings(BaseModel):
     batch_size: Annotated[int, Field(ge=1, le=65535)] = 1
     batch_timeout_s: Annotated[float, Field(ge=0, le=60)] = 0.0
     dispatch: Literal["shared", "round-robin"] = "shared"
+    # Below, gaps are equal but for rounding; above, nearly all are too small for a float.
+    arrival_cv: Annotated[float, Field(ge=1e-3, le=100)] = DEFAULT_CV
+    arrival_trace: Path | None = None
     percentile: Annotated[float, Field(gt=0, lt=100)] = 99.0
     seed: Annotated[int, Field(ge=0)] = Field(default_factory=lambda: secrets.randbits(32))
     skip_accuracy: bool = False
@@ -59,10 +82,21 @@ class Settings(BaseModel):
         return self
 
 
+_READ_BY = {"arrival_cv": "gamma", "arrival_trace": "trace"}
+
+
+def _make_kinds(settings: Settings, names: Sequence[str]) -> tuple[ArrivalKind, ...]:
+    for field, name in _READ_BY.items():
+        if field in settings.model_fields_set and name not in names:
+            raise RequestError(f"--{field.replace('_', '-')}: only with '{name}' in --arrivals")
+    return tuple(KINDS[name](settings) for name in names)
+
+
 class RunSettings(Settings):
     """The settings of `run`."""
 
-    arrivals: tuple[ArrivalKind, ...] = ("linear", "exponential")
+    _kinds: tuple[ArrivalKind, ...] = ()
+    arrivals: tuple[KindName, ...] = ("linear", "exponential")
     max_latency: tuple[Positive, ...] = (0.010, 0.050, 0.100, 0.200)
     time: Positive = 10.0
     budget: Positive = 150.0
@@ -76,15 +110,34 @@ class RunSettings(Settings):
             raise ValueError("expected a list that names each value once")
         return values
 
+    def model_post_init(self, _context: object) -> None:
+        """Make the kinds, so that what is wrong with their options is told at once."""
+        self._kinds = _make_kinds(self, self.arrivals)
+
+    @property
+    def kinds(self) -> tuple[ArrivalKind, ...]:
+        """How queries arrive, kind by kind."""
+        return self._kinds
+
 
 class TrialSettings(Settings):
     """The settings of `trial`."""
 
-    arrivals: ArrivalKind = "exponential"
+    _kind: ArrivalKind
+    arrivals: KindName = "exponential"
     max_latency: Positive | None = None
     qps: Positive
     duration: Positive = 10.0
     raw: Path | None = None
+
+    def model_post_init(self, _context: object) -> None:
+        """Make the kind, so that what is wrong with its options is told at once."""
+        (self._kind,) = _make_kinds(self, (self.arrivals,))
+
+    @property
+    def kind(self) -> ArrivalKind:
+        """How queries arrive."""
+        return self._kind
 
 
 S = TypeVar("S", bound=Settings)

@@ -60,15 +60,19 @@ def test_nothing_in_mlbench_imports_workers():
     [
         ("mlbench.contracts", ("mlbench.contracts",)),
         ("mlbench.clock", ()),
+        ("mlbench.arrivals", ("mlbench.arrivals", "mlbench.contracts")),
         ("mlbench.records", ("mlbench.contracts",)),
-        ("mlbench.outcomes", ("mlbench.records",)),
+        ("mlbench.outcomes", ("mlbench.records", "mlbench.arrivals")),
         ("mlbench.topology", ()),
         ("mlbench.devices", ("mlbench.topology", "mlbench.contracts")),
-        ("mlbench.load", ("mlbench.load", "mlbench.records", "mlbench.contracts")),
+        (
+            "mlbench.load",
+            ("mlbench.load", "mlbench.records", "mlbench.arrivals", "mlbench.contracts"),
+        ),
     ],
 )
 def test_the_core_imports_nothing_above_it(package, allowed):
-    """Contracts, records, outcomes, places and load know only what is below them."""
+    """Contracts, arrivals, records, outcomes, places and load know only what is below them."""
     assert _violations(package, ("mlbench",), allowed) == []
 
 

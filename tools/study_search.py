@@ -51,7 +51,7 @@ def search(
     while (request := state.next()) is not None:
         schedule = make_schedule(request.kind, request.target_qps, request.queries, request.seed)
         state.record(request, pool.run(schedule, request.limits))
-    return state.answers()[system.kind][system.bound_s]
+    return state.answers()[system.kind.name][system.bound_s]
 
 
 def false_passes(number: int, seed: int, queries: int) -> tuple[bool, bool, bool]:

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
+from mlbench.arrivals.registry import KINDS
 from mlbench.contracts.errors import RequestError
 from mlbench.profiles import PROFILES
 
@@ -77,6 +78,14 @@ _SHARED = [
     click.option(
         "--dispatch", help="shared (one line for all workers, the default) or round-robin."
     ),
+    click.option(
+        "--arrival-cv", type=float, help="Coefficient of variation of the gaps of gamma (2)."
+    ),
+    click.option(
+        "--arrival-trace",
+        type=click.Path(path_type=Path),
+        help="The file for trace: ascending times in seconds, one a line.",
+    ),
     click.option("--percentile", type=float, help="The percentile to bound (99)."),
     click.option("--seed", type=int, help="Seed of the arrivals; drawn and recorded by default."),
     click.option("--skip-accuracy", is_flag=True, default=None, help="No accuracy stage."),
@@ -85,7 +94,11 @@ _SHARED = [
 ]
 
 _RUN = [
-    click.option("--arrivals", callback=_comma_list, help="linear,exponential."),
+    click.option(
+        "--arrivals",
+        callback=_comma_list,
+        help=f"A list of {', '.join(KINDS)} (linear,exponential).",
+    ),
     click.option(
         "--max-latency", callback=_float_list, help="Bounds in seconds (0.01,0.05,0.1,0.2)."
     ),
@@ -98,7 +111,7 @@ _RUN = [
 _TRIAL = [
     click.option("--qps", type=float, help="Queries per second to offer."),
     click.option("--duration", type=float, help="Seconds (10)."),
-    click.option("--arrivals", help="linear or exponential (default)."),
+    click.option("--arrivals", help=f"One of {', '.join(KINDS)} (exponential)."),
     click.option("--max-latency", type=float, help="Bound in seconds, to get a verdict."),
     click.option("--raw", type=click.Path(path_type=Path), help="Save every query's times (.npz)."),
 ]

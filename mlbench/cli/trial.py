@@ -37,7 +37,7 @@ def trial(quiet: bool, as_json: bool, **options: Any) -> int:
         check_writable(settings.raw)
     job = prepare(settings, reporter.progress)
     queries = query_count(settings.qps, settings.duration)
-    schedule = make_schedule(settings.arrivals, settings.qps, queries, settings.seed)
+    schedule = make_schedule(settings.kind, settings.qps, queries, settings.seed)
     with open_pool(job, settings) as pool:
         completions = pool.run(schedule)
         queue, dead = shape_of(pool, settings), "; ".join(pool.dead.values())

@@ -1,11 +1,11 @@
-"""Arrival times. Pure: the same kind, rate, count and seed give the same schedule."""
+"""The schedule of a trial. Pure: the same kind, rate, count and seed give the same schedule."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlbench.records import ArrivalKind, Schedule
-
-NS_PER_S = 1_000_000_000
+from mlbench.arrivals.kind import ArrivalKind
+from mlbench.arrivals.registry import arrival_kind
+from mlbench.records import Schedule
 
 
 def query_count(target_qps: float, duration_s: float) -> int:
@@ -13,32 +13,17 @@ def query_count(target_qps: float, duration_s: float) -> int:
     return max(1, round(target_qps * duration_s))
 
 
-def make_schedule(kind: ArrivalKind, target_qps: float, queries: int, seed: int) -> Schedule:
+def make_schedule(kind: ArrivalKind | str, target_qps: float, queries: int, seed: int) -> Schedule:
     """Return a schedule of `queries` arrivals at exactly `target_qps` queries per second.
 
-    linear: equal spacing, 1/qps. exponential: a Poisson process given its count, which is that many
-    sorted uniform times (Ross, Stochastic Processes, theorem 2.3.1), stretched so that the first
-    and the last are (n-1)/qps apart. Raises ValueError for a rate or a count that is not positive.
+    A name stands for the kind of that name with default settings. Raises ValueError for a rate or a
+    count that is not positive.
     """
     if not target_qps > 0 or queries < 1:
         raise ValueError(f"need a positive rate and count, not {target_qps} qps, {queries} queries")
-    span_ns = (queries - 1) / target_qps * NS_PER_S
-    if kind == "linear":
-        due_ns = np.arange(queries) * (NS_PER_S / target_qps)
-    else:
-        due_ns = _poisson_times(queries, span_ns, np.random.default_rng(seed))
-    return Schedule(kind, target_qps, seed, np.rint(due_ns).astype(np.int64))
-
-
-def _poisson_times(
-    queries: int, span_ns: float, rng: np.random.Generator
-) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    times = np.zeros(queries)
-    if queries > 1:
-        # Sorted uniforms without sorting: cumulated exponential gaps over their sum (Devroye, V.2).
-        np.cumsum(rng.standard_exponential(queries - 1), out=times[1:])
-        times *= span_ns / times[-1]
-    return times
+    kind = arrival_kind(kind)
+    due_ns = kind.due_ns(seed, target_qps, queries)
+    return Schedule(kind.name, target_qps, seed, np.rint(due_ns).astype(np.int64))
 
 
 def draw_samples(queries: int, sample_count: int, seed: int) -> NDArray[np.uint32]:

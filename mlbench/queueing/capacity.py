@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mlbench.arrivals.kind import ArrivalKind
+from mlbench.arrivals.registry import arrival_kind
 from mlbench.outcomes import Constraint
 from mlbench.queueing.crossing import SCAN, around, excess_of, load_of, logit_of, newton_step
 from mlbench.queueing.line import Queue
@@ -13,7 +15,6 @@ from mlbench.queueing.poisson import PoissonQueue
 from mlbench.queueing.service import ServiceTimes
 from mlbench.queueing.simulation import Simulation, spread_of
 from mlbench.queueing.streams import Streams
-from mlbench.records import ArrivalKind
 
 _LIGHT = 0.8  # load
 _ROUNDS, _GRID = 3, 12  # of narrowing a bracket to a cell of a grid
@@ -52,7 +53,7 @@ EFFORT = Effort()
 def predict_capacity(
     queue: Queue,
     service: ServiceTimes,
-    kind: ArrivalKind,
+    kind: ArrivalKind | str,
     constraint: Constraint,
     *,
     seed: int = 0,
@@ -61,15 +62,16 @@ def predict_capacity(
 ) -> Capacity:
     """Return the highest rate at which the percentile of the latency meets the bound.
 
-    With `near_qps` the rate is looked for around that one, which is quicker; otherwise everywhere.
+    `kind`: how queries arrive; a name stands for the kind of that name with default settings. With
+    `near_qps` the rate is looked for around that one, which is quicker; otherwise everywhere.
 
     By formula for one server, Poisson arrivals and independent service times; otherwise by
     simulation. With resamples the error covers the sampling of the service times (block
     bootstrap), otherwise only the simulation's own.
     """
-    rng = np.random.default_rng([seed, 2])
+    kind, rng = arrival_kind(kind), np.random.default_rng([seed, 2])
     drawn = [service, *(service.resample(rng) for _ in range(effort.resamples))]
-    if queue.servers == queue.batch_size == service.block == 1 and kind == "exponential":
+    if queue.servers == queue.batch_size == service.block == 1 and kind.poisson:
         return _calculated(drawn, constraint)
     return _simulated(Simulation(queue, service, constraint), kind, drawn, seed, near_qps, effort)
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from mlbench.arrivals.kind import ArrivalKind
 from mlbench.queueing.line import Floats, Levels, Queue, line_latencies
 from mlbench.queueing.service import ServiceTimes
-from mlbench.records import ArrivalKind
 
 _WARM_UP = 8  # the first of so many parts of each stream is left out: servers start idle
 
@@ -16,11 +16,7 @@ class Streams:
 
     def __init__(self, kind: ArrivalKind, length: int, replicas: int, seed: int) -> None:
         self._seed, self._shape = seed, (replicas, length)
-        if kind == "linear":
-            self._arrive = np.tile(np.arange(float(length)), (replicas, 1))
-        else:
-            self._arrive = np.random.default_rng(seed).standard_exponential(self._shape)
-            np.cumsum(self._arrive, axis=1, out=self._arrive)
+        self._arrive = kind.streams(seed, replicas, length)
 
     def draw(self, service: ServiceTimes) -> Floats:
         """Draw service ratios (replicas, length), by the same random numbers for each service."""

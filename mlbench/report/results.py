@@ -55,7 +55,7 @@ class ResultStore:
 
     def add_trial(self, trial: Trial) -> None:
         """Save a finished trial; a key that is there already gets #2, #3, ..."""
-        trials = self._document["scan"].setdefault(trial.request.kind, {})
+        trials = self._document["scan"].setdefault(trial.request.kind.name, {})
         key = free_key(trial_key(trial.request), trials)
         trials[key] = documents.trial_entry(trial)
         self._write()

@@ -47,7 +47,7 @@ def make_answer(
         notes.append(f"a slower trial, at {_qps(slower[0]):.4g} qps, did not meet the bound")
     estimate = None if no_verdict else known
     return Answer(
-        kind=goal.kind,
+        kind=goal.kind.name,
         target_latency_s=goal.target_s,
         qps=best.request.target_qps if best else UNMET,
         trial=best,

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mlbench.arrivals.kind import ArrivalKind
 from mlbench.outcomes import Constraint
 from mlbench.queueing.capacity import EFFORT, Capacity, Effort, predict_capacity
 from mlbench.queueing.line import Queue
 from mlbench.queueing.service import NO_DRIFT, Drift, ServiceTimes
-from mlbench.records import ArrivalKind
 from mlbench.search.learning import NEAR, learn
 from mlbench.search.observation import Observation, misfit
 from mlbench.search.stats import Pooled

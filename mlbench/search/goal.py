@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from mlbench.arrivals.kind import ArrivalKind
 from mlbench.outcomes import Constraint, Trial, Verdict
-from mlbench.records import ArrivalKind
 from mlbench.search.estimate import Estimate
 from mlbench.search.learning import NEAR
 from mlbench.search.observation import Observation

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from mlbench.arrivals.kind import ArrivalKind
 from mlbench.queueing.line import Queue
-from mlbench.records import ArrivalKind
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from mlbench.arrivals.linear import Linear
 from mlbench.load.arrivals import make_schedule, query_count
 from mlbench.outcomes import Answer, Constraint, Trial, TrialRequest
-from mlbench.records import ArrivalKind, Completions, Limits
+from mlbench.records import Completions, Limits
 from mlbench.search.answers import Allowance, make_answer
 from mlbench.search.diagnosis import diagnose
 from mlbench.search.estimate import Question, estimate
@@ -107,9 +108,9 @@ class Search:
                     goal.count(trial)
         return trial
 
-    def answers(self) -> Mapping[ArrivalKind, Mapping[float, Answer]]:
-        """Return what is known by now, for each arrival kind and target."""
-        found: dict[ArrivalKind, dict[float, Answer]] = {kind: {} for kind in self.plan.kinds}
+    def answers(self) -> Mapping[str, Mapping[float, Answer]]:
+        """Return what is known by now, for each arrival kind's name and target."""
+        found: dict[str, dict[float, Answer]] = {}
         findings = diagnose(self._usable(), self.plan.queue)
         allowance = Allowance(self.plan.max_trial_s, spent=self._left_s <= self._least_s)
         for kind in self.plan.kinds:
@@ -124,7 +125,7 @@ class Search:
                 for g, k in zip(goals, known, strict=True)
             ]
             by_target = {answer.target_latency_s: answer for answer in rising(answers)}
-            found[kind] = {target_s: by_target[target_s] for target_s in self.plan.targets_s}
+            found[kind.name] = {target_s: by_target[target_s] for target_s in self.plan.targets_s}
         return found
 
     def _saturated(self) -> TrialRequest:
@@ -134,7 +135,7 @@ class Search:
         fewest = int(np.clip(0.1 * self.plan.budget_s * guess, 20, 120))
         queries = int(np.clip(guess * seconds, fewest, 20_000))
         return TrialRequest(
-            kind="linear",
+            kind=Linear(),
             target_qps=4 * guess,
             queries=queries,
             seed=self._fresh_seed(),
@@ -202,7 +203,7 @@ class Search:
     def _typical_seed(self, goal: Goal, queries: int) -> int:
         fresh = [self._fresh_seed() for _ in range(_CANDIDATES)]
         known = goal.estimate
-        if goal.kind == "linear" or known is None or not known.qps or queries > _TOO_LONG:
+        if not goal.kind.random or known is None or not known.qps or queries > _TOO_LONG:
             return fresh[0]
         service = learn([seen.log for seen in self._usable()], self.plan.queue, known.qps)
         dues = [make_schedule(goal.kind, known.qps, queries, seed).due_ns for seed in fresh]

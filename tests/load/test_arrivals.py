@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from mlbench.arrivals.trace import Trace
 from mlbench.load.arrivals import make_schedule, query_count
 
-KINDS = ["linear", "exponential"]
+TRACE = Trace(np.array([0.0, 0.5, 1.5, 2.0]))
+KINDS = ["linear", "exponential", "gamma", TRACE]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -15,9 +17,10 @@ def test_same_seed_gives_the_same_arrivals(kind):
     assert one.seed == 7
 
 
-def test_another_seed_gives_other_poisson_arrivals():
-    """Two seeds draw two different Poisson processes."""
-    one, other = (make_schedule("exponential", 250.0, 500, seed=s) for s in (1, 2))
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_another_seed_gives_other_arrivals(kind):
+    """Two seeds draw two different schedules."""
+    one, other = (make_schedule(kind, 250.0, 500, seed=s) for s in (1, 3))
     assert not np.array_equal(one.due_ns, other.due_ns)
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mlbench.arrivals.linear import Linear
 from mlbench.contracts import wire
 from mlbench.outcomes import Answer, Judgement, Summary, Trial, TrialRequest
 from mlbench.records import Completions, Schedule, WorkerAccount
@@ -21,7 +22,7 @@ def summary() -> Summary:
 @pytest.fixture
 def trial(summary: Summary) -> Trial:
     """A trial at 100.7 qps that serves two targets."""
-    request = TrialRequest("linear", 100.7, 501, 7, 0.01)
+    request = TrialRequest(Linear(), 100.7, 501, 7, 0.01)
     judgements = {0.01: Judgement("pass"), 0.2: Judgement("fail", ("a reason",))}
     return Trial(request, summary, judgements, 100.7)
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mlbench.arrivals.exponential import Exponential
 from mlbench.load.arrivals import make_schedule
 from mlbench.outcomes import UNMET, Constraint, Verdict
 from mlbench.queueing.line import Queue
@@ -22,12 +23,12 @@ BOUND_S = 0.010
 
 def _observations(*trials: tuple[float, Verdict]) -> list[Observation]:
     """A flood, then one trial at each rate, with the verdict that is given to it."""
-    plan = SearchPlan(("exponential",), (BOUND_S,), 99.0, 1.0, 60.0, 0.02, 1, Queue(), 450.0)
+    plan = SearchPlan((Exponential(),), (BOUND_S,), 99.0, 1.0, 60.0, 0.02, 1, Queue(), 450.0)
     search, pool, made = Search(plan), VirtualPool(SimulatedService(0.002)), []
     request = search.next()
     assert request is not None
     for qps, verdict in ((1600.0, "fail"), *trials):
-        own = replace(request, kind="exponential", target_qps=qps, queries=300)
+        own = replace(request, kind=Exponential(), target_qps=qps, queries=300)
         completions = pool.run(make_schedule("exponential", qps, 300, 1))
         trial = search.record(own, completions)
         judged = {BOUND_S: replace(trial.judgement, verdict=verdict)}
@@ -36,7 +37,7 @@ def _observations(*trials: tuple[float, Verdict]) -> list[Observation]:
 
 
 def _reported(estimate: Estimate, *trials: tuple[float, Verdict]) -> tuple[float, str]:
-    goal = Goal("exponential", Constraint(99.0, BOUND_S), estimate)
+    goal = Goal(Exponential(), Constraint(99.0, BOUND_S), estimate)
     seen = _observations(*trials)
     answer = make_answer(goal, estimate, seen, [])
     return answer.qps, " ".join(answer.notes)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mlbench.arrivals.exponential import Exponential
 from mlbench.load.arrivals import make_schedule
 from mlbench.outcomes import Constraint, Trial, TrialRequest
 from mlbench.queueing.line import Queue
@@ -20,7 +21,7 @@ def _trials(service: Service, queue: Queue, *rates: float) -> list[Observation]:
     for qps in rates:
         completions = pool.run(make_schedule("exponential", qps, 4000, 1))
         judged = judge(completions, Constraint(99.0, 0.05), queue)
-        request = TrialRequest("exponential", qps, 4000, 1, 0.05)
+        request = TrialRequest(Exponential(), qps, 4000, 1, 0.05)
         trial = Trial(request, summarise(completions), {0.05: judged}, qps)
         seen.append(observe(trial, completions, queue))
     return seen

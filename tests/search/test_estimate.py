@@ -2,10 +2,12 @@
 
 import numpy as np
 
+from mlbench.arrivals.exponential import Exponential
+from mlbench.arrivals.kind import ArrivalKind
+from mlbench.arrivals.linear import Linear
 from mlbench.load.arrivals import make_schedule
 from mlbench.outcomes import Constraint, Trial, TrialRequest
 from mlbench.queueing.line import Queue
-from mlbench.records import ArrivalKind
 from mlbench.search.estimate import Question, estimate
 from mlbench.search.observation import Observation, observe
 from mlbench.search.stats import summarise
@@ -13,13 +15,14 @@ from mlbench.search.verdict import judge
 from mlbench.search.virtual import Batch, VirtualPool
 
 BOUND = Constraint(99.0, 0.010)
+EXPONENTIAL = Exponential()
 
 
 def _slow_between_100_and_200(_: np.random.Generator, batch: Batch) -> float:
     return 0.012 if 100 < batch.target_qps < 200 else 0.002
 
 
-def _observed(pool: VirtualPool, qps: float, kind: ArrivalKind = "exponential") -> Observation:
+def _observed(pool: VirtualPool, qps: float, kind: ArrivalKind = EXPONENTIAL) -> Observation:
     completions = pool.run(make_schedule(kind, qps, 2000, 1))
     judged = judge(completions, BOUND, Queue())
     request = TrialRequest(kind, qps, 2000, 1, BOUND.max_latency_s)
@@ -33,7 +36,7 @@ def test_a_bound_met_beyond_a_failure_belongs_to_the_interval() -> None:
     pool = VirtualPool(_slow_between_100_and_200)
     seen = [_observed(pool, qps) for qps in (80.0, 150.0, 240.0)]
     verdicts = [one.trial.judgement.verdict for one in seen]
-    found = estimate(seen, Question(Queue(), "exponential", BOUND, seed=1), 0.0, 150.0)
+    found = estimate(seen, Question(Queue(), EXPONENTIAL, BOUND, seed=1), 0.0, 150.0)
     assert verdicts == ["pass", "fail", "pass"]
     assert not found.modelled
     assert (found.low, found.high) == (80.0, 240.0)
@@ -44,7 +47,7 @@ def test_a_bracket_is_open_where_nothing_was_measured() -> None:
     """With nothing met below a failure the interval reaches down to 0, and the middle is half."""
     pool = VirtualPool(_slow_between_100_and_200)
     seen = [_observed(pool, 150.0), _observed(pool, 240.0)]
-    found = estimate(seen, Question(Queue(), "exponential", BOUND, seed=1), 0.0, 150.0)
+    found = estimate(seen, Question(Queue(), EXPONENTIAL, BOUND, seed=1), 0.0, 150.0)
     assert not found.modelled
     assert (found.qps, found.low, found.high) == (75.0, 0.0, 240.0)
 
@@ -56,8 +59,8 @@ def _slow_over_200(_: np.random.Generator, batch: Batch) -> float:
 def test_a_bracket_of_nothing_looks_where_the_model_points() -> None:
     """Where no trial of the kind was run and the model settles on no rate, it is still a start."""
     pool = VirtualPool(_slow_over_200)
-    seen = [_observed(pool, qps, "linear") for qps in (90.0, 240.0)]
-    found = estimate(seen, Question(Queue(), "exponential", BOUND, seed=1), 0.0, 150.0)
+    seen = [_observed(pool, qps, Linear()) for qps in (90.0, 240.0)]
+    found = estimate(seen, Question(Queue(), EXPONENTIAL, BOUND, seed=1), 0.0, 150.0)
     assert not found.modelled
     assert (found.low, found.high) == (0.0, np.inf)
     assert f"against a prediction of {found.qps:.4g} qps" in found.notes[-1]

@@ -4,11 +4,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mlbench.arrivals.kind import ArrivalKind
+from mlbench.arrivals.registry import arrival_kind
 from mlbench.contracts import wire
 from mlbench.load.arrivals import make_schedule
 from mlbench.outcomes import UNMET, Answer
 from mlbench.queueing.line import Queue
-from mlbench.records import ArrivalKind, Completions
+from mlbench.records import Completions
 from mlbench.search.plan import SearchPlan
 from mlbench.search.search import Search
 from mlbench.search.virtual import Batch, Service, SimulatedService, VirtualPool
@@ -17,15 +19,16 @@ Change = Callable[[Completions], Completions]
 
 
 def _plan(
-    kinds: tuple[ArrivalKind, ...] = ("exponential",),
+    kinds: tuple[ArrivalKind | str, ...] = ("exponential",),
     targets_s: tuple[float, ...] = (0.010,),
     budget_s: float = 60.0,
     seed: int = 1,
     queue: Queue | None = None,
     guess_qps: float = 450.0,
 ) -> SearchPlan:
+    made = tuple(arrival_kind(kind) for kind in kinds)
     return SearchPlan(
-        kinds, targets_s, 99.0, 10.0, budget_s, 0.02, seed, queue or Queue(), guess_qps
+        made, targets_s, 99.0, 10.0, budget_s, 0.02, seed, queue or Queue(), guess_qps
     )
 
 
@@ -38,7 +41,7 @@ def _run(plan: SearchPlan, service: Service, change: Change = lambda c: c) -> Se
 
 
 def _answer(plan: SearchPlan, service: Service, change: Change = lambda c: c) -> Answer:
-    return _run(plan, service, change).answers()[plan.kinds[0]][plan.targets_s[0]]
+    return _run(plan, service, change).answers()[plan.kinds[0].name][plan.targets_s[0]]
 
 
 def _capacity(answer: Answer) -> tuple[float, float, float]:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from mlbench.arrivals.exponential import Exponential
 from mlbench.load.arrivals import make_schedule
 from mlbench.queueing.line import Queue
 from mlbench.search.plan import SearchPlan
@@ -12,7 +13,7 @@ TRUE_QPS = 259.2  # M/G/1, lognormal 2 ms, cv 0.3, p99 <= 10 ms, from 4 million 
 
 
 def _search(seed: int) -> tuple[float, tuple[float, float], float]:
-    plan = SearchPlan(("exponential",), (0.010,), 99.0, 10.0, 38.0, 0.002, seed, Queue(), 400.0)
+    plan = SearchPlan((Exponential(),), (0.010,), 99.0, 10.0, 38.0, 0.002, seed, Queue(), 400.0)
     search, pool = Search(plan), VirtualPool(SimulatedService(0.002, cv=0.3), seed=seed)
     while (request := search.next()) is not None:
         schedule = make_schedule(request.kind, request.target_qps, request.queries, request.seed)

@@ -14,7 +14,6 @@ from mlbench.contracts.backend import WorkerSpec
 from mlbench.data.folders import cache_dir
 from mlbench.load.arrivals import make_schedule, query_count
 from mlbench.models.lite0 import lite0_path
-from mlbench.records import ArrivalKind
 from workers.ort import OrtBackend
 
 
@@ -24,7 +23,7 @@ def main() -> None:
     dues_ns = None
     if mode != "saturated":
         qps = float(sys.argv[5])
-        kind: ArrivalKind = "linear" if mode == "paced" else "exponential"
+        kind = "linear" if mode == "paced" else "exponential"
         dues_ns = make_schedule(kind, qps, query_count(qps, seconds), seed=1).due_ns.tolist()
     print(json.dumps(measure(int(batch), int(threads), seconds, dues_ns)))
 

@@ -10,7 +10,6 @@ import numpy as np
 from engine_bench.pairs import Estimate
 from engine_bench.systems import Block, Shape, System
 from mlbench.load.arrivals import make_schedule, query_count
-from mlbench.records import ArrivalKind
 
 Finding = tuple[str, str, Estimate]
 """A figure, the system that it is of, and its value."""
@@ -77,9 +76,7 @@ class Duel:
     def __post_init__(self) -> None:
         self._seeds = itertools.count(1)
 
-    def pair(
-        self, qps: float, seconds: float, number: int, kind: ArrivalKind = "exponential"
-    ) -> Pair:
+    def pair(self, qps: float, seconds: float, number: int, kind: str = "exponential") -> Pair:
         """Play one block with each; who goes first alternates with the pair's number."""
         schedule = make_schedule(kind, qps, query_count(qps, seconds), next(self._seeds))
         played: dict[str, Block] = {}

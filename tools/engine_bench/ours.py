@@ -9,7 +9,7 @@ from mlbench.contracts.backend import WorkerSpec
 from mlbench.load.arrivals import make_schedule, query_count
 from mlbench.pool.coordinator import WorkerPool
 from mlbench.pool.local import LocalLauncher
-from mlbench.records import ArrivalKind, Completions, TrialRunner
+from mlbench.records import Completions, TrialRunner
 
 BOUND_S = 0.010
 
@@ -31,7 +31,7 @@ def simulated_pool(
 
 
 def play(
-    pool: TrialRunner, qps: float, seconds: float, seed: int, kind: ArrivalKind = "exponential"
+    pool: TrialRunner, qps: float, seconds: float, seed: int, kind: str = "exponential"
 ) -> Completions:
     """Play one trial."""
     return pool.run(make_schedule(kind, qps, query_count(qps, seconds), seed))

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from mlbench.arrivals.exponential import Exponential
+from mlbench.arrivals.kind import ArrivalKind
+from mlbench.arrivals.linear import Linear
 from mlbench.queueing.line import Floats, Levels, Queue, line_latencies
-from mlbench.records import ArrivalKind
 from mlbench.search.virtual import Batch, Service
 
 Draw = Callable[[np.random.Generator, int, int], Floats]
@@ -65,7 +67,7 @@ class System:
     name: str
     draw: Draw
     bound_s: float = 0.010
-    kind: ArrivalKind = "exponential"
+    kind: ArrivalKind = field(default_factory=Exponential)
     queue: Queue = field(default_factory=Queue)
     levels: Levels = field(default_factory=lambda: levels(0.002))
 
@@ -116,7 +118,7 @@ SYSTEMS = (
         queue=Queue(2, 8, 0.002),
         levels=levels(*BATCHES),
     ),
-    System("D/G/1, cv 0.3", lognormal(0.3), kind="linear"),
+    System("D/G/1, cv 0.3", lognormal(0.3), kind=Linear()),
     System("autocorrelated, cv 0.3", correlated(0.3, 0.9)),
     System("0.3 % stalls of 30 ms, 50 ms", stalling(0.003, 16.0), bound_s=0.050),
     System("30 % slower after idling", lognormal(0.1), levels=levels(0.002, idle_factor=1.3)),
@@ -134,9 +136,9 @@ TROUBLES: tuple[tuple[System, Callable[[Batch], float]], ...] = (
 def late_fraction(system: System, qps: float, seed: int = 7) -> float:
     """Return the long-run fraction of queries later than the bound, from 4 million queries."""
     rng, shape = np.random.default_rng(seed), (256, 16384)
-    gaps = np.ones(shape) if system.kind == "linear" else rng.standard_exponential(shape)
+    arrive = system.kind.streams(rng, *shape)
     ratio = system.draw(rng, *shape)
-    waits = line_latencies(system.queue, system.levels, gaps.cumsum(axis=1) / qps, ratio)
+    waits = line_latencies(system.queue, system.levels, arrive / qps, ratio)
     return float((waits[:, shape[1] // 8 :] > system.bound_s).mean())
 
 
