@@ -30,6 +30,7 @@ from mlbench.data.preprocess import PREPROCESSING, sample_bytes, sample_shape
 from mlbench.data.synthetic import draw_samples
 from mlbench.devices import Place, parse_devices, place_workers
 from mlbench.gpus import visible_gpus
+from mlbench.layout import lay_out
 from mlbench.models.lite0 import lite0_path
 from mlbench.models.metadata import model_metadata
 from mlbench.pool.local import inspect_model
@@ -59,11 +60,15 @@ class Samples:
 
 @dataclass(frozen=True)
 class Job:
-    """Everything a pool needs, and what the model file says about itself."""
+    """Everything a pool needs, what the model file says about itself, and how workers were chosen.
+
+    `layout` is a sentence, None where the user said how many workers and threads there are.
+    """
 
     specs: tuple[WorkerSpec, ...]
     samples: Samples
     model_says: Mapping[str, str]
+    layout: str | None = None
 
 
 def prepare(settings: Settings, progress: Progress) -> Job:
@@ -73,21 +78,28 @@ def prepare(settings: Settings, progress: Progress) -> Job:
     """
     backend = find_backend(settings.backend)
     parse_options(settings.backend_options, backend.OPTIONS, settings.backend)
-    places = _places(settings)
+    cpus = sorted(os.sched_getaffinity(0))
+    devices = parse_devices(settings.devices, cpus, len(visible_gpus()))
     require_runtime(settings.backend, backend)
     model = _model_path(settings, backend, progress)
     signature = inspect_model(settings.backend, str(model)) if model else Signature((), ())
     _check_batch(settings, signature)
     samples = _samples(settings, signature, progress)
-    specs = tuple(_worker_spec(settings, i, p, model, samples) for i, p in enumerate(places))
-    return Job(specs, samples, model_metadata(model) if model else {})
-
-
-def _places(settings: Settings) -> list[Place]:
-    cpus = sorted(os.sched_getaffinity(0))
-    devices = parse_devices(settings.devices, cpus, len(visible_gpus()))
     topology = read_topology(cpus)
-    return place_workers(devices, settings.workers_per_device, settings.threads, topology)
+
+    def specs_at(places: Sequence[Place]) -> tuple[WorkerSpec, ...]:
+        return tuple(_worker_spec(settings, i, p, model, samples) for i, p in enumerate(places))
+
+    workers = settings.workers_per_device
+    specs = specs_at(place_workers(devices, workers or 1, settings.threads, topology))
+    layout = None
+    if workers is None and settings.threads is None and backend.NEEDS_MODEL:
+        layout = lay_out(devices, specs, settings.limits_s, topology)
+    if layout:
+        progress("layout", {"sentence": layout.sentence})
+        specs = specs_at(layout.places)
+    says = model_metadata(model) if model else {}
+    return Job(specs, samples, says, layout.sentence if layout else None)
 
 
 def _worker_spec(

@@ -63,7 +63,7 @@ class Settings(BaseModel):
     skip_bad_images: bool = False
     count: PositiveInt = 500
     devices: tuple[str, ...] = ("cpu",)
-    workers_per_device: PositiveInt = 1
+    workers_per_device: PositiveInt | None = None
     threads: PositiveInt | None = None
     batch_size: Annotated[int, Field(ge=1, le=65535)] = 1
     batch_timeout_s: Annotated[float, Field(ge=0, le=60)] = 0.0
@@ -74,6 +74,11 @@ class Settings(BaseModel):
     percentile: Annotated[float, Field(gt=0, lt=100)] = 99.0
     seed: Annotated[int, Field(ge=0)] = Field(default_factory=lambda: secrets.randbits(32))
     skip_accuracy: bool = False
+
+    @property
+    def limits_s(self) -> tuple[float, ...]:
+        """The latency limits in seconds; what has limits overrides this."""
+        return ()
 
     @model_validator(mode="after")
     def _timeout_needs_batches(self) -> Self:
@@ -115,6 +120,11 @@ class RunSettings(Settings):
         self._kinds = _make_kinds(self, self.arrivals)
 
     @property
+    def limits_s(self) -> tuple[float, ...]:
+        """The latency limits in seconds."""
+        return self.max_latency
+
+    @property
     def kinds(self) -> tuple[ArrivalKind, ...]:
         """How queries arrive, kind by kind."""
         return self._kinds
@@ -133,6 +143,11 @@ class TrialSettings(Settings):
     def model_post_init(self, _context: object) -> None:
         """Make the kind, so that what is wrong with its options is told at once."""
         (self._kind,) = _make_kinds(self, (self.arrivals,))
+
+    @property
+    def limits_s(self) -> tuple[float, ...]:
+        """The latency limit in seconds, if there is one."""
+        return () if self.max_latency is None else (self.max_latency,)
 
     @property
     def kind(self) -> ArrivalKind:

@@ -45,6 +45,30 @@ def test_workers_are_placed_by_the_machines_topology(monkeypatch):
     assert spec.threads == 1
 
 
+def test_a_model_gets_one_thread_workers_without_a_limit():
+    """Where nobody says how many workers there are, each core has one, and the job says why."""
+    job = _prepare()
+    assert sorted(spec.cores for spec in job.specs) == [
+        (core,) for core in sorted(os.sched_getaffinity(0))
+    ]
+    assert [spec.threads for spec in job.specs] == [1] * len(job.specs)
+    assert job.layout is None or "of 1 thread, as a query takes" in job.layout
+
+
+def test_a_narrow_limit_gives_a_worker_all_cores():
+    """A query that takes longer on one thread than the limit gets all the threads there are."""
+    (spec,) = _prepare(max_latency=1e-6).specs
+    assert spec.cores == tuple(sorted(os.sched_getaffinity(0)))
+
+
+@pytest.mark.parametrize("given", [{"workers_per_device": 1}, {"threads": 1}])
+def test_what_is_asked_for_is_given(given):
+    """One worker, or the threads of one, are taken as they are told."""
+    job = _prepare(**given)
+    assert len(job.specs) == 1
+    assert job.layout is None
+
+
 def test_batching_reaches_the_worker_in_nanoseconds():
     """The timeout is seconds on the command line and nanoseconds in the worker."""
     (spec,) = _prepare(backend="null", batch_size=16, batch_timeout_s=0.0025).specs
@@ -55,7 +79,7 @@ def test_the_embedded_default_is_built():
     """The default job is the published model on twenty labelled photos, ready to be served."""
     events = []
     job = _prepare(lambda event, _: events.append(event))
-    (spec,) = job.specs
+    spec = job.specs[0]
     assert Path(job.specs[0].model or "").is_file()
     assert "embedded_model" in events
     assert job.samples.count == spec.sample_count == len(job.samples.labels) == 20

@@ -37,6 +37,8 @@ class Reporter:
                 f"{fields['count']:,} images do not fit in memory: accuracy streams them, trials "
                 f"draw from the first {fields['resident']:,}"
             )
+        elif event == "layout":
+            self.say(fields["sentence"])
         elif event == "cache_wait":
             self.say(f"waiting for another process that prepares {fields['path']}")
 

@@ -66,7 +66,11 @@ _SHARED = [
         callback=lambda _c, _p, v: v or None,
         help="cpu, cpu:0, cpu:0-3, gpu, cuda:0; repeatable or a comma-separated list.",
     ),
-    click.option("--workers-per-device", type=int, help="Workers on each device (1)."),
+    click.option(
+        "--workers-per-device",
+        type=int,
+        help="Workers on each device (GPU: 1; CPU: chosen by what a query takes on one thread).",
+    ),
     click.option("--threads", type=int, help="Threads of a worker (its physical cores)."),
     click.option("--batch-size", type=int, help="Largest batch (1)."),
     click.option(

@@ -44,6 +44,8 @@ def run(quiet: bool, as_json: bool, **options: Any) -> int:
         note = f"this is not a trained model: {job.model_says.get('description', 'no description')}"
         store.add_note(note)
         reporter.warn(note)
+    if job.layout:
+        store.add_note(job.layout)
     generator = calibrate().sentence
     store.add_note(generator)
     reporter.say(generator)

@@ -1,0 +1,85 @@
+"""How many workers the cores of a device get, and of how many threads, where nobody says.
+
+Threads of one session wait for each other in every operator, so one-thread workers serve more and
+scatter less: with EfficientNet-Lite0 on two cores a tenth more (docs/benchmarks.md). But a query
+must not take so long on one thread that it can hardly wait within the limit.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from mlbench.contracts.backend import WorkerSpec
+from mlbench.devices import Device, Place, place_workers
+from mlbench.pool.coordinator import WorkerPool
+from mlbench.pool.local import LocalLauncher
+from mlbench.topology import Processor
+
+_SHARE = 0.6
+"""Of the limit that a query may take. The queue model with equal cores, more threads of which are
+less than as many times as quick (a power of 0.85), gives the highest rate within the limit to
+one-thread workers up to there, and to more threads beyond."""
+
+_WARM_UP_S = 0.5
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where workers run, and why so, in words."""
+
+    places: list[Place]
+    sentence: str
+
+
+def lay_out(
+    devices: Sequence[Device],
+    specs: Sequence[WorkerSpec],
+    limits_s: Sequence[float],
+    topology: Mapping[int, Processor],
+) -> Layout | None:
+    """Divide CPU devices by what a query takes on one thread; None where nothing can be divided.
+
+    `specs`: one worker on each device. `limits_s`: the latency limits, maybe none. Raises
+    RequestError when a worker cannot load the model.
+    """
+    cores = [len({topology[cpu].core for cpu in device.cpus}) for device in devices]
+    if max(cores) < 2:
+        return None
+    spec = specs[cores.index(max(cores))]
+    query_s = time_on_one_thread(spec)
+    places: list[Place] = []
+    for device, count in zip(devices, cores, strict=True):
+        workers = max(count // threads_for(query_s, limits_s, max(count, 1)), 1)
+        places += place_workers([device], workers, None, topology)
+    threads = max(place.threads for place in places)
+    what = "a query" if spec.batch_size == 1 else f"a batch of {spec.batch_size}"
+    sentence = (
+        f"workers: {len(places)} of {threads} thread{'s' * (threads > 1)}, as {what} takes "
+        f"{query_s * 1e3:.3g} ms on one; --workers-per-device and --threads decide otherwise"
+    )
+    return Layout(places, sentence)
+
+
+def threads_for(query_s: float, limits_s: Sequence[float], cores: int) -> int:
+    """Return how many threads a worker should have on a device of so many cores.
+
+    They are the fewest with which a query, or a full batch, keeps well within the narrowest limit.
+    `query_s`: what it takes on one thread, taken to shrink as threads grow. Limits that not even
+    all cores together can keep do not count, unless there is no other.
+    """
+    if not limits_s:
+        return 1
+    possible = [limit_s for limit_s in limits_s if query_s / cores < limit_s]
+    if not possible:
+        return cores
+    return min(math.ceil(query_s / (_SHARE * min(possible))), cores)
+
+
+def time_on_one_thread(spec: WorkerSpec) -> float:
+    """Return the seconds that a full batch takes on one thread of the worker's first core.
+
+    Starts a worker for that and ends it. Raises RequestError when it cannot load the model.
+    """
+    alone = replace(spec, threads=1, cores=spec.cores[:1] if spec.cores else None)
+    with WorkerPool([alone], LocalLauncher(), warm_up_s=_WARM_UP_S) as pool:
+        return pool.service_ns[0] * 1e-9 * spec.batch_size

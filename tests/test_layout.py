@@ -1,0 +1,32 @@
+"""How many threads a worker gets where nobody says."""
+
+import pytest
+
+from mlbench.contracts.backend import WorkerSpec
+from mlbench.layout import threads_for, time_on_one_thread
+
+
+@pytest.mark.parametrize(
+    ("query_ms", "limits_ms", "cores", "threads"),
+    [
+        (5.5, (10, 50), 2, 1),
+        (5.5, (10, 50), 64, 1),
+        (7.0, (10, 50), 64, 2),
+        (47, (10, 50, 100), 2, 2),
+        (47, (10, 50, 100), 64, 8),
+        (47, (100, 200), 2, 1),
+        (47, (), 64, 1),
+        (470, (10, 50), 4, 4),
+    ],
+)
+def test_threads_follow_the_narrowest_limit(query_ms, limits_ms, cores, threads) -> None:
+    """The fewest threads that leave a query time to wait; all cores where nothing else will do."""
+    limits_s = tuple(ms * 1e-3 for ms in limits_ms)
+    assert threads_for(query_ms * 1e-3, limits_s, cores) == threads
+
+
+def test_the_time_of_a_full_batch_is_measured() -> None:
+    """A simulated device's time for a full batch comes back as it is."""
+    options = {"service_ms": "4", "per_item_ms": "1"}
+    spec = WorkerSpec(0, "", "simulated", options=options, batch_size=3)
+    assert time_on_one_thread(spec) == pytest.approx(0.006)
