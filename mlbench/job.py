@@ -24,19 +24,19 @@ from mlbench.contracts.errors import RequestError
 from mlbench.contracts.registry import find_backend, require_runtime
 from mlbench.data.cache import build_cache
 from mlbench.data.datasets import open_dataset
-from mlbench.data.folders import cache_dir
 from mlbench.data.images import ImageList
 from mlbench.data.preprocess import PREPROCESSING, sample_bytes, sample_shape
 from mlbench.data.synthetic import draw_samples
-from mlbench.devices import Place, parse_devices, place_workers
-from mlbench.gpus import visible_gpus
+from mlbench.host.devices import Place, parse_devices, place_workers
+from mlbench.host.folders import cache_dir
+from mlbench.host.gpus import visible_gpus
+from mlbench.host.topology import read_topology
 from mlbench.layout import lay_out
 from mlbench.models.lite0 import lite0_path
 from mlbench.models.metadata import model_metadata
 from mlbench.pool.local import inspect_model
 from mlbench.records import Progress
 from mlbench.settings import Settings
-from mlbench.topology import read_topology
 
 _USUAL_COUNT = 500
 

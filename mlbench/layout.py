@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mlbench.contracts.backend import WorkerSpec
-from mlbench.devices import Device, Place, place_workers
+from mlbench.host.devices import Device, Place, place_workers
+from mlbench.host.topology import Processor
 from mlbench.pool.coordinator import WorkerPool
 from mlbench.pool.local import LocalLauncher
-from mlbench.topology import Processor
 
 _SHARE = 0.6
 """Of the limit that a query may take. The queue model with equal cores, more threads of which are

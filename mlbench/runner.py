@@ -11,6 +11,7 @@ import numpy as np
 
 from mlbench.arrivals.linear import Linear
 from mlbench.contracts.errors import RunError
+from mlbench.host.system import HostMonitor
 from mlbench.job import Job, Samples
 from mlbench.load.arrivals import make_schedule
 from mlbench.outcomes import Answer, Summary, Trial
@@ -23,7 +24,6 @@ from mlbench.search.plan import SearchPlan
 from mlbench.search.search import Search
 from mlbench.search.stats import summarise
 from mlbench.settings import RunSettings, Settings
-from mlbench.system import HostMonitor
 
 _NEEDED = 0.99  # of the published accuracy
 _UNLIKE = (

@@ -46,7 +46,7 @@ def _violations(package: str, forbidden: tuple[str, ...], allowed: tuple[str, ..
 
 def test_workers_import_only_the_contracts_and_the_clock():
     """A worker process loads nothing of the coordinator's side."""
-    allowed = ("mlbench.contracts", "mlbench.clock")
+    allowed = ("mlbench.contracts", "mlbench.host.clock")
     assert _violations("workers", ("mlbench", "tools", "tests"), allowed) == []
 
 
@@ -59,12 +59,12 @@ def test_nothing_in_mlbench_imports_workers():
     ("package", "allowed"),
     [
         ("mlbench.contracts", ("mlbench.contracts",)),
-        ("mlbench.clock", ()),
+        ("mlbench.host.clock", ()),
         ("mlbench.arrivals", ("mlbench.arrivals", "mlbench.contracts")),
         ("mlbench.records", ("mlbench.contracts",)),
         ("mlbench.outcomes", ("mlbench.records", "mlbench.arrivals")),
-        ("mlbench.topology", ()),
-        ("mlbench.devices", ("mlbench.topology", "mlbench.contracts")),
+        ("mlbench.host.topology", ()),
+        ("mlbench.host.devices", ("mlbench.host.topology", "mlbench.contracts")),
         (
             "mlbench.load",
             ("mlbench.load", "mlbench.records", "mlbench.arrivals", "mlbench.contracts"),
@@ -96,7 +96,7 @@ def test_imports_run_one_way(package, above):
     assert _violations(f"mlbench.{package}", forbidden) == []
 
 
-@pytest.mark.parametrize("package", ["mlbench.contracts", "mlbench.clock", "workers"])
+@pytest.mark.parametrize("package", ["mlbench.contracts", "mlbench.host.clock", "workers"])
 def test_what_a_worker_loads_is_light(package):
     """Neither OpenCV, nor the command line's packages, nor a runtime at import time."""
     heavy = ("cv2", "click", "rich", "pydantic", "psutil")

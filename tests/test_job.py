@@ -8,9 +8,9 @@ from PIL import Image
 
 from mlbench.contracts.cache import open_samples
 from mlbench.contracts.errors import RequestError
+from mlbench.host.topology import Processor
 from mlbench.job import prepare
 from mlbench.settings import TrialSettings, make_settings
-from mlbench.topology import Processor
 
 
 def _prepare(progress=lambda *_: None, **given):

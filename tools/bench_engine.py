@@ -29,7 +29,7 @@ from engine_bench.peers import loadgen_device
 from engine_bench.sections import SECTIONS
 from engine_bench.systems import shapes
 
-from mlbench.system import describe_system
+from mlbench.host.system import describe_system
 
 STUDIES = {study.__name__: study for study in (turns, capacity, loadgen_device)}
 Measured = dict[tuple[str, str], list[float]]

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mlbench.contracts.backend import Signature, TensorSpec, WorkerSpec
-from mlbench.data.folders import cache_dir
 from mlbench.data.synthetic import draw_samples
+from mlbench.host.folders import cache_dir
 from mlbench.load.arrivals import make_schedule
 from mlbench.models.lite0 import lite0_path
 from mlbench.pool.coordinator import WorkerPool

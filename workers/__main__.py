@@ -9,10 +9,10 @@ import os
 import sys
 from typing import Any
 
-from mlbench.clock import set_precise_sleep
 from mlbench.contracts.backend import WorkerSpec
 from mlbench.contracts.errors import RequestError, one_line
 from mlbench.contracts.registry import find_backend
+from mlbench.host.clock import set_precise_sleep
 from workers.connection import Connection
 from workers.loop import Worker
 

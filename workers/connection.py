@@ -7,10 +7,10 @@ from typing import Any
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from mlbench.clock import now_ns
 from mlbench.contracts import wire
 from mlbench.contracts.waiting import readable, wait_readable
 from mlbench.contracts.wire import HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS
+from mlbench.host.clock import now_ns
 
 _SILENCE_NS = 5_000_000_000
 _LOOK_EVERY_NS = 500_000_000

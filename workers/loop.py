@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from mlbench.clock import Alarm, now_ns, sleep_until
 from mlbench.contracts import wire
 from mlbench.contracts.backend import Backend, Predictions, WorkerSpec
 from mlbench.contracts.claims import ClaimLog
 from mlbench.contracts.errors import one_line
+from mlbench.host.clock import Alarm, now_ns, sleep_until
 from workers.connection import Connection
 from workers.feeds import Feeds
 from workers.line import Batch, Line

@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mlbench.clock import now_ns
 from mlbench.contracts.backend import Feed, Predictions, Signature, WorkerSpec, parse_options
 from mlbench.contracts.errors import RequestError
+from mlbench.host.clock import now_ns
 
 
 class SimulatedBackend:

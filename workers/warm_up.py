@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from mlbench.clock import now_ns
 from mlbench.contracts.backend import Backend, WorkerSpec
+from mlbench.host.clock import now_ns
 from workers.feeds import Feeds
 from workers.simulated import SimulatedBackend
 

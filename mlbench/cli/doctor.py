@@ -10,8 +10,8 @@ from mlbench import __version__
 from mlbench.calibration import calibrate
 from mlbench.contracts.errors import install_command
 from mlbench.contracts.registry import backend_names, find_backend, missing_runtime
-from mlbench.gpus import visible_gpus
-from mlbench.system import describe_system
+from mlbench.host.gpus import visible_gpus
+from mlbench.host.system import describe_system
 
 
 @click.command()

@@ -9,12 +9,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mlbench.clock import now_ns
 from mlbench.contracts import wire
 from mlbench.contracts.backend import WorkerSpec
 from mlbench.contracts.claims import ClaimLog, create_claim_file
 from mlbench.contracts.errors import MlbenchError, RequestError, RunError
 from mlbench.contracts.timetable import TimetableWriter, create_timetable
+from mlbench.host.clock import now_ns
 from mlbench.load.arrivals import draw_samples
 from mlbench.load.trial_state import TrialState
 from mlbench.pool.launcher import Handle, Launcher

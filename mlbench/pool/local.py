@@ -8,7 +8,7 @@ import sys
 
 from mlbench.contracts.backend import Signature, WorkerSpec
 from mlbench.contracts.errors import RequestError
-from mlbench.gpus import visible_gpus
+from mlbench.host.gpus import visible_gpus
 
 # -P keeps the current folder off the import path: a user's own workers/ must not shadow ours.
 _COMMAND = [sys.executable, "-P", "-m", "workers"]

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlbench.clock import now_ns
 from mlbench.contracts import wire
 from mlbench.contracts.claims import ClaimLog
 from mlbench.contracts.timetable import TimetableWriter
+from mlbench.host.clock import now_ns
 from mlbench.load.trial_state import TrialState
 from mlbench.pool.launcher import Handle
 from mlbench.pool.link import Gone, Link

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlbench.clock import now_ns
 from mlbench.contracts.errors import RequestError
+from mlbench.host.clock import now_ns
+from mlbench.host.files import check_writable, replacing
 from mlbench.outcomes import Answer, Summary, Trial
 from mlbench.report import documents
 from mlbench.report.accuracy import Accuracy
-from mlbench.report.files import check_writable, replacing
 from mlbench.report.notation import trial_key
 
 SCHEMA_VERSION = 1

@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.contracts import wire
+from mlbench.host.files import replacing
 from mlbench.outcomes import PERCENTILES, Judgement
 from mlbench.percentiles import percentiles
 from mlbench.queueing.line import Queue
 from mlbench.queueing.replay import send_lag_ns
 from mlbench.records import Completions
-from mlbench.report.files import replacing
 
 NS_PER_S = 1e9
 

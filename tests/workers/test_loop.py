@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from mlbench.clock import now_ns
 from mlbench.contracts import wire
 from mlbench.contracts.backend import WorkerSpec
 from mlbench.contracts.timetable import REQUEST, TimetableWriter, create_timetable
+from mlbench.host.clock import now_ns
 from workers.loop import Worker
 
 

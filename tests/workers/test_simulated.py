@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from mlbench.clock import now_ns
 from mlbench.contracts.backend import WorkerSpec
 from mlbench.contracts.errors import RequestError
+from mlbench.host.clock import now_ns
 from workers.simulated import SimulatedBackend
 
 MS = 1_000_000

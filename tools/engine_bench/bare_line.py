@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mlbench.clock import now_ns, set_precise_sleep, sleep_until
 from mlbench.contracts.backend import WorkerSpec
+from mlbench.host.clock import now_ns, set_precise_sleep, sleep_until
 from workers.ort import OrtBackend
 
 _WARM_UP_NS = 1_000_000_000  # as long as our pool's

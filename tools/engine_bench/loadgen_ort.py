@@ -18,8 +18,8 @@ from pathlib import Path
 import mlperf_loadgen as lg
 import numpy as np
 
-from mlbench.clock import now_ns, set_precise_sleep
 from mlbench.contracts.backend import WorkerSpec
+from mlbench.host.clock import now_ns, set_precise_sleep
 from workers.ort import OrtBackend
 
 _WARM_UP_CALLS = 100  # half a second and more

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine_bench.ideal import Floats
-from mlbench.clock import now_ns
 from mlbench.contracts.backend import WorkerSpec
-from mlbench.data.folders import cache_dir
+from mlbench.host.clock import now_ns
+from mlbench.host.folders import cache_dir
 from mlbench.models.lite0 import lite0_path
 from mlbench.pool.coordinator import WorkerPool
 from mlbench.pool.local import LocalLauncher

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from mlbench.gpus import visible_gpus
+from mlbench.host.gpus import visible_gpus
 
 
 @pytest.fixture

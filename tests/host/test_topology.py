@@ -1,6 +1,6 @@
 import pytest
 
-from mlbench.topology import Processor, read_topology
+from mlbench.host.topology import Processor, read_topology
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 
 from mlbench.contracts.errors import RequestError
-from mlbench.topology import Processor
+from mlbench.host.topology import Processor
 
 _Core = list[int]  # the logical CPUs of one physical core, in numeric order
 

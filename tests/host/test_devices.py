@@ -1,8 +1,8 @@
 import pytest
 
 from mlbench.contracts.errors import RequestError
-from mlbench.devices import Device, Place, parse_devices, place_workers
-from mlbench.topology import Processor
+from mlbench.host.devices import Device, Place, parse_devices, place_workers
+from mlbench.host.topology import Processor
 
 CORES = (0, 1, 2, 3, 6, 7)
 FLAT = {cpu: Processor(0, 0, cpu) for cpu in range(8)}  # a machine that tells nothing

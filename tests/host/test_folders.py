@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from mlbench.contracts.errors import RequestError
-from mlbench.data.folders import cache_dir
+from mlbench.host.folders import cache_dir
 
 
 def test_environment_names_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

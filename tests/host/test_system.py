@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from mlbench import system
-from mlbench.system import GpuReading, HostMonitor, HostReading, ProcessReading, account
+from mlbench.host import system
+from mlbench.host.system import GpuReading, HostMonitor, HostReading, ProcessReading, account
 
 BEFORE = HostReading(
     total_s=1000.0,

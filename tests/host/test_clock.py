@@ -1,6 +1,6 @@
 """The clock: waiting ends at the deadline."""
 
-from mlbench.clock import Alarm, now_ns
+from mlbench.host.clock import Alarm, now_ns
 
 
 def test_an_alarm_never_wakes_early() -> None:
