@@ -22,8 +22,8 @@ from mlbench.records import Completions, HostAccount
 from mlbench.report.accuracy import Accuracy
 from mlbench.search.plan import SearchPlan
 from mlbench.search.search import Search
-from mlbench.search.stats import summarise
 from mlbench.settings import RunSettings, Settings
+from mlbench.stats.statistics import summarise
 
 _NEEDED = 0.99  # of the published accuracy
 _UNLIKE = (

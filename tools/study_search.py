@@ -23,10 +23,10 @@ from study.systems import SYSTEMS, TROUBLES, System, late_fraction, levels, true
 
 from mlbench.load.arrivals import make_schedule
 from mlbench.outcomes import UNMET, Answer
-from mlbench.percentiles import percentile
 from mlbench.search.plan import SearchPlan
 from mlbench.search.search import Search
 from mlbench.search.virtual import Batch, VirtualPool
+from mlbench.stats.percentiles import percentile
 
 _TRIALS = (8, 16)  # of the bisection, with equal shares of the queries
 

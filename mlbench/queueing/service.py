@@ -7,8 +7,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from mlbench.percentiles import rank
 from mlbench.queueing.line import Floats, Levels, Queue
+from mlbench.stats.percentiles import rank
 
 _LONGER = 2  # times as long are the blocks of the bootstrap as those of the simulation
 _MOMENTS = 32  # resamples for one standard error

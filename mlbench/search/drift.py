@@ -7,7 +7,7 @@ import numpy as np
 
 from mlbench.queueing.line import Floats
 from mlbench.queueing.service import NO_DRIFT, Drift
-from mlbench.search.stats import Pooled, block_means, pool_estimates
+from mlbench.stats.statistics import Pooled, block_means, pool_estimates
 
 _BLOCKS = 20
 _SURE = 3.0  # standard errors

@@ -13,7 +13,7 @@ from mlbench.queueing.line import Queue
 from mlbench.queueing.service import NO_DRIFT, Drift, ServiceTimes
 from mlbench.search.learning import NEAR, learn
 from mlbench.search.observation import Observation, misfit
-from mlbench.search.stats import Pooled
+from mlbench.stats.statistics import Pooled
 
 _ROUGH = Effort(resamples=16, replicas=24)
 _THOROUGH = Effort(resamples=48, replicas=64, rounds=4)

@@ -10,7 +10,7 @@ from mlbench.queueing.line import Floats, Levels, Queue
 from mlbench.queueing.service import NO_DRIFT, Drift, ServiceTimes
 from mlbench.search.drift import find_drift
 from mlbench.search.service_log import ServiceLog
-from mlbench.search.stats import (
+from mlbench.stats.statistics import (
     anderson_darling,
     chi2_deviations,
     correlation_time,

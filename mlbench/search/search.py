@@ -25,8 +25,8 @@ from mlbench.search.learning import learn
 from mlbench.search.observation import Observation, most_typical, observe
 from mlbench.search.order import in_order, rising
 from mlbench.search.plan import SearchPlan
-from mlbench.search.stats import summarise
 from mlbench.search.verdict import judge
+from mlbench.stats.statistics import summarise
 
 _BELOW = (0.01, 0.025, 0.04, 0.07, 0.12, 0.2)  # how far below the estimate, try after try
 _LEAST = 0.2  # of the longest trial; less measured time is not worth a trial

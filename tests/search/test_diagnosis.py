@@ -11,9 +11,9 @@ from mlbench.outcomes import Constraint, Trial, TrialRequest
 from mlbench.queueing.line import Queue
 from mlbench.search.diagnosis import diagnose
 from mlbench.search.observation import Observation, observe
-from mlbench.search.stats import summarise
 from mlbench.search.verdict import judge
 from mlbench.search.virtual import Batch, Service, SimulatedService, VirtualPool
+from mlbench.stats.statistics import summarise
 
 
 def _trials(service: Service, queue: Queue, *rates: float) -> list[Observation]:

@@ -10,9 +10,9 @@ from mlbench.outcomes import Constraint, Trial, TrialRequest
 from mlbench.queueing.line import Queue
 from mlbench.search.estimate import Question, estimate
 from mlbench.search.observation import Observation, observe
-from mlbench.search.stats import summarise
 from mlbench.search.verdict import judge
 from mlbench.search.virtual import Batch, VirtualPool
+from mlbench.stats.statistics import summarise
 
 BOUND = Constraint(99.0, 0.010)
 EXPONENTIAL = Exponential()

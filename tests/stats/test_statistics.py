@@ -6,8 +6,9 @@ from scipy.stats import anderson, beta, t
 
 from mlbench.load.arrivals import make_schedule
 from mlbench.outcomes import PERCENTILES
-from mlbench.percentiles import percentile
-from mlbench.search.stats import (
+from mlbench.search.virtual import SimulatedService, VirtualPool
+from mlbench.stats.percentiles import percentile
+from mlbench.stats.statistics import (
     anderson_darling,
     beta_cdf,
     correlation_time,
@@ -17,7 +18,6 @@ from mlbench.search.stats import (
     student_quantile,
     summarise,
 )
-from mlbench.search.virtual import SimulatedService, VirtualPool
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.outcomes import PERCENTILES, Summary
-from mlbench.percentiles import percentiles
 from mlbench.records import Completions
+from mlbench.stats.percentiles import percentiles
 
 Floats = NDArray[np.float64]
 

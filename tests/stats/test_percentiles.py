@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mlbench.percentiles import percentile, percentiles, rank
+from mlbench.stats.percentiles import percentile, percentiles, rank
 
 
 @pytest.mark.parametrize(
