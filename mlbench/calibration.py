@@ -6,12 +6,12 @@ import numpy as np
 
 from mlbench.arrivals.exponential import Exponential
 from mlbench.contracts.backend import WorkerSpec
-from mlbench.load.arrivals import make_schedule, query_count
 from mlbench.pool.coordinator import WorkerPool
 from mlbench.pool.local import LocalLauncher
 from mlbench.queueing.line import Queue
-from mlbench.queueing.replay import send_lag_ns
 from mlbench.records import Completions, TrialRunner
+from mlbench.trial.replay import send_lag_ns
+from mlbench.trial.schedule import make_schedule, query_count
 
 _BOUND_S = 0.010
 _LAG_QPS, _LAG_S = 1_000.0, 1.0

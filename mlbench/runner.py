@@ -13,7 +13,6 @@ from mlbench.arrivals.linear import Linear
 from mlbench.contracts.errors import RunError
 from mlbench.host.system import HostMonitor
 from mlbench.job import Job, Samples
-from mlbench.load.arrivals import make_schedule
 from mlbench.outcomes import Answer, Summary, Trial
 from mlbench.pool.coordinator import WorkerPool
 from mlbench.pool.local import LocalLauncher
@@ -24,6 +23,7 @@ from mlbench.search.plan import SearchPlan
 from mlbench.search.search import Search
 from mlbench.settings import RunSettings, Settings
 from mlbench.stats.statistics import summarise
+from mlbench.trial.schedule import make_schedule
 
 _NEEDED = 0.99  # of the published accuracy
 _UNLIKE = (

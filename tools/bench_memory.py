@@ -13,10 +13,10 @@ from pathlib import Path
 from mlbench.contracts.backend import Signature, TensorSpec, WorkerSpec
 from mlbench.data.synthetic import draw_samples
 from mlbench.host.folders import cache_dir
-from mlbench.load.arrivals import make_schedule
 from mlbench.models.lite0 import lite0_path
 from mlbench.pool.coordinator import WorkerPool
 from mlbench.pool.local import LocalLauncher
+from mlbench.trial.schedule import make_schedule
 
 _MIB = 1 << 20
 

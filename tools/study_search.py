@@ -21,12 +21,12 @@ from multiprocessing.pool import Pool
 import numpy as np
 from study.systems import SYSTEMS, TROUBLES, System, late_fraction, levels, true_capacity
 
-from mlbench.load.arrivals import make_schedule
 from mlbench.outcomes import UNMET, Answer
+from mlbench.pool.virtual import Batch, VirtualPool
 from mlbench.search.plan import SearchPlan
 from mlbench.search.search import Search
-from mlbench.search.virtual import Batch, VirtualPool
 from mlbench.stats.percentiles import percentile
+from mlbench.trial.schedule import make_schedule
 
 _TRIALS = (8, 16)  # of the bisection, with equal shares of the queries
 

@@ -15,12 +15,12 @@ from mlbench.contracts.claims import ClaimLog, create_claim_file
 from mlbench.contracts.errors import MlbenchError, RequestError, RunError
 from mlbench.contracts.timetable import TimetableWriter, create_timetable
 from mlbench.host.clock import now_ns
-from mlbench.load.arrivals import draw_samples
-from mlbench.load.trial_state import TrialState
 from mlbench.pool.launcher import Handle, Launcher
 from mlbench.pool.link import Gone, Link
 from mlbench.pool.trial_play import Crew, TrialPlay
+from mlbench.pool.trial_state import TrialState
 from mlbench.records import NO_LIMITS, Completions, HostAccount, Limits, Schedule, WorkerAccount
+from mlbench.trial.schedule import draw_samples
 
 _LOOK_EVERY_NS = 50_000_000
 _READY_S = 300.0

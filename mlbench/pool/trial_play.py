@@ -22,9 +22,9 @@ from mlbench.contracts import wire
 from mlbench.contracts.claims import ClaimLog
 from mlbench.contracts.timetable import TimetableWriter
 from mlbench.host.clock import now_ns
-from mlbench.load.trial_state import TrialState
 from mlbench.pool.launcher import Handle
 from mlbench.pool.link import Gone, Link
+from mlbench.pool.trial_state import TrialState
 from mlbench.records import Limits
 
 _HORIZON_NS = 200_000_000  # schedules are known so far ahead: a pause of half of it harms nobody

@@ -14,8 +14,8 @@ started later than in a perfect line.
 
 from mlbench.queueing.capacity import Capacity, Effort, predict_capacity
 from mlbench.queueing.line import Levels, Queue, line_latencies
-from mlbench.queueing.replay import send_lag_ns
 from mlbench.queueing.service import ServiceTimes
+from mlbench.trial.replay import send_lag_ns
 
 __all__ = [
     "Capacity",

@@ -10,9 +10,9 @@ from mlbench.contracts import wire
 from mlbench.host.files import replacing
 from mlbench.outcomes import PERCENTILES, Judgement
 from mlbench.queueing.line import Queue
-from mlbench.queueing.replay import send_lag_ns
 from mlbench.records import Completions
 from mlbench.stats.percentiles import percentiles
+from mlbench.trial.replay import send_lag_ns
 
 NS_PER_S = 1e9
 

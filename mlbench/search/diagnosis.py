@@ -8,8 +8,8 @@ from mlbench.queueing.line import Floats, Queue
 from mlbench.search.drift import is_certain, slope_within
 from mlbench.search.learning import relative_times
 from mlbench.search.observation import Observation
-from mlbench.search.service_log import ServiceLog
 from mlbench.stats.statistics import correlation_time
+from mlbench.trial.service_log import ServiceLog
 
 _FEWEST = 200  # batches of a trial
 _STALL = 5.0  # times the median

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from mlbench.queueing.line import Floats, Levels, Queue
 from mlbench.queueing.service import NO_DRIFT, Drift, ServiceTimes
 from mlbench.search.drift import find_drift
-from mlbench.search.service_log import ServiceLog
 from mlbench.stats.statistics import (
     anderson_darling,
     chi2_deviations,
@@ -17,6 +16,7 @@ from mlbench.stats.statistics import (
     pool_estimates,
     student_quantile,
 )
+from mlbench.trial.service_log import ServiceLog
 
 NEAR = 0.2
 """Trials whose rates differ by less than this, in logarithms, load the device alike."""

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from mlbench.contracts import wire
 from mlbench.outcomes import Constraint, Trial
 from mlbench.queueing.line import Floats, Queue, line_latencies
-from mlbench.queueing.replay import send_lag_ns
 from mlbench.queueing.service import ServiceTimes
 from mlbench.records import Completions
-from mlbench.search.service_log import ServiceLog, in_seconds, service_log
 from mlbench.stats.percentiles import percentile as percentile_of
 from mlbench.stats.percentiles import rank
 from mlbench.stats.statistics import Pooled, correlation_time, exceedance_interval, pool_estimates
+from mlbench.trial.replay import send_lag_ns
+from mlbench.trial.service_log import ServiceLog, in_seconds, service_log
 
 _REPLICAS = 32  # whose mean is to be known well beside their spread
 _FEW_REPLICAS = 12  # that show which of several schedules is the most typical

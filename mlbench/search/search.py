@@ -14,7 +14,6 @@ from collections.abc import Mapping
 import numpy as np
 
 from mlbench.arrivals.linear import Linear
-from mlbench.load.arrivals import make_schedule, query_count
 from mlbench.outcomes import Answer, Constraint, Trial, TrialRequest
 from mlbench.records import Completions, Limits
 from mlbench.search.answers import Allowance, make_answer
@@ -25,8 +24,9 @@ from mlbench.search.learning import learn
 from mlbench.search.observation import Observation, most_typical, observe
 from mlbench.search.order import in_order, rising
 from mlbench.search.plan import SearchPlan
-from mlbench.search.verdict import judge
 from mlbench.stats.statistics import summarise
+from mlbench.trial.schedule import make_schedule, query_count
+from mlbench.trial.verdict import judge
 
 _BELOW = (0.01, 0.025, 0.04, 0.07, 0.12, 0.2)  # how far below the estimate, try after try
 _LEAST = 0.2  # of the longest trial; less measured time is not worth a trial

@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 
 from mlbench.arrivals.gamma import Gamma
-from mlbench.load.arrivals import make_schedule
+from mlbench.trial.schedule import make_schedule
 
 
 @pytest.mark.parametrize("cv", [0.3, 1.0, 2.0, 4.0])

@@ -6,7 +6,7 @@ import pytest
 
 from mlbench.arrivals.trace import Trace
 from mlbench.contracts.errors import RequestError
-from mlbench.load.arrivals import make_schedule
+from mlbench.trial.schedule import make_schedule
 
 GAPS = [1.0, 0.0, 2.0, 5.0]  # of the file below, with a mean of 2
 

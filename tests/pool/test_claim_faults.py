@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from mlbench.contracts import wire
-from mlbench.load.arrivals import make_schedule
 from mlbench.pool import local
+from mlbench.trial.schedule import make_schedule
 
 _FAULTY = Path(__file__).with_name("faulty_worker.py")
 _QUERIES = 400

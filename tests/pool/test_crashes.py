@@ -11,8 +11,8 @@ import pytest
 
 from mlbench.contracts.backend import WorkerSpec
 from mlbench.contracts.errors import RunError
-from mlbench.load.arrivals import make_schedule
 from mlbench.pool.local import LocalHandle, LocalLauncher
+from mlbench.trial.schedule import make_schedule
 
 _DEADLINE_S = 30
 

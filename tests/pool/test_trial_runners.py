@@ -5,11 +5,11 @@ import pytest
 
 from mlbench.contracts import wire
 from mlbench.contracts.batching import batch_start_ns
-from mlbench.load.arrivals import make_schedule
+from mlbench.pool.virtual import SimulatedService, VirtualPool
 from mlbench.queueing.line import Queue
-from mlbench.queueing.replay import send_lag_ns
 from mlbench.records import Limits
-from mlbench.search.virtual import SimulatedService, VirtualPool
+from mlbench.trial.replay import send_lag_ns
+from mlbench.trial.schedule import make_schedule
 
 MS = 1_000_000
 SERVICE_MS = 2

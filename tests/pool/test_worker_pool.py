@@ -3,9 +3,9 @@ import pytest
 
 from mlbench.contracts.backend import WorkerSpec
 from mlbench.contracts.errors import MlbenchError, RequestError
-from mlbench.load.arrivals import make_schedule
 from mlbench.queueing.line import Queue
-from mlbench.queueing.replay import send_lag_ns
+from mlbench.trial.replay import send_lag_ns
+from mlbench.trial.schedule import make_schedule
 
 MS = 1_000_000
 

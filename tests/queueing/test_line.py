@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from mlbench.contracts.batching import batch_start
-from mlbench.load.arrivals import make_schedule
+from mlbench.pool.virtual import SimulatedService, VirtualPool
 from mlbench.queueing.line import Floats, Levels, Queue, line_latencies
-from mlbench.search.virtual import SimulatedService, VirtualPool
+from mlbench.trial.schedule import make_schedule
 
 
 def _constant(*by_size_s: float, idle_factor: float = 1.0) -> Levels:

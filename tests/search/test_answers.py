@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from mlbench.arrivals.exponential import Exponential
-from mlbench.load.arrivals import make_schedule
 from mlbench.outcomes import UNMET, Constraint, Verdict
+from mlbench.pool.virtual import SimulatedService, VirtualPool
 from mlbench.queueing.line import Queue
 from mlbench.queueing.service import Drift
 from mlbench.search.answers import make_answer
@@ -16,7 +16,7 @@ from mlbench.search.goal import Goal
 from mlbench.search.observation import Observation, observe
 from mlbench.search.plan import SearchPlan
 from mlbench.search.search import Search
-from mlbench.search.virtual import SimulatedService, VirtualPool
+from mlbench.trial.schedule import make_schedule
 
 BOUND_S = 0.010
 

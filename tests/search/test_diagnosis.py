@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from mlbench.arrivals.exponential import Exponential
-from mlbench.load.arrivals import make_schedule
 from mlbench.outcomes import Constraint, Trial, TrialRequest
+from mlbench.pool.virtual import Batch, Service, SimulatedService, VirtualPool
 from mlbench.queueing.line import Queue
 from mlbench.search.diagnosis import diagnose
 from mlbench.search.observation import Observation, observe
-from mlbench.search.verdict import judge
-from mlbench.search.virtual import Batch, Service, SimulatedService, VirtualPool
 from mlbench.stats.statistics import summarise
+from mlbench.trial.schedule import make_schedule
+from mlbench.trial.verdict import judge
 
 
 def _trials(service: Service, queue: Queue, *rates: float) -> list[Observation]:

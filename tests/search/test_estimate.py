@@ -5,14 +5,14 @@ import numpy as np
 from mlbench.arrivals.exponential import Exponential
 from mlbench.arrivals.kind import ArrivalKind
 from mlbench.arrivals.linear import Linear
-from mlbench.load.arrivals import make_schedule
 from mlbench.outcomes import Constraint, Trial, TrialRequest
+from mlbench.pool.virtual import Batch, VirtualPool
 from mlbench.queueing.line import Queue
 from mlbench.search.estimate import Question, estimate
 from mlbench.search.observation import Observation, observe
-from mlbench.search.verdict import judge
-from mlbench.search.virtual import Batch, VirtualPool
 from mlbench.stats.statistics import summarise
+from mlbench.trial.schedule import make_schedule
+from mlbench.trial.verdict import judge
 
 BOUND = Constraint(99.0, 0.010)
 EXPONENTIAL = Exponential()

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from mlbench.load.arrivals import make_schedule
+from mlbench.pool.virtual import Batch, SimulatedService, VirtualPool
 from mlbench.queueing.line import Queue
 from mlbench.search.learning import learn
-from mlbench.search.service_log import ServiceLog, service_log
-from mlbench.search.virtual import Batch, SimulatedService, VirtualPool
+from mlbench.trial.schedule import make_schedule
+from mlbench.trial.service_log import ServiceLog, service_log
 
 
 def _log(seconds: np.ndarray, size: np.ndarray | None = None, qps: float = 250.0) -> ServiceLog:

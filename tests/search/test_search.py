@@ -7,13 +7,13 @@ import pytest
 from mlbench.arrivals.kind import ArrivalKind
 from mlbench.arrivals.registry import arrival_kind
 from mlbench.contracts import wire
-from mlbench.load.arrivals import make_schedule
 from mlbench.outcomes import UNMET, Answer
+from mlbench.pool.virtual import Batch, Service, SimulatedService, VirtualPool
 from mlbench.queueing.line import Queue
 from mlbench.records import Completions
 from mlbench.search.plan import SearchPlan
 from mlbench.search.search import Search
-from mlbench.search.virtual import Batch, Service, SimulatedService, VirtualPool
+from mlbench.trial.schedule import make_schedule
 
 Change = Callable[[Completions], Completions]
 

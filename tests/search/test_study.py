@@ -3,11 +3,11 @@
 import numpy as np
 
 from mlbench.arrivals.exponential import Exponential
-from mlbench.load.arrivals import make_schedule
+from mlbench.pool.virtual import SimulatedService, VirtualPool
 from mlbench.queueing.line import Queue
 from mlbench.search.plan import SearchPlan
 from mlbench.search.search import Search
-from mlbench.search.virtual import SimulatedService, VirtualPool
+from mlbench.trial.schedule import make_schedule
 
 TRUE_QPS = 259.2  # M/G/1, lognormal 2 ms, cv 0.3, p99 <= 10 ms, from 4 million queries
 

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from mlbench.contracts import wire
-from mlbench.load.arrivals import make_schedule
+from mlbench.pool.virtual import Batch, SimulatedService, VirtualPool
 from mlbench.queueing.line import Queue
 from mlbench.records import Completions, Limits, Schedule
-from mlbench.search.virtual import Batch, SimulatedService, VirtualPool
+from mlbench.trial.schedule import make_schedule
 
 MS = 1_000_000
 

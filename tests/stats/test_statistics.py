@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import anderson, beta, t
 
-from mlbench.load.arrivals import make_schedule
 from mlbench.outcomes import PERCENTILES
-from mlbench.search.virtual import SimulatedService, VirtualPool
+from mlbench.pool.virtual import SimulatedService, VirtualPool
 from mlbench.stats.percentiles import percentile
 from mlbench.stats.statistics import (
     anderson_darling,
@@ -18,6 +17,7 @@ from mlbench.stats.statistics import (
     student_quantile,
     summarise,
 )
+from mlbench.trial.schedule import make_schedule
 
 
 @pytest.mark.parametrize(

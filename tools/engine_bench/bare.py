@@ -12,8 +12,8 @@ import numpy as np
 from mlbench.contracts.backend import WorkerSpec
 from mlbench.host.clock import now_ns, set_precise_sleep, sleep_until
 from mlbench.host.folders import cache_dir
-from mlbench.load.arrivals import make_schedule, query_count
 from mlbench.models.lite0 import lite0_path
+from mlbench.trial.schedule import make_schedule, query_count
 from workers.ort import OrtBackend
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from engine_bench.pairs import Estimate
 from engine_bench.systems import Block, Shape, System
-from mlbench.load.arrivals import make_schedule, query_count
+from mlbench.trial.schedule import make_schedule, query_count
 
 Finding = tuple[str, str, Estimate]
 """A figure, the system that it is of, and its value."""

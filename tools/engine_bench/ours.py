@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from mlbench.contracts.backend import WorkerSpec
-from mlbench.load.arrivals import make_schedule, query_count
 from mlbench.pool.coordinator import WorkerPool
 from mlbench.pool.local import LocalLauncher
 from mlbench.records import Completions, TrialRunner
+from mlbench.trial.schedule import make_schedule, query_count
 
 BOUND_S = 0.010
 

@@ -10,8 +10,8 @@ from engine_bench.duel import Finding, Log, Plan, flooded_qps
 from engine_bench.ideal import Floats
 from engine_bench.pairs import Estimate, crossing_qps, highest_passing_qps, resampled
 from engine_bench.systems import Block, LoadGen, OurPool, Shape
-from mlbench.load.arrivals import query_count
 from mlbench.records import Schedule
+from mlbench.trial.schedule import query_count
 
 _BOUND_S = 0.050
 _STEP = 1.03  # between the rates of the grid

@@ -24,7 +24,6 @@ from engine_bench.ours import (
     simulated_pool,
 )
 from engine_bench.systems import lite0_spec
-from mlbench.load.arrivals import make_schedule
 from mlbench.outcomes import Constraint
 from mlbench.pool.coordinator import WorkerPool
 from mlbench.pool.local import LocalLauncher
@@ -32,6 +31,7 @@ from mlbench.queueing.capacity import predict_capacity
 from mlbench.queueing.line import Queue
 from mlbench.queueing.service import ServiceTimes
 from mlbench.report.notation import plain
+from mlbench.trial.schedule import make_schedule
 
 _HERE = Path(__file__).parent
 

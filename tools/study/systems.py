@@ -10,8 +10,8 @@ import numpy as np
 from mlbench.arrivals.exponential import Exponential
 from mlbench.arrivals.kind import ArrivalKind
 from mlbench.arrivals.linear import Linear
+from mlbench.pool.virtual import Batch, Service
 from mlbench.queueing.line import Floats, Levels, Queue, line_latencies
-from mlbench.search.virtual import Batch, Service
 
 Draw = Callable[[np.random.Generator, int, int], Floats]
 """Draws service times relative to their mean: (generator, rows, n) -> (rows, n)."""

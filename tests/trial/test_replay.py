@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from mlbench.contracts import wire
-from mlbench.load.arrivals import make_schedule
+from mlbench.pool.virtual import SimulatedService, VirtualPool
 from mlbench.queueing.line import Queue
-from mlbench.queueing.replay import send_lag_ns
 from mlbench.records import Completions, Schedule
-from mlbench.search.virtual import SimulatedService, VirtualPool
+from mlbench.trial.replay import send_lag_ns
+from mlbench.trial.schedule import make_schedule
 
 
 def _trial(

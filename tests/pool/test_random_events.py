@@ -5,8 +5,8 @@ import pytest
 
 from mlbench.contracts import wire
 from mlbench.contracts.claims import Claim
-from mlbench.load.arrivals import make_schedule
-from mlbench.load.trial_state import TrialState
+from mlbench.pool.trial_state import TrialState
+from mlbench.trial.schedule import make_schedule
 
 START_NS = 5 * 10**9
 HORIZON_NS = 10_000_000

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from mlbench.contracts import wire
 from mlbench.outcomes import Constraint, Judgement, Verdict
 from mlbench.queueing.line import Queue
-from mlbench.queueing.replay import send_lag_ns
 from mlbench.records import Completions
-from mlbench.search.service_log import ServiceLog, in_seconds, service_log
 from mlbench.stats.percentiles import percentile, tells
 from mlbench.stats.statistics import Floats, correlation_time, effective_size, exceedance_interval
+from mlbench.trial.replay import send_lag_ns
+from mlbench.trial.service_log import ServiceLog, in_seconds, service_log
 
 MAX_RATE_ERROR = 0.01
 MAX_STEAL = 0.05

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from mlbench.contracts import wire
-from mlbench.load.arrivals import make_schedule
 from mlbench.outcomes import Constraint, Judgement
+from mlbench.pool.virtual import Batch, SimulatedService, VirtualPool
 from mlbench.queueing.line import Queue
 from mlbench.records import Completions, HostAccount, Limits
-from mlbench.search.verdict import judge
-from mlbench.search.virtual import Batch, SimulatedService, VirtualPool
+from mlbench.trial.schedule import make_schedule
+from mlbench.trial.verdict import judge
 
 TEN_MS = Constraint(99, 0.010)
 

@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 
 from mlbench.arrivals.trace import Trace
-from mlbench.load.arrivals import make_schedule, query_count
+from mlbench.trial.schedule import make_schedule, query_count
 
 TRACE = Trace(np.array([0.0, 0.5, 1.5, 2.0]))
 KINDS = ["linear", "exponential", "gamma", TRACE]

@@ -3,9 +3,9 @@ import pytest
 
 from mlbench.contracts import wire
 from mlbench.contracts.claims import Claim
-from mlbench.load.arrivals import make_schedule
-from mlbench.load.trial_state import TrialState
+from mlbench.pool.trial_state import TrialState
 from mlbench.records import NO_LIMITS, Limits
+from mlbench.trial.schedule import make_schedule
 
 MS = 1_000_000
 START_NS = 10**12
