@@ -4,10 +4,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mlbench.estimation.estimate import Estimate
+from mlbench.estimation.observation import Observation
 from mlbench.outcomes import UNMET, Answer, Judgement, Trial
-from mlbench.search.estimate import Estimate
 from mlbench.search.goal import FRACTION, Goal
-from mlbench.search.observation import Observation
 
 _FAR = 0.1  # below what nothing speaks against, relatively
 

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mlbench.arrivals.kind import ArrivalKind
+from mlbench.estimation.estimate import Estimate
+from mlbench.estimation.learning import NEAR
+from mlbench.estimation.observation import Observation
 from mlbench.outcomes import Constraint, Trial, Verdict
-from mlbench.search.estimate import Estimate
-from mlbench.search.learning import NEAR
-from mlbench.search.observation import Observation
 
 FRACTION = 0.5
 """Of the estimate: a rate met below that tells little about the answer."""

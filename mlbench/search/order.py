@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from mlbench.estimation.estimate import Estimate
 from mlbench.outcomes import UNMET, Answer
-from mlbench.search.estimate import Estimate
 
 
 def in_order(estimates: Sequence[Estimate | None]) -> list[Estimate | None]:

@@ -14,14 +14,14 @@ from collections.abc import Mapping
 import numpy as np
 
 from mlbench.arrivals.linear import Linear
+from mlbench.estimation.diagnosis import diagnose
+from mlbench.estimation.estimate import Question, estimate
+from mlbench.estimation.learning import learn
+from mlbench.estimation.observation import Observation, most_typical, observe
 from mlbench.outcomes import Answer, Constraint, Trial, TrialRequest
 from mlbench.records import Completions, Limits
 from mlbench.search.answers import Allowance, make_answer
-from mlbench.search.diagnosis import diagnose
-from mlbench.search.estimate import Question, estimate
 from mlbench.search.goal import Goal
-from mlbench.search.learning import learn
-from mlbench.search.observation import Observation, most_typical, observe
 from mlbench.search.order import in_order, rising
 from mlbench.search.plan import SearchPlan
 from mlbench.stats.statistics import summarise

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from mlbench.arrivals.exponential import Exponential
+from mlbench.estimation.estimate import Estimate
+from mlbench.estimation.observation import Observation, observe
 from mlbench.outcomes import UNMET, Constraint, Verdict
 from mlbench.pool.virtual import SimulatedService, VirtualPool
 from mlbench.queueing.line import Queue
 from mlbench.queueing.service import Drift
 from mlbench.search.answers import make_answer
-from mlbench.search.estimate import Estimate
 from mlbench.search.goal import Goal
-from mlbench.search.observation import Observation, observe
 from mlbench.search.plan import SearchPlan
 from mlbench.search.search import Search
 from mlbench.trial.schedule import make_schedule

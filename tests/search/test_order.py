@@ -1,7 +1,7 @@
 """Estimates of several bounds are put in order."""
 
+from mlbench.estimation.estimate import Estimate
 from mlbench.outcomes import Answer
-from mlbench.search.estimate import Estimate
 from mlbench.search.order import in_order, rising
 
 

@@ -5,11 +5,11 @@ import numpy as np
 from mlbench.arrivals.exponential import Exponential
 from mlbench.arrivals.kind import ArrivalKind
 from mlbench.arrivals.linear import Linear
+from mlbench.estimation.estimate import Question, estimate
+from mlbench.estimation.observation import Observation, observe
 from mlbench.outcomes import Constraint, Trial, TrialRequest
 from mlbench.pool.virtual import Batch, VirtualPool
 from mlbench.queueing.line import Queue
-from mlbench.search.estimate import Question, estimate
-from mlbench.search.observation import Observation, observe
 from mlbench.stats.statistics import summarise
 from mlbench.trial.schedule import make_schedule
 from mlbench.trial.verdict import judge

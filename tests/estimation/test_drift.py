@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from mlbench.estimation.drift import find_drift
 from mlbench.queueing.line import Floats
 from mlbench.queueing.service import NO_DRIFT
-from mlbench.search.drift import find_drift
 
 Trials = tuple[list[Floats], list[Floats]]
 

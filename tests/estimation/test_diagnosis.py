@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from mlbench.arrivals.exponential import Exponential
+from mlbench.estimation.diagnosis import diagnose
+from mlbench.estimation.observation import Observation, observe
 from mlbench.outcomes import Constraint, Trial, TrialRequest
 from mlbench.pool.virtual import Batch, Service, SimulatedService, VirtualPool
 from mlbench.queueing.line import Queue
-from mlbench.search.diagnosis import diagnose
-from mlbench.search.observation import Observation, observe
 from mlbench.stats.statistics import summarise
 from mlbench.trial.schedule import make_schedule
 from mlbench.trial.verdict import judge

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from mlbench.estimation.learning import learn
 from mlbench.pool.virtual import Batch, SimulatedService, VirtualPool
 from mlbench.queueing.line import Queue
-from mlbench.search.learning import learn
 from mlbench.trial.schedule import make_schedule
 from mlbench.trial.service_log import ServiceLog, service_log
 

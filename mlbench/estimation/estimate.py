@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mlbench.arrivals.kind import ArrivalKind
+from mlbench.estimation.learning import NEAR, learn
+from mlbench.estimation.observation import Observation, misfit
 from mlbench.outcomes import Constraint
 from mlbench.queueing.capacity import EFFORT, Capacity, Effort, predict_capacity
 from mlbench.queueing.line import Queue
 from mlbench.queueing.service import NO_DRIFT, Drift, ServiceTimes
-from mlbench.search.learning import NEAR, learn
-from mlbench.search.observation import Observation, misfit
 from mlbench.stats.statistics import Pooled
 
 _ROUGH = Effort(resamples=16, replicas=24)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from mlbench.estimation.drift import find_drift
 from mlbench.queueing.line import Floats, Levels, Queue
 from mlbench.queueing.service import NO_DRIFT, Drift, ServiceTimes
-from mlbench.search.drift import find_drift
 from mlbench.stats.statistics import (
     anderson_darling,
     chi2_deviations,

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mlbench.estimation.drift import is_certain, slope_within
+from mlbench.estimation.learning import relative_times
+from mlbench.estimation.observation import Observation
 from mlbench.queueing.line import Floats, Queue
-from mlbench.search.drift import is_certain, slope_within
-from mlbench.search.learning import relative_times
-from mlbench.search.observation import Observation
 from mlbench.stats.statistics import correlation_time
 from mlbench.trial.service_log import ServiceLog
 
