@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from mlbench import __version__
-from mlbench.calibration import calibrate
+from mlbench.bench.calibration import calibrate
 from mlbench.contracts.errors import install_command
 from mlbench.contracts.registry import backend_names, find_backend, missing_runtime
 from mlbench.host.gpus import visible_gpus

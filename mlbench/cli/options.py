@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 import click
 
 from mlbench.arrivals.registry import KINDS
+from mlbench.bench.profiles import PROFILES
 from mlbench.contracts.errors import RequestError
-from mlbench.profiles import PROFILES
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -12,17 +12,17 @@ from typing import Any
 import click
 
 from mlbench import __version__
-from mlbench.calibration import calibrate
+from mlbench.bench.calibration import calibrate
+from mlbench.bench.job import prepare
+from mlbench.bench.runner import check_accuracy, open_pool, search_rates
+from mlbench.bench.settings import RunSettings, make_settings
 from mlbench.cli.console import Reporter
 from mlbench.cli.options import given_only, run_options
 from mlbench.host.system import describe_system
-from mlbench.job import prepare
 from mlbench.outcomes import Answer, Summary, Trial
 from mlbench.report import loglines
 from mlbench.report.accuracy import Accuracy
 from mlbench.report.results import ResultStore, RunHead
-from mlbench.runner import check_accuracy, open_pool, search_rates
-from mlbench.settings import RunSettings, make_settings
 
 
 @click.command()

@@ -6,18 +6,18 @@ from typing import Any
 
 import click
 
+from mlbench.bench.job import prepare
+from mlbench.bench.runner import open_pool, shape_of
+from mlbench.bench.settings import TrialSettings, make_settings
 from mlbench.cli.console import Reporter
 from mlbench.cli.options import given_only, trial_options
 from mlbench.contracts.errors import RunError
 from mlbench.host.files import check_writable
-from mlbench.job import prepare
 from mlbench.outcomes import Constraint, Judgement
 from mlbench.queueing.line import Queue
 from mlbench.records import Completions
 from mlbench.report.trial_json import save_raw, trial_document
 from mlbench.report.trial_table import trial_rows
-from mlbench.runner import open_pool, shape_of
-from mlbench.settings import TrialSettings, make_settings
 from mlbench.trial.schedule import make_schedule, query_count
 from mlbench.trial.verdict import judge
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from mlbench.calibration import calibrate
+from mlbench.bench.calibration import calibrate
 from mlbench.cli.main import main
 from mlbench.pool.local import LocalLauncher
 

@@ -14,6 +14,7 @@ from mlbench.arrivals.gamma import Gamma
 from mlbench.arrivals.kind import ArrivalKind, Floats, FromGaps
 from mlbench.arrivals.registry import KINDS
 from mlbench.arrivals.trace import Trace
+from mlbench.bench.settings import RunSettings, TrialSettings, make_settings
 from mlbench.outcomes import Answer
 from mlbench.pool.virtual import SimulatedService, VirtualPool
 from mlbench.queueing.line import Queue
@@ -22,7 +23,6 @@ from mlbench.report.results import ResultStore, RunHead
 from mlbench.report.trial_json import trial_document
 from mlbench.search.plan import SearchPlan
 from mlbench.search.search import Search
-from mlbench.settings import RunSettings, TrialSettings, make_settings
 from mlbench.trial.schedule import make_schedule
 
 SERVICE_S, BOUND_S = 0.002, 0.020

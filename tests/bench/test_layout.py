@@ -2,8 +2,8 @@
 
 import pytest
 
+from mlbench.bench.layout import threads_for, time_on_one_thread
 from mlbench.contracts.backend import WorkerSpec
-from mlbench.layout import threads_for, time_on_one_thread
 
 
 @pytest.mark.parametrize(

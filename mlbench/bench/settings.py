@@ -18,9 +18,9 @@ from pydantic import (
 from mlbench.arrivals.gamma import DEFAULT_CV
 from mlbench.arrivals.kind import ArrivalKind
 from mlbench.arrivals.registry import KINDS
+from mlbench.bench.profiles import DataFormat, Profile, default_profile, find_profile
 from mlbench.contracts.backend import nearest
 from mlbench.contracts.errors import RequestError
-from mlbench.profiles import DataFormat, Profile, default_profile, find_profile
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 PositiveInt = Annotated[int, Field(ge=1)]

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from mlbench.bench.settings import RunSettings, TrialSettings, make_settings
 from mlbench.contracts.errors import RequestError
-from mlbench.settings import RunSettings, TrialSettings, make_settings
 
 FOLDERS = {"MODEL_DIR": "/models", "DATA_DIR": "/data"}
 

@@ -13,6 +13,8 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from mlbench.bench.layout import lay_out
+from mlbench.bench.settings import Settings
 from mlbench.contracts.backend import (
     Backend,
     Signature,
@@ -31,12 +33,10 @@ from mlbench.host.devices import Place, parse_devices, place_workers
 from mlbench.host.folders import cache_dir
 from mlbench.host.gpus import visible_gpus
 from mlbench.host.topology import read_topology
-from mlbench.layout import lay_out
 from mlbench.models.lite0 import lite0_path
 from mlbench.models.metadata import model_metadata
 from mlbench.pool.local import inspect_model
 from mlbench.records import Progress
-from mlbench.settings import Settings
 
 _USUAL_COUNT = 500
 

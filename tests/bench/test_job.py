@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mlbench.bench.job import prepare
+from mlbench.bench.settings import TrialSettings, make_settings
 from mlbench.contracts.cache import open_samples
 from mlbench.contracts.errors import RequestError
 from mlbench.host.topology import Processor
-from mlbench.job import prepare
-from mlbench.settings import TrialSettings, make_settings
 
 
 def _prepare(progress=lambda *_: None, **given):
@@ -38,7 +38,8 @@ def test_workers_share_the_cores_of_their_device():
 def test_workers_are_placed_by_the_machines_topology(monkeypatch):
     """Where all CPUs are threads of one physical core, a worker has them all and one thread."""
     monkeypatch.setattr(
-        "mlbench.job.read_topology", lambda cpus: {cpu: Processor(0, 0, min(cpus)) for cpu in cpus}
+        "mlbench.bench.job.read_topology",
+        lambda cpus: {cpu: Processor(0, 0, min(cpus)) for cpu in cpus},
     )
     (spec,) = _prepare(backend="null").specs
     assert spec.cores == tuple(sorted(os.sched_getaffinity(0)))
@@ -136,7 +137,7 @@ def test_channels_last_models_get_channels_last_images(models, photos):
 
 def test_more_images_than_fit_in_memory_are_streamed(models, photos, monkeypatch):
     """Accuracy runs over all images that were asked for, trials over those that fit in memory."""
-    monkeypatch.setattr("mlbench.job._USUAL_COUNT", 2)
+    monkeypatch.setattr("mlbench.bench.job._USUAL_COUNT", 2)
     memory = SimpleNamespace(available=2 * 3 * 224 * 224 * 4 + 1)
     monkeypatch.setattr("psutil.virtual_memory", lambda: memory)
     events = []

@@ -10,9 +10,10 @@ from typing import Protocol
 import numpy as np
 
 from mlbench.arrivals.linear import Linear
+from mlbench.bench.job import Job, Samples
+from mlbench.bench.settings import RunSettings, Settings
 from mlbench.contracts.errors import RunError
 from mlbench.host.system import HostMonitor
-from mlbench.job import Job, Samples
 from mlbench.outcomes import Answer, Summary, Trial
 from mlbench.pool.coordinator import WorkerPool
 from mlbench.pool.local import LocalLauncher
@@ -21,7 +22,6 @@ from mlbench.records import Completions, HostAccount
 from mlbench.report.accuracy import Accuracy
 from mlbench.search.plan import SearchPlan
 from mlbench.search.search import Search
-from mlbench.settings import RunSettings, Settings
 from mlbench.stats.statistics import summarise
 from mlbench.trial.schedule import make_schedule
 
