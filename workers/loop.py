@@ -17,11 +17,11 @@ from mlbench.contracts.backend import Backend, Predictions, WorkerSpec
 from mlbench.contracts.claims import ClaimLog
 from mlbench.contracts.errors import one_line
 from mlbench.host.clock import Alarm, now_ns, sleep_until
+from workers.backends.simulated import SimulatedBackend
 from workers.connection import Connection
 from workers.feeds import Feeds
 from workers.line import Batch, Line
 from workers.outbox import FAILURE, Failure, Outbox
-from workers.simulated import SimulatedBackend
 from workers.warm_up import warm_up
 
 _LOOK_EVERY_NS = 500_000_000  # at whether the coordinator is still there

@@ -4,8 +4,8 @@ import numpy as np
 
 from mlbench.contracts.backend import Backend, WorkerSpec
 from mlbench.host.clock import now_ns
+from workers.backends.simulated import SimulatedBackend
 from workers.feeds import Feeds
-from workers.simulated import SimulatedBackend
 
 _FEWEST_CALLS = 5
 

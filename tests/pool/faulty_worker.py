@@ -13,9 +13,9 @@ from typing import Any
 
 import workers.__main__ as program
 from mlbench.contracts.claims import ClaimLog
+from workers.backends.simulated import SimulatedBackend
 from workers.loop import Worker
 from workers.outbox import Outbox
-from workers.simulated import SimulatedBackend
 
 _STEPS = {
     "claiming": (ClaimLog, "claim", True),

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from mlbench.contracts.backend import WorkerSpec
+from workers.backends.simulated import SimulatedBackend
 from workers.feeds import Feeds
-from workers.simulated import SimulatedBackend
 from workers.warm_up import warm_up
 
 

@@ -14,7 +14,7 @@ from mlbench.host.clock import now_ns, set_precise_sleep, sleep_until
 from mlbench.host.folders import cache_dir
 from mlbench.models.lite0 import lite0_path
 from mlbench.trial.schedule import make_schedule, query_count
-from workers.ort import OrtBackend
+from workers.backends.ort import OrtBackend
 
 
 def main() -> None:

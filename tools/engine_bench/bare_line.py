@@ -16,7 +16,7 @@ import numpy as np
 
 from mlbench.contracts.backend import WorkerSpec
 from mlbench.host.clock import now_ns, set_precise_sleep, sleep_until
-from workers.ort import OrtBackend
+from workers.backends.ort import OrtBackend
 
 _WARM_UP_NS = 1_000_000_000  # as long as our pool's
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from mlbench.contracts.backend import WorkerSpec
 from mlbench.host.clock import now_ns, set_precise_sleep
-from workers.ort import OrtBackend
+from workers.backends.ort import OrtBackend
 
 _WARM_UP_CALLS = 100  # half a second and more
 

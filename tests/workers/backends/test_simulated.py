@@ -4,7 +4,7 @@ import pytest
 from mlbench.contracts.backend import WorkerSpec
 from mlbench.contracts.errors import RequestError
 from mlbench.host.clock import now_ns
-from workers.simulated import SimulatedBackend
+from workers.backends.simulated import SimulatedBackend
 
 MS = 1_000_000
 BACK_TO_BACK = 20_000

@@ -9,7 +9,7 @@ from optional import TORCH, TORCH_GPU
 
 from mlbench.contracts.backend import TensorSpec, WorkerSpec
 from mlbench.contracts.errors import RequestError
-from workers.pytorch import SIGNATURE_EXAMPLE, SIGNATURE_FILE, TorchBackend
+from workers.backends.pytorch import SIGNATURE_EXAMPLE, SIGNATURE_FILE, TorchBackend
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason=TORCH)
 

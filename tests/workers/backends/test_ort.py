@@ -5,7 +5,7 @@ from onnx import TensorProto, helper
 
 from mlbench.contracts.backend import TensorSpec, WorkerSpec
 from mlbench.contracts.errors import RequestError
-from workers.ort import BoundRun, OrtBackend
+from workers.backends.ort import BoundRun, OrtBackend
 
 SCORES = np.float32([[0, 0, 9, 0], [0, 9, 0, 0], [0, 0, 0, 9]])
 

@@ -11,7 +11,7 @@ from optional import TENSORFLOW, TENSORFLOW_GPU
 
 from mlbench.contracts.backend import TensorSpec, WorkerSpec
 from mlbench.contracts.errors import RequestError
-from workers.tf import TensorFlowBackend, _import_tensorflow
+from workers.backends.tf import TensorFlowBackend, _import_tensorflow
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("tensorflow") is None, reason=TENSORFLOW)
 
@@ -181,7 +181,7 @@ IN_ITS_OWN_PROCESS = """
 import json, sys
 import numpy as np
 from mlbench.contracts.backend import WorkerSpec
-from workers.tf import TensorFlowBackend
+from workers.backends.tf import TensorFlowBackend
 spec, name, feed = json.load(sys.stdin)
 backend = TensorFlowBackend(WorkerSpec.from_dict(spec))
 classes = backend.predict({name: np.float32(feed)}).tolist()
