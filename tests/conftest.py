@@ -28,7 +28,7 @@ SLOW = (
     "pool/test_worker_pool.py",
     "search/test_search.py",
     "search/test_study.py",
-    "workers/test_tf.py",
+    "workers/backends/test_tf.py",
 )
 FLOAT, INT64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
 

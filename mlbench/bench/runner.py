@@ -22,8 +22,8 @@ from mlbench.records import Completions, HostAccount
 from mlbench.report.accuracy import Accuracy
 from mlbench.search.plan import SearchPlan
 from mlbench.search.search import Search
-from mlbench.stats.statistics import summarise
 from mlbench.trial.schedule import make_schedule
+from mlbench.trial.summary import summarise
 
 _NEEDED = 0.99  # of the published accuracy
 _UNLIKE = (

@@ -8,7 +8,7 @@ from mlbench.estimation.drift import is_certain, slope_within
 from mlbench.estimation.learning import relative_times
 from mlbench.estimation.observation import Observation
 from mlbench.queueing.line import Floats, Queue
-from mlbench.stats.statistics import correlation_time
+from mlbench.stats.correlation import correlation_time
 from mlbench.trial.service_log import ServiceLog
 
 _FEWEST = 200  # batches of a trial

@@ -7,7 +7,8 @@ import numpy as np
 
 from mlbench.queueing.line import Floats
 from mlbench.queueing.service import NO_DRIFT, Drift
-from mlbench.stats.statistics import Pooled, block_means, pool_estimates
+from mlbench.stats.correlation import block_means
+from mlbench.stats.pooling import Pooled, pool_estimates
 
 _BLOCKS = 20
 _SURE = 3.0  # standard errors

@@ -13,7 +13,7 @@ from mlbench.outcomes import Constraint
 from mlbench.queueing.capacity import EFFORT, Capacity, Effort, predict_capacity
 from mlbench.queueing.line import Queue
 from mlbench.queueing.service import NO_DRIFT, Drift, ServiceTimes
-from mlbench.stats.statistics import Pooled
+from mlbench.stats.pooling import Pooled
 
 _ROUGH = Effort(resamples=16, replicas=24)
 _THOROUGH = Effort(resamples=48, replicas=64, rounds=4)

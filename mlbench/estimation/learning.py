@@ -9,13 +9,10 @@ from numpy.typing import NDArray
 from mlbench.estimation.drift import find_drift
 from mlbench.queueing.line import Floats, Levels, Queue
 from mlbench.queueing.service import NO_DRIFT, Drift, ServiceTimes
-from mlbench.stats.statistics import (
-    anderson_darling,
-    chi2_deviations,
-    correlation_time,
-    pool_estimates,
-    student_quantile,
-)
+from mlbench.stats.correlation import correlation_time
+from mlbench.stats.intervals import student_quantile
+from mlbench.stats.normality import anderson_darling
+from mlbench.stats.pooling import chi2_deviations, pool_estimates
 from mlbench.trial.service_log import ServiceLog
 
 NEAR = 0.2

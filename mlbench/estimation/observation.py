@@ -12,9 +12,11 @@ from mlbench.outcomes import Constraint, Trial
 from mlbench.queueing.line import Floats, Queue, line_latencies
 from mlbench.queueing.service import ServiceTimes
 from mlbench.records import Completions
+from mlbench.stats.correlation import correlation_time
+from mlbench.stats.intervals import exceedance_interval
 from mlbench.stats.percentiles import percentile as percentile_of
 from mlbench.stats.percentiles import rank
-from mlbench.stats.statistics import Pooled, correlation_time, exceedance_interval, pool_estimates
+from mlbench.stats.pooling import Pooled, pool_estimates
 from mlbench.trial.replay import send_lag_ns
 from mlbench.trial.service_log import ServiceLog, in_seconds, service_log
 

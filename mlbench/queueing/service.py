@@ -2,7 +2,6 @@
 
 import functools
 from dataclasses import dataclass, field, replace
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -188,5 +187,6 @@ def block_indices(n: int, block: int, rng: np.random.Generator) -> NDArray[np.in
 @functools.cache
 def _normal_scores() -> Floats:
     """Quantiles of the standard normal distribution, each as likely as the next."""
-    quantile = NormalDist().inv_cdf
-    return np.array([quantile((i + 0.5) / _FINE) for i in range(_FINE)])
+    from scipy.special import ndtri  # SciPy takes 0.1 s to import
+
+    return np.asarray(ndtri((np.arange(_FINE) + 0.5) / _FINE))

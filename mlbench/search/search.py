@@ -24,8 +24,8 @@ from mlbench.search.answers import Allowance, make_answer
 from mlbench.search.goal import Goal
 from mlbench.search.order import in_order, rising
 from mlbench.search.plan import SearchPlan
-from mlbench.stats.statistics import summarise
 from mlbench.trial.schedule import make_schedule, query_count
+from mlbench.trial.summary import summarise
 from mlbench.trial.verdict import judge
 
 _BELOW = (0.01, 0.025, 0.04, 0.07, 0.12, 0.2)  # how far below the estimate, try after try

@@ -9,8 +9,9 @@ from mlbench.contracts import wire
 from mlbench.outcomes import Constraint, Judgement, Verdict
 from mlbench.queueing.line import Queue
 from mlbench.records import Completions
+from mlbench.stats.correlation import Floats, correlation_time, effective_size
+from mlbench.stats.intervals import exceedance_interval
 from mlbench.stats.percentiles import percentile, tells
-from mlbench.stats.statistics import Floats, correlation_time, effective_size, exceedance_interval
 from mlbench.trial.replay import send_lag_ns
 from mlbench.trial.service_log import ServiceLog, in_seconds, service_log
 

@@ -11,8 +11,8 @@ from mlbench.estimation.observation import Observation, observe
 from mlbench.outcomes import Constraint, Trial, TrialRequest
 from mlbench.pool.virtual import Batch, Service, SimulatedService, VirtualPool
 from mlbench.queueing.line import Queue
-from mlbench.stats.statistics import summarise
 from mlbench.trial.schedule import make_schedule
+from mlbench.trial.summary import summarise
 from mlbench.trial.verdict import judge
 
 

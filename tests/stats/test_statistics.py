@@ -1,31 +1,11 @@
-import math
-
 import numpy as np
 import pytest
 from scipy.stats import anderson, beta, t
 
-from mlbench.outcomes import PERCENTILES
-from mlbench.pool.virtual import SimulatedService, VirtualPool
-from mlbench.stats.percentiles import percentile
-from mlbench.stats.statistics import (
-    anderson_darling,
-    beta_cdf,
-    correlation_time,
-    effective_size,
-    exceedance_interval,
-    pool_estimates,
-    student_quantile,
-    summarise,
-)
-from mlbench.trial.schedule import make_schedule
-
-
-@pytest.mark.parametrize(
-    ("x", "a", "b"), [(0.01, 3, 100), (0.5, 2, 3), (0.9, 50, 4), (0.02, 183.5, 9818)]
-)
-def test_beta_cdf_agrees_with_scipy(x: float, a: float, b: float) -> None:
-    """The incomplete beta function agrees with an independent implementation."""
-    assert beta_cdf(x, a, b) == pytest.approx(beta.cdf(x, a, b), rel=1e-9)
+from mlbench.stats.correlation import correlation_time, effective_size
+from mlbench.stats.intervals import exceedance_interval, student_quantile
+from mlbench.stats.normality import anderson_darling
+from mlbench.stats.pooling import pool_estimates
 
 
 @pytest.mark.parametrize("free", [1, 2, 7, 100])
@@ -101,31 +81,3 @@ def test_pooling_finds_scatter_beyond_noise() -> None:
     assert alike.scatter == 0.0
     assert apart.scatter == pytest.approx(0.5, rel=0.05)
     assert apart.error > 5 * alike.error
-
-
-def test_summary_counts_from_the_scheduled_time() -> None:
-    """A constant device at half its rate has all percentiles at its service time."""
-    pool = VirtualPool(SimulatedService(0.002))
-    summary = summarise(pool.run(make_schedule("linear", 250, 1000, 1)))
-    assert summary.count == 1000
-    assert summary.percentiles["99"] == pytest.approx(0.002)
-    assert summary.qps == pytest.approx(250, rel=0.005)
-    assert math.isclose(summary.mean_s or 0, 0.002, rel_tol=1e-6)
-
-
-def test_summary_of_few_queries_has_no_high_percentile() -> None:
-    """A percentile that too few queries can't tell is None."""
-    pool = VirtualPool(SimulatedService(0.002))
-    summary = summarise(pool.run(make_schedule("linear", 250, 50, 1)))
-    assert summary.percentiles["99"] is None
-    assert summary.percentiles["90"] is not None
-
-
-def test_the_bounded_percentile_is_in_the_summary() -> None:
-    """Whatever percentile is bounded, the summary tells it beside the usual ones."""
-    pool = VirtualPool(SimulatedService(0.002))
-    completions = pool.run(make_schedule("exponential", 250, 1000, 1))
-    assert summarise(completions, 97.5).percentiles["97.5"] == percentile(
-        completions.latency_s, 97.5
-    )
-    assert list(summarise(completions).percentiles) == list(PERCENTILES)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine_bench.ideal import Floats
-from mlbench.stats.statistics import student_quantile
+from mlbench.stats.intervals import student_quantile
 
 _RESAMPLES = 1000  # the ends of a 95 % interval then vary by a few hundredths of its width
 _BEYOND = 1.25  # a line through logarithms of a p99 does not hold further than that

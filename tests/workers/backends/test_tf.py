@@ -15,7 +15,7 @@ from workers.backends.tf import TensorFlowBackend, _import_tensorflow
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("tensorflow") is None, reason=TENSORFLOW)
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 WEIGHTS = np.eye(4, dtype=np.float32)
 FEED = np.float32([[0, 0, 9, 0], [0, 9, 0, 0], [0, 0, 0, 9]])
 CLASSES = [2, 1, 3]
