@@ -4,6 +4,7 @@ coordinator --REQUESTS, ahead--> Line --batch--> wait --> predict --> Outbox --C
               timetable, claims --^                          ^ Feeds (views of the shared cache)
 """
 
+import gc
 import os
 import sys
 import time
@@ -154,6 +155,9 @@ class Worker:
             self._stopped = True
         else:
             self._service_ns = max(service_ns, 1.0)
+            # Looking for garbage among all that a runtime imported takes tens of milliseconds.
+            gc.collect()
+            gc.freeze()
             self._connection.send_control("warm", service_ns=service_ns)
 
     def _serve_batch(self, batch: Batch) -> None:

@@ -79,7 +79,8 @@ class TrialPlay:
             self._push()
             is_all_read = self._drain()
             self._look_after_workers()
-            self._end_if_hopeless()
+            if is_all_read:  # an answer that is not read yet is no backlog
+                self._end_if_hopeless()
 
     def _begin(self) -> None:
         """Give all workers the beginning of the schedule, and start when each has confirmed it."""
