@@ -8,14 +8,12 @@
     found = predict_capacity(Queue(servers=2), times, "exponential", bound, effort=Effort(32))
     print(f"{found.qps:.1f} qps, standard error {found.error:.1%}")
 
-`line_latencies` plays given arrivals; `send_lag_ns` tells by how much the queries of a trial
-started later than in a perfect line.
+`line_latencies` plays given arrivals.
 """
 
 from mlbench.queueing.capacity import Capacity, Effort, predict_capacity
 from mlbench.queueing.line import Levels, Queue, line_latencies
 from mlbench.queueing.service import ServiceTimes
-from mlbench.trial.replay import send_lag_ns
 
 __all__ = [
     "Capacity",
@@ -25,5 +23,4 @@ __all__ = [
     "ServiceTimes",
     "line_latencies",
     "predict_capacity",
-    "send_lag_ns",
 ]

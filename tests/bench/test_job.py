@@ -102,7 +102,7 @@ def test_synthetic_samples_follow_the_signature(models):
 def test_a_relative_model_path_is_made_absolute(models, monkeypatch):
     """A worker runs the model that was meant, from whatever folder."""
     monkeypatch.chdir(models["one"].parent)
-    (spec,) = _prepare(model="one.onnx", dataset="synthetic", count=1).specs
+    spec = _prepare(model="one.onnx", dataset="synthetic", count=1).specs[0]
     assert spec.model == str(models["one"])
 
 
