@@ -1,5 +1,6 @@
 """From sample numbers to a model's inputs, without copying what need not be copied."""
 
+import mmap
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +26,11 @@ class Feeds:
             if batch_size > 1
         }
         self._singles: dict[int, Feed] = {}
+
+    def touch(self, count: int) -> None:
+        """Read a byte of every page of the first samples, so that no query has to map them."""
+        for samples in self._samples.values():
+            samples[:count].reshape(-1).view(np.uint8)[:: mmap.PAGESIZE].max(initial=0)
 
     def one(self, sample: int) -> Feed:
         """Return the feed of one sample; made once and kept."""

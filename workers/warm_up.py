@@ -16,6 +16,7 @@ def warm_up(backend: Backend, feeds: Feeds, spec: WorkerSpec, seconds: float) ->
     The sizes are 1, 2, 4, ... up to the largest, since runtimes prepare for each new shape. The
     figure is the median call at the largest size over its items.
     """
+    feeds.touch(spec.sample_count)
     if isinstance(backend, SimulatedBackend):
         return backend.mean_service_ns(spec.batch_size) / spec.batch_size
     sizes = _sizes(spec.batch_size)

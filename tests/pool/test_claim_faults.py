@@ -12,7 +12,7 @@ from mlbench.contracts import wire
 from mlbench.pool import local
 from mlbench.trial.schedule import make_schedule
 
-_FAULTY = Path(__file__).with_name("faulty_worker.py")
+_FAULTY = Path(__file__).parents[2] / "tools" / "faulty_worker.py"
 _QUERIES = 400
 
 

@@ -1,3 +1,5 @@
+import resource
+
 import numpy as np
 import pytest
 
@@ -45,3 +47,21 @@ def test_a_backend_without_inputs_gets_an_empty_feed():
     feeds = Feeds({}, batch_size=4)
     assert feeds.batch(np.array([0], np.uint32)) == {}
     assert feeds.batch(np.array([0, 1, 2], np.uint32)) == {}
+
+
+def _minor_faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+
+def test_samples_that_were_touched_are_mapped(tmp_path):
+    """After touching them, reading samples makes no more page faults to speak of."""
+    np.save(tmp_path / "x.npy", np.zeros((64, 1 << 18), np.uint8))
+    feeds = Feeds({"x": str(tmp_path / "x.npy")}, batch_size=1)
+    before = _minor_faults()
+    feeds.touch(64)
+    touched = _minor_faults() - before
+    before = _minor_faults()
+    for sample in range(64):
+        assert feeds.one(sample)["x"].sum() == 0
+    assert touched > 64
+    assert _minor_faults() - before < touched / 4

@@ -1,6 +1,6 @@
 """A worker process whose first worker is killed or stopped at a given step of a claim.
 
-    FAULT='KILL claiming 5' python faulty_worker.py serve < orders
+    FAULT='KILL claiming 5' python tools/faulty_worker.py serve < orders
 
 claiming: about to append its claim; claimed: appended, but not yet read; holding: it waits for the
 queries that it claimed; serving: in the middle of a batch; answering: the answer is not yet sent.
