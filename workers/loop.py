@@ -26,6 +26,7 @@ from workers.outbox import FAILURE, Failure, Outbox
 from workers.warm_up import warm_up
 
 _LOOK_EVERY_NS = 500_000_000  # at whether the coordinator is still there
+_RECEIVE_EVERY_NS = 20_000_000  # while it is busy: a look takes 40 us beside a cold cache
 _GUARD_NS = 600_000  # this close to a start nothing else is begun: a worker that was idle for long
 # takes some 300 us to wake up and take in a frame
 _SHARED_BURST_NS = 50_000  # of service that is claimed at once: ten times what a claim costs
@@ -55,6 +56,7 @@ class Worker:
         self._batch: Batch | None = None
         self._closing = False
         self._stopped = False
+        self._receive_at_ns = 0
         self._serve: Callable[[Batch], None] = self._serve_batch
         if isinstance(backend, SimulatedBackend):
             self._serve = self._serve_simulated
@@ -64,7 +66,8 @@ class Worker:
     def run(self) -> None:
         """Serve until told to stop or the coordinator is gone."""
         while not self._stopped and self._connection.alive():
-            self._receive()
+            if now_ns() >= self._receive_at_ns:
+                self._receive()
             if not self._stopped:
                 self._serve_or_wait()
         self._outbox.flush()
@@ -100,12 +103,14 @@ class Worker:
             self._closing = False
         if not self._outbox.flush_if_due(now_ns()):
             self._connection.wait(min(most_ns, self._outbox.hold_left_ns(now_ns())))
+            self._receive_at_ns = 0
 
     def _free_ns(self, now: int) -> int:
         """Return when the device became free; one that keeps its own time tells."""
         return self._backend.free_ns if isinstance(self._backend, SimulatedBackend) else now
 
     def _receive(self) -> None:
+        self._receive_at_ns = now_ns() + _RECEIVE_EVERY_NS
         for frame in self._connection.received():
             if frame.kind == wire.REQUESTS:
                 known, queries = frame.body
@@ -120,10 +125,10 @@ class Worker:
 
     def _begin_trial(self, trial: int, queries: int) -> None:
         """Begin anew; the coordinator has given up whatever is left of an earlier trial."""
+        self._outbox.begin(trial)
         self._line.begin(trial, queries)
         self._batch = None
         self._closing = False
-        self._outbox.begin(trial)
 
     def _control(self, message: dict[str, Any]) -> None:
         if message["type"] == "stop":

@@ -2,7 +2,7 @@
 
 import sys
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import zmq
@@ -20,20 +20,29 @@ class Failure(Enum):
 
 FAILURE: Final = Failure.FAILED
 
-_ROWS = 1024  # of answers at first; more rows are made where they are needed
+
+class _Part(NamedTuple):
+    """Answers as they came: a number stands for all of them, a list or an array for each."""
+
+    ids: NDArray[np.uint32]
+    batch: int
+    start_ns: int | list[int]
+    done_ns: int | list[int]
+    classes: int | list[int] | Predictions
+    status: int | list[int]
 
 
 class Outbox:
     """Gathers completions and flushes them to the coordinator.
 
     `hold_ns` is how long an answer waits here for others. Sending wakes threads beside the device,
-    so it should be rare; nobody needs an answer soon, since it carries its own stamps.
+    so it should be rare; nobody needs an answer soon, since it carries its own stamps. Records are
+    made when they are sent: between two queries there is no time for it.
     """
 
     def __init__(self, socket: "zmq.Socket[bytes]", hold_ns: int = 20_000_000) -> None:
         self._socket = socket
-        self._rows = np.empty(_ROWS, wire.COMPLETION)
-        self._count = 0
+        self._parts: list[_Part] = []
         self._oldest_ns = 0
         self.hold_ns = hold_ns
         self.trial = 0
@@ -52,10 +61,9 @@ class Outbox:
         status: int,
     ) -> None:
         """Add the answers of one batch."""
-        rows = self._append(ids, len(ids), status, done_ns)
-        rows["prediction"] = -1 if predictions is None else predictions
-        rows["start_ns"] = start_ns
-        rows["done_ns"] = done_ns
+        self._note_oldest(done_ns)
+        classes = -1 if predictions is None else predictions
+        self._parts.append(_Part(ids.copy(), len(ids), start_ns, done_ns, classes, status))
 
     def add_singles(
         self,
@@ -65,37 +73,21 @@ class Outbox:
         answers: list[Predictions | Failure | None],
     ) -> None:
         """Add answers that were each a batch of their own."""
-        rows = self._append(ids, 1, wire.COMPLETED, dones_ns[0])
-        rows["prediction"] = -1
-        rows["start_ns"] = starts_ns
-        rows["done_ns"] = dones_ns
-        if answers.count(None) == len(answers):
-            return
-        for row, answer in enumerate(answers):
-            if answer is FAILURE:
-                rows["status"][row] = wire.FAILED
-            elif answer is not None:
-                rows["prediction"][row] = int(answer[0])
+        self._note_oldest(dones_ns[0])
+        classes: int | list[int] = -1
+        status: int | list[int] = wire.COMPLETED
+        if answers.count(None) < len(answers):
+            classes = [_class_of(answer) for answer in answers]
+            status = [wire.FAILED if a is FAILURE else wire.COMPLETED for a in answers]
+        self._parts.append(_Part(ids.copy(), 1, starts_ns, dones_ns, classes, status))
 
-    def _append(
-        self, ids: NDArray[np.uint32], batch: int, status: int, done_ns: int
-    ) -> NDArray[np.void]:
-        """Return new rows for these queries, a view that the caller completes."""
-        if not self._count:
+    def _note_oldest(self, done_ns: int) -> None:
+        if not self._parts:
             self._oldest_ns = done_ns
-        end = self._count + len(ids)
-        if end > len(self._rows):
-            self._rows = np.resize(self._rows, 2 * end)
-        rows = self._rows[self._count : end]
-        rows["id"] = ids
-        rows["batch"] = batch
-        rows["status"] = status
-        self._count = end
-        return rows
 
     def hold_left_ns(self, now_ns: int) -> int:
         """Return how long the oldest answer may still wait; for ever when there is none."""
-        return self._oldest_ns + self.hold_ns - now_ns if self._count else sys.maxsize
+        return self._oldest_ns + self.hold_ns - now_ns if self._parts else sys.maxsize
 
     def flush_if_due(self, now_ns: int) -> bool:
         """Send what is there if the oldest answer has waited long enough; say whether it had."""
@@ -106,6 +98,19 @@ class Outbox:
 
     def flush(self) -> None:
         """Send what is there as one frame."""
-        if self._count:
-            self._socket.send(wire.pack_completions(self.trial, self._rows[: self._count]))
-            self._count = 0
+        if not self._parts:
+            return
+        rows, begin = np.empty(sum(len(part.ids) for part in self._parts), wire.COMPLETION), 0
+        for part in self._parts:
+            end = begin + len(part.ids)
+            own = rows[begin:end]
+            own["id"], own["batch"], own["status"] = part.ids, part.batch, part.status
+            own["start_ns"], own["done_ns"] = part.start_ns, part.done_ns
+            own["prediction"] = part.classes
+            begin = end
+        self._parts.clear()
+        self._socket.send(wire.pack_completions(self.trial, rows))
+
+
+def _class_of(answer: Predictions | Failure | None) -> int:
+    return -1 if answer is None or isinstance(answer, Failure) else int(answer[0])
