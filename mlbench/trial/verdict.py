@@ -89,7 +89,8 @@ def _compare(latency_s: Floats, constraint: Constraint) -> tuple[Verdict, str]:
     late = latency_s > bound_s
     count = int(late.sum())
     side = "within" if worst_s <= bound_s else "over"
-    figures = f"p{p:g} {_ms(worst_s)} is {side} {_ms(bound_s)}: {count:,} of {n:,} were later"
+    worst = _ms(worst_s) if np.isfinite(worst_s) else "(not served by the end)"
+    figures = f"p{p:g} {worst} is {side} {_ms(bound_s)}: {count:,} of {n:,} were later"
     if side == "within":
         return "pass", figures
     size = effective_size(late.astype(np.float64))
