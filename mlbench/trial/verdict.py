@@ -36,9 +36,9 @@ def judge(completions: Completions, constraint: Constraint, queue: Queue) -> Jud
     if doubts:
         return Judgement("invalid", tuple(doubts))
     overload = find_overload(completions, queue)
-    verdict, reason = _compare(_latency_s(completions), constraint)
+    verdict, reason = compared = _compare(_latency_s(completions), constraint)
     certain = overload is not None and overload.certain
-    lateness = None if certain else _lateness(completions, constraint, queue)
+    lateness = None if certain else _lateness(completions, constraint, queue, compared)
     if lateness and (completions.cut_short or not overload):
         return Judgement("invalid", (lateness,))
     words = [overload.words] if overload else []
@@ -56,12 +56,14 @@ def _latency_s(completions: Completions) -> Floats:
     return np.append(completions.latency_s, np.full(completions.lost, np.inf))
 
 
-def _lateness(completions: Completions, constraint: Constraint, queue: Queue) -> str | None:
+def _lateness(
+    completions: Completions, constraint: Constraint, queue: Queue, compared: tuple[Verdict, str]
+) -> str | None:
     """Say so when the load generator and not the device decided.
 
-    It did when the latencies less what the generator added give another verdict. Queries that got
-    no answer wait behind the last that did: if that one was late by more than the limit because of
-    the generator, they may be too.
+    It did when the latencies less what the generator added give another verdict than they do whole,
+    which is `compared`. Queries that got no answer wait behind the last that did: if that one was
+    late by more than the limit because of the generator, they may be too.
     """
     p, bound_s = constraint.percentile, constraint.max_latency_s
     lag_s = in_seconds(send_lag_ns(completions, queue)[completions.status == wire.COMPLETED])
@@ -69,7 +71,7 @@ def _lateness(completions: Completions, constraint: Constraint, queue: Queue) ->
     less_lag_s[: len(lag_s)] -= lag_s
     if lag_s[-1] > bound_s:
         less_lag_s[len(lag_s) :] = 0.0
-    verdict, reason = _compare(_latency_s(completions), constraint)
+    verdict, reason = compared
     without, other = _compare(less_lag_s, constraint)
     if (verdict == "pass") == (without == "pass"):
         return None
