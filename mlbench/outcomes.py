@@ -1,13 +1,14 @@
 """What is derived from trials: summaries, verdicts, estimates and answers."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from mlbench.arrivals.kind import ArrivalKind
-from mlbench.records import NO_LIMITS, Limits
 
 Verdict = Literal["pass", "fail", "undecided", "invalid"]
+Purpose = Literal["saturation", "search"]
 
 PERCENTILES = ("50", "80", "90", "95", "99", "99.9")
 """The percentiles that every summary carries, spelled as in the result file."""
@@ -17,8 +18,8 @@ UNMET = -1
 
 
 @dataclass(frozen=True)
-class Constraint:
-    """The bound to meet: this percentile of the latency, 0 < percentile < 100, in seconds."""
+class LatencyLimit:
+    """A percentile of the latency, 0 < percentile < 100, and the seconds it must stay within."""
 
     percentile: float
     max_latency_s: float
@@ -49,14 +50,18 @@ class Summary:
 
 @dataclass(frozen=True)
 class TrialRequest:
-    """The trial that a search wants next, and the target latency it is run for."""
+    """The trial that a search wants next, and the latency limit that it is run for.
+
+    `max_backlog_s` ends it early, as `TrialRunner` says. `purpose`: a saturation trial offers more
+    than the device serves, to learn service times; so short a trial meets or misses no limit."""
 
     kind: ArrivalKind
     target_qps: float
     queries: int
     seed: int
-    target_latency_s: float
-    limits: Limits = NO_LIMITS
+    max_latency_s: float
+    max_backlog_s: float = math.inf
+    purpose: Purpose = "search"
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ class Trial:
     @property
     def judgement(self) -> Judgement:
         """The verdict for the target that the trial was run for."""
-        return self.judgements[self.request.target_latency_s]
+        return self.judgements[self.request.max_latency_s]
 
 
 @dataclass(frozen=True)
@@ -80,13 +85,13 @@ class Answer:
     """The highest rate for one arrival kind and target, with how well it is known.
 
     `kind` is the name of the arrivals. `qps` is the target rate of `trial`, a real trial that met
-    the bound, or UNMET. `capacity_qps` is the estimate of the true highest rate, `capacity_ci95`
+    the limit, or UNMET. `capacity_qps` is the estimate of the true highest rate, `capacity_ci95`
     its 95 % interval. `trials`, `measured_s` and `queries` count what this answer rests on.
     `no_verdict`: no valid trial was run for it, so that UNMET says nothing about the device.
     """
 
     kind: str
-    target_latency_s: float
+    max_latency_s: float
     qps: float
     trial: Trial | None
     capacity_qps: float | None

@@ -1,5 +1,6 @@
 """The facts that trials are made of, as columns. Raw data only: `search` derives the rest."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -130,27 +131,15 @@ class Completions:
         return max(int(self.done_ns.max()) - first_ns, 0) * 1e-9
 
 
-@dataclass(frozen=True)
-class Limits:
-    """When to end a trial before its schedule does.
-
-    `max_backlog_s`: the oldest unanswered query is this late: the device is overloaded.
-    """
-
-    max_backlog_s: float | None = None
-
-
-NO_LIMITS = Limits()
-
-
 class TrialRunner(Protocol):
     """Something that plays a schedule against devices: the real pool, or a simulated queue.
 
-    When `limits` cut a trial short, the returned completions (and their schedule) hold only the
-    queries that were due by then, and `cut_short` is True.
+    A trial ends before its schedule does when its oldest unanswered query is more than
+    `max_backlog_s` late: the device is overloaded. The returned completions (and their schedule)
+    then hold only the queries that were due by then, and `cut_short` is True.
     """
 
-    def run(self, schedule: Schedule, limits: Limits = NO_LIMITS) -> Completions:
+    def run(self, schedule: Schedule, max_backlog_s: float = math.inf) -> Completions:
         """Play the schedule once and return every query's fate."""
 
 

@@ -38,7 +38,7 @@ def search(
     budget_s = queries / truth
     plan = SearchPlan(
         kinds=(system.kind,),
-        targets_s=(system.bound_s,),
+        max_latencies_s=(system.max_latency_s,),
         percentile=99.0,
         max_trial_s=budget_s / 4,
         budget_s=budget_s,
@@ -50,8 +50,8 @@ def search(
     state = Search(plan)
     while (request := state.next()) is not None:
         schedule = make_schedule(request.kind, request.target_qps, request.queries, request.seed)
-        state.record(request, pool.run(schedule, request.limits))
-    return state.answers()[system.kind.name][system.bound_s]
+        state.record(request, pool.run(schedule, request.max_backlog_s))
+    return state.answers()[system.kind.name][system.max_latency_s]
 
 
 def false_passes(number: int, seed: int, queries: int) -> tuple[bool, bool, bool]:
@@ -94,7 +94,7 @@ def _pool(system: System, seed: int) -> VirtualPool:
 
 def _meets(system: System, pool: VirtualPool, qps: float, queries: int, seed: int) -> bool:
     completions = pool.run(make_schedule(system.kind, qps, queries, seed))
-    return percentile(completions.latency_s, 99) <= system.bound_s
+    return percentile(completions.latency_s, 99) <= system.max_latency_s
 
 
 def bisect(system: System, seed: int, queries: int, trials: int) -> float:

@@ -13,7 +13,7 @@ from mlbench.records import Completions, TrialRunner
 from mlbench.trial.replay import send_lag_ns
 from mlbench.trial.schedule import make_schedule, query_count
 
-_BOUND_S = 0.010
+_MAX_LATENCY_S = 0.010
 _LAG_QPS, _LAG_S = 1_000.0, 1.0
 _RATES_QPS = (50_000.0, 100_000.0, 200_000.0, 400_000.0, 800_000.0)
 _STEP_S = 0.25
@@ -38,7 +38,7 @@ class Calibration:
         return (
             f"generator: adds {self.lag_p50_s * 1e6:.0f} us to a query (median), "
             f"{self.lag_p99_s * 1e6:.0f} us (99th percentile) at {_LAG_QPS:,.0f} qps; holds "
-            f"{self.held_qps:,.0f} qps within {_BOUND_S * 1e3:.0f} ms against a no-op"
+            f"{self.held_qps:,.0f} qps within {_MAX_LATENCY_S * 1e3:.0f} ms against a no-op"
         )
 
 
@@ -55,7 +55,7 @@ def _highest_held(pool: TrialRunner) -> float:
     for qps in _RATES_QPS:
         completions = _play(pool, qps, _STEP_S)
         late = float(np.quantile(completions.latency_s, 0.99))
-        if late > _BOUND_S or completions.lost:
+        if late > _MAX_LATENCY_S or completions.lost:
             break
         held = qps
     return held

@@ -94,7 +94,7 @@ def prepare(settings: Settings, progress: Progress) -> Job:
     specs = specs_at(place_workers(devices, workers or 1, settings.threads, topology))
     layout = None
     if workers is None and settings.threads is None and backend.NEEDS_MODEL:
-        layout = lay_out(devices, specs, settings.limits_s, topology)
+        layout = lay_out(devices, specs, settings.max_latencies_s, topology)
     if layout:
         progress("layout", {"sentence": layout.sentence})
         specs = specs_at(layout.places)

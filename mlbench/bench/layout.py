@@ -34,12 +34,12 @@ class Layout:
 def lay_out(
     devices: Sequence[Device],
     specs: Sequence[WorkerSpec],
-    limits_s: Sequence[float],
+    max_latencies_s: Sequence[float],
     topology: Mapping[int, Processor],
 ) -> Layout | None:
     """Divide CPU devices by what a query takes on one thread; None where nothing can be divided.
 
-    `specs`: one worker on each device. `limits_s`: the latency limits, maybe none. Raises
+    `specs`: one worker on each device. `max_latencies_s`: the latency limits, maybe none. Raises
     RequestError when a worker cannot load the model.
     """
     cores = [len({topology[cpu].core for cpu in device.cpus}) for device in devices]
@@ -49,7 +49,7 @@ def lay_out(
     query_s = time_on_one_thread(spec)
     places: list[Place] = []
     for device, count in zip(devices, cores, strict=True):
-        workers = max(count // threads_for(query_s, limits_s, max(count, 1)), 1)
+        workers = max(count // threads_for(query_s, max_latencies_s, max(count, 1)), 1)
         places += place_workers([device], workers, None, topology)
     threads = max(place.threads for place in places)
     what = "a query" if spec.batch_size == 1 else f"a batch of {spec.batch_size}"
@@ -60,16 +60,16 @@ def lay_out(
     return Layout(places, sentence)
 
 
-def threads_for(query_s: float, limits_s: Sequence[float], cores: int) -> int:
+def threads_for(query_s: float, max_latencies_s: Sequence[float], cores: int) -> int:
     """Return how many threads a worker should have on a device of so many cores.
 
     They are the fewest with which a query, or a full batch, keeps well within the narrowest limit.
     `query_s`: what it takes on one thread, taken to shrink as threads grow. Limits that not even
     all cores together can keep do not count, unless there is no other.
     """
-    if not limits_s:
+    if not max_latencies_s:
         return 1
-    possible = [limit_s for limit_s in limits_s if query_s / cores < limit_s]
+    possible = [limit_s for limit_s in max_latencies_s if query_s / cores < limit_s]
     if not possible:
         return cores
     return min(math.ceil(query_s / (_SHARE * min(possible))), cores)

@@ -108,9 +108,8 @@ def search_rates(pool: WorkerPool, settings: RunSettings, listener: Listener) ->
             schedule = make_schedule(
                 request.kind, request.target_qps, request.queries, request.seed
             )
-            trial = search.record(request, pool.run(schedule, request.limits))
-            flood = len(search.trials) == 1
-            listener.trial(trial, taken=not flood and _is_best(trial, best))
+            trial = search.record(request, pool.run(schedule, request.max_backlog_s))
+            listener.trial(trial, taken=_is_best(trial, best))
             if pool.dead:
                 raise RunError("; ".join(pool.dead.values()))
     finally:
@@ -125,7 +124,7 @@ def plan_search(pool: WorkerPool, settings: RunSettings) -> SearchPlan:
     """Return what the search is to find out, with the pool's shape."""
     return SearchPlan(
         kinds=settings.kinds,
-        targets_s=settings.max_latency,
+        max_latencies_s=settings.max_latency,
         percentile=settings.percentile,
         max_trial_s=settings.time,
         budget_s=settings.budget,
@@ -142,8 +141,10 @@ def shape_of(pool: WorkerPool, settings: Settings) -> Queue:
 
 
 def _is_best(trial: Trial, best: dict[tuple[str, float], float]) -> bool:
-    key = (trial.request.kind.name, trial.request.target_latency_s)
-    if trial.judgement.verdict != "pass" or trial.request.target_qps <= best.get(key, 0.0):
+    key = (trial.request.kind.name, trial.request.max_latency_s)
+    if trial.request.purpose != "search" or trial.judgement.verdict != "pass":
+        return False
+    if trial.request.target_qps <= best.get(key, 0.0):
         return False
     best[key] = trial.request.target_qps
     return True

@@ -76,7 +76,7 @@ class Settings(BaseModel):
     skip_accuracy: bool = False
 
     @property
-    def limits_s(self) -> tuple[float, ...]:
+    def max_latencies_s(self) -> tuple[float, ...]:
         """The latency limits in seconds; what has limits overrides this."""
         return ()
 
@@ -120,7 +120,7 @@ class RunSettings(Settings):
         self._kinds = _make_kinds(self, self.arrivals)
 
     @property
-    def limits_s(self) -> tuple[float, ...]:
+    def max_latencies_s(self) -> tuple[float, ...]:
         """The latency limits in seconds."""
         return self.max_latency
 
@@ -145,7 +145,7 @@ class TrialSettings(Settings):
         (self._kind,) = _make_kinds(self, (self.arrivals,))
 
     @property
-    def limits_s(self) -> tuple[float, ...]:
+    def max_latencies_s(self) -> tuple[float, ...]:
         """The latency limit in seconds, if there is one."""
         return () if self.max_latency is None else (self.max_latency,)
 

@@ -16,7 +16,7 @@ _INTERRUPTED = 130
 @click.group()
 @click.version_option(__version__, prog_name="mlbench-coordinator")
 def cli() -> None:
-    """How many queries per second can this machine serve under a latency bound?
+    """How many queries per second can this machine serve under a latency limit?
 
     \b
     Example:

@@ -90,7 +90,7 @@ _SHARED = [
         type=click.Path(path_type=Path),
         help="The file for trace: ascending times in seconds, one a line.",
     ),
-    click.option("--percentile", type=float, help="The percentile to bound (99)."),
+    click.option("--percentile", type=float, help="The percentile that must keep the limit (99)."),
     click.option("--seed", type=int, help="Seed of the arrivals; drawn and recorded by default."),
     click.option("--skip-accuracy", is_flag=True, default=None, help="No accuracy stage."),
     click.option("--quiet", is_flag=True, help="No progress on stderr."),
@@ -104,7 +104,7 @@ _RUN = [
         help=f"A list of {', '.join(KINDS)} (linear,exponential).",
     ),
     click.option(
-        "--max-latency", callback=_float_list, help="Bounds in seconds (0.01,0.05,0.1,0.2)."
+        "--max-latency", callback=_float_list, help="Limits in seconds (0.01,0.05,0.1,0.2)."
     ),
     click.option("--time", type=float, help="Longest trial in seconds (10)."),
     click.option("--budget", type=float, help="Measured seconds of the whole search (150)."),
@@ -116,7 +116,7 @@ _TRIAL = [
     click.option("--qps", type=float, help="Queries per second to offer."),
     click.option("--duration", type=float, help="Seconds (10)."),
     click.option("--arrivals", help=f"One of {', '.join(KINDS)} (exponential)."),
-    click.option("--max-latency", type=float, help="Bound in seconds, to get a verdict."),
+    click.option("--max-latency", type=float, help="Limit in seconds, to get a verdict."),
     click.option("--raw", type=click.Path(path_type=Path), help="Save every query's times (.npz)."),
 ]
 

@@ -28,7 +28,7 @@ from mlbench.report.results import ResultStore, RunHead
 @click.command()
 @run_options
 def run(quiet: bool, as_json: bool, **options: Any) -> int:
-    """Run the whole benchmark: accuracy, then the highest rate for each bound.
+    """Run the whole benchmark: accuracy, then the highest rate for each limit.
 
     \b
     Example:
@@ -127,7 +127,7 @@ def _why_no_accuracy(settings: RunSettings, has_labels: bool) -> str | None:
 
 
 def _estimate(answer: Answer) -> str:
-    head = f"  {answer.kind} {answer.target_latency_s:g} s:"
+    head = f"  {answer.kind} {answer.max_latency_s:g} s:"
     if answer.capacity_qps is None or answer.capacity_ci95 is None:
         body = " no estimate"
     else:

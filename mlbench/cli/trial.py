@@ -13,7 +13,7 @@ from mlbench.cli.console import Reporter
 from mlbench.cli.options import given_only, trial_options
 from mlbench.contracts.errors import RunError
 from mlbench.host.files import check_writable
-from mlbench.outcomes import Constraint, Judgement
+from mlbench.outcomes import Judgement, LatencyLimit
 from mlbench.queueing.line import Queue
 from mlbench.records import Completions
 from mlbench.report.trial_json import save_raw, trial_document
@@ -53,7 +53,7 @@ def trial(quiet: bool, as_json: bool, **options: Any) -> int:
 def _judge(settings: TrialSettings, completions: Completions, queue: Queue) -> Judgement | None:
     if settings.max_latency is None:
         return None
-    return judge(completions, Constraint(settings.percentile, settings.max_latency), queue)
+    return judge(completions, LatencyLimit(settings.percentile, settings.max_latency), queue)
 
 
 def _print(document: dict[str, Any], as_json: bool) -> None:

@@ -27,7 +27,7 @@ def diagnose(observations: Sequence[Observation], queue: Queue) -> list[str]:
         return []
     logs = [seen.log for seen in some]
     ratios = relative_times(logs, queue)
-    steady = [i for i, seen in enumerate(some) if not seen.flood] or range(len(some))
+    steady = [i for i, seen in enumerate(some) if not seen.saturated] or range(len(some))
     findings = [
         _drift(ratios, [log.done_s for log in logs]),
         _stalls(np.concatenate(ratios)),

@@ -1,4 +1,4 @@
-"""An estimate of the highest rate that meets a bound, from all trials seen so far."""
+"""An estimate of the highest rate that meets a limit, from all trials seen so far."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import numpy as np
 from mlbench.arrivals.kind import ArrivalKind
 from mlbench.estimation.learning import NEAR, learn
 from mlbench.estimation.observation import Observation, misfit
-from mlbench.outcomes import Constraint
+from mlbench.outcomes import LatencyLimit
 from mlbench.queueing.capacity import EFFORT, Capacity, Effort, predict_capacity
 from mlbench.queueing.line import Queue
 from mlbench.queueing.service import NO_DRIFT, Drift, ServiceTimes
@@ -29,7 +29,7 @@ _MARGIN = 0.05  # relative; a trial this far outside the interval contradicts th
 class Estimate:
     """The highest rate, its 95 % interval, and whether the queue model or a bracket gave it.
 
-    `qps` is 0 when no rate meets the bound; `low` is 0 when that is possible. `unloaded_s` is the
+    `qps` is 0 when no rate meets the limit; `low` is 0 when that is possible. `unloaded_s` is the
     percentile of the latency of a lone query, `unloaded_late` the fraction of them that is late.
     Of a device that drifts all of this is for the end.
     """
@@ -45,7 +45,7 @@ class Estimate:
 
     @property
     def supported_qps(self) -> float:
-        """The highest rate that a trial which met the bound can be believed to hold."""
+        """The highest rate that a trial which met the limit can be believed to hold."""
         if not self.modelled:
             return self.qps
         return max(math.sqrt(self.low * self.qps), (1 - _FURTHEST) * self.qps)
@@ -58,14 +58,14 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Question:
-    """What is to be estimated: the rate of such arrivals that meets the constraint on the queue.
+    """What is to be estimated: the rate of such arrivals that meets the limit on the queue.
 
     `thorough`: for an answer; otherwise well enough to place the next trial, in half the time.
     """
 
     queue: Queue
     kind: ArrivalKind
-    constraint: Constraint
+    limit: LatencyLimit
     seed: int
     thorough: bool = True
 
@@ -81,14 +81,12 @@ def estimate(
     estimate, near which to look; without one it is 0, and `guess_qps` says about where.
     """
     modelled, settled = _settle(observations, question, known_qps, guess_qps)
-    tried = [seen for seen in observations if not seen.flood]
+    tried = [seen for seen in observations if not seen.saturated]
     same = [seen for seen in tried if seen.trial.request.kind == question.kind]
-    against = (
-        _contradiction(same, modelled, question.constraint) if settled else "it settles on no rate"
-    )
+    against = _contradiction(same, modelled, question.limit) if settled else "it settles on no rate"
     if against is None:
         return modelled
-    return _bracket(same, modelled, question.constraint, against)
+    return _bracket(same, modelled, question.limit, against)
 
 
 def _settle(
@@ -114,14 +112,16 @@ def _predict(
     known_qps: float,
     guess_qps: float,
 ) -> Estimate:
-    queue, constraint = question.queue, question.constraint
+    queue, limit = question.queue, question.limit
     limit_qps = 0.97 * service.saturated_qps(queue)  # a queue never settles close to saturation
     near = [
         seen
         for seen in seen_trials
-        if not seen.flood and abs(math.log(seen.qps / guess_qps)) < NEAR and seen.qps < limit_qps
+        if not seen.saturated
+        and abs(math.log(seen.qps / guess_qps)) < NEAR
+        and seen.qps < limit_qps
     ]
-    off = misfit(near, service, queue, constraint.percentile, question.seed)
+    off = misfit(near, service, queue, limit.percentile, question.seed)
     model = _Model(question, service, off)
     exact = question.thorough and service.scatter < _LOOSE
     found = model.capacity(known_qps, _THOROUGH if exact else _ROUGH)
@@ -132,7 +132,7 @@ def _predict(
     return replace(
         unmet,
         qps=found.qps,
-        low=0.0 if unmet.unloaded_s * math.exp(unsure) > model.bound_s else found.qps / span,
+        low=0.0 if unmet.unloaded_s * math.exp(unsure) > model.max_latency_s else found.qps / span,
         high=found.qps * span,
     )
 
@@ -146,8 +146,8 @@ class _Model:
     off: Pooled
 
     @property
-    def bound_s(self) -> float:
-        return self.question.constraint.max_latency_s * math.exp(-self.off.mean)
+    def max_latency_s(self) -> float:
+        return self.question.limit.max_latency_s * math.exp(-self.off.mean)
 
     def capacity(
         self,
@@ -157,13 +157,13 @@ class _Model:
         later: float = 0.0,
         service: ServiceTimes | None = None,
     ) -> Capacity:
-        """Predict it for a bound that is wider by `later`, a logarithm, or other service times."""
+        """Predict it for a limit that is wider by `later`, a logarithm, or other service times."""
         asked = self.question
         return predict_capacity(
             asked.queue,
             service or self.service,
             asked.kind,
-            replace(asked.constraint, max_latency_s=self.bound_s * math.exp(later)),
+            replace(asked.limit, max_latency_s=self.max_latency_s * math.exp(later)),
             seed=asked.seed,
             near_qps=near_qps,
             effort=effort,
@@ -176,15 +176,15 @@ class _Model:
             low=0.0,
             high=0.0,
             modelled=True,
-            unloaded_s=self.service.unloaded_tail_s(self.question.constraint.percentile),
-            unloaded_late=float((lone_s > self.bound_s).mean()),
+            unloaded_s=self.service.unloaded_tail_s(self.question.limit.percentile),
+            unloaded_late=float((lone_s > self.max_latency_s).mean()),
             notes=_notes(self.service, self.off.mean),
             drift=self.service.drift,
         )
 
     def unloaded_error(self) -> float:
         rng = np.random.default_rng([self.question.seed, 5])
-        return self.service.unloaded_error(self.question.constraint.percentile, rng)
+        return self.service.unloaded_error(self.question.limit.percentile, rng)
 
     def error(self, found: Capacity) -> float:
         """Return the relative standard error of a capacity, from all its causes together."""
@@ -226,22 +226,22 @@ def _notes(service: ServiceTimes, off: float) -> tuple[str, ...]:
 
 
 def _contradiction(
-    same: Sequence[Observation], modelled: Estimate, constraint: Constraint
+    same: Sequence[Observation], modelled: Estimate, limit: LatencyLimit
 ) -> str | None:
     """Say which trial can't be reconciled with the model's interval, or None."""
-    allowed = 1 - constraint.percentile / 100
+    allowed = 1 - limit.percentile / 100
     # 95 % intervals are missed now and then: contradiction takes twice their width, and more.
     slack = (1 + _MARGIN) * modelled.high / modelled.qps if modelled.qps else 1.0
     for seen in same:
         # What a device that drifts would have served at the end.
         qps = seen.qps * float(modelled.drift.slowness(seen.middle_s))
-        verdict = seen.trial.judgements[constraint.max_latency_s].verdict
-        least, most = seen.lateness(constraint.max_latency_s)
+        verdict = seen.trial.judgements[limit.max_latency_s].verdict
+        least, most = seen.lateness(limit.max_latency_s)
         if verdict == "fail" and qps < modelled.low / slack and least > 1.2 * allowed:
-            return f"a trial at {seen.qps:.4g} qps did not meet the bound"
+            return f"a trial at {seen.qps:.4g} qps did not meet the limit"
         surely_met = most < 0.8 * max(allowed, modelled.unloaded_late)
         if verdict == "pass" and qps > modelled.high * slack and surely_met:
-            return f"a trial at {seen.qps:.4g} qps met the bound"
+            return f"a trial at {seen.qps:.4g} qps met the limit"
     return None
 
 
@@ -253,16 +253,16 @@ def _middle(below: float, above: float, modelled: Estimate) -> float:
 
 
 def _bracket(
-    same: Sequence[Observation], modelled: Estimate, constraint: Constraint, against: str
+    same: Sequence[Observation], modelled: Estimate, limit: LatencyLimit, against: str
 ) -> Estimate:
     """Fall back to what was measured: between the highest rate met and the lowest failed above it.
 
-    The interval reaches further up where the bound was met beyond a failure.
+    The interval reaches further up where the limit was met beyond a failure.
     """
 
     def rates(verdict: str) -> list[float]:
-        bound_s = constraint.max_latency_s
-        return [s.qps for s in same if s.trial.judgements[bound_s].verdict == verdict]
+        max_latency_s = limit.max_latency_s
+        return [s.qps for s in same if s.trial.judgements[max_latency_s].verdict == verdict]
 
     met, failed = rates("pass"), rates("fail")
     below = max((qps for qps in met if qps < min(failed, default=math.inf)), default=0.0)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.contracts import wire
-from mlbench.outcomes import Constraint, Trial
+from mlbench.outcomes import LatencyLimit, Trial
 from mlbench.queueing.line import Floats, Queue, line_latencies
 from mlbench.queueing.service import ServiceTimes
 from mlbench.records import Completions
@@ -32,9 +32,9 @@ _MIN_ERROR = 0.01  # of a simulated percentile, relative
 class Observation:
     """One trial: its verdicts, its service times, its arrivals and latencies in seconds (n,).
 
-    A `flood` tells service times only: so short a trial shows no latency to go by. Latencies are
-    less what the load generator added: verdicts count it, but it is no property of the device and
-    must not move an estimate.
+    A saturation trial tells service times only: so short a trial shows no latency to go by.
+    Latencies are less what the load generator added: verdicts count it, but it is no property of
+    the device and must not move an estimate.
     """
 
     trial: Trial
@@ -42,7 +42,11 @@ class Observation:
     due_s: Floats
     latency_s: Floats
     measured_s: float
-    flood: bool = False
+
+    @property
+    def saturated(self) -> bool:
+        """Whether this was a saturation trial."""
+        return self.trial.request.purpose == "saturation"
 
     @property
     def qps(self) -> float:
@@ -63,16 +67,14 @@ class Observation:
         """Return the same with no more than its first `count` queries."""
         return replace(self, due_s=self.due_s[:count], latency_s=self.latency_s[:count])
 
-    def lateness(self, bound_s: float) -> tuple[float, float]:
-        """Return the 95 % interval of the fraction of queries later than the bound."""
-        late = (self.latency_s > bound_s).astype(np.float64)
+    def lateness(self, max_latency_s: float) -> tuple[float, float]:
+        """Return the 95 % interval of the fraction of queries later than the limit."""
+        late = (self.latency_s > max_latency_s).astype(np.float64)
         n = len(late) / correlation_time(late)
         return exceedance_interval(float(late.mean()) * n, n)
 
 
-def observe(
-    trial: Trial, completions: Completions, queue: Queue, *, flood: bool = False
-) -> Observation:
+def observe(trial: Trial, completions: Completions, queue: Queue) -> Observation:
     """Keep what the estimates need of a trial."""
     ok = completions.status == wire.COMPLETED
     return Observation(
@@ -81,7 +83,6 @@ def observe(
         due_s=in_seconds(completions.schedule.due_ns[ok]),
         latency_s=completions.latency_s - in_seconds(send_lag_ns(completions, queue)[ok]),
         measured_s=completions.duration_s,
-        flood=flood,
     )
 
 
@@ -143,18 +144,16 @@ def most_typical(
     dues_ns: Sequence[NDArray[np.int64]],
     service: ServiceTimes,
     queue: Queue,
-    constraint: Constraint,
+    limit: LatencyLimit,
     seed: int,
 ) -> int:
     """Return which of these schedules, all at the estimated capacity, is most typical.
 
-    That is the one on which the model gives the percentile closest to the bound, as it does in
+    That is the one on which the model gives the percentile closest to the limit, as it does in
     the long run. It favours neither verdict, and spares the device trials that an unusual burst,
     or the lack of any, would decide.
     """
     due_s = [in_seconds(due_ns) for due_ns in dues_ns]
-    played = simulated_tails(
-        due_s, service, queue, constraint.percentile, seed, replicas=_FEW_REPLICAS
-    )
+    played = simulated_tails(due_s, service, queue, limit.percentile, seed, replicas=_FEW_REPLICAS)
     tails = np.median(played, axis=1)
-    return int(np.argmin(np.abs(np.log(tails / constraint.max_latency_s))))
+    return int(np.argmin(np.abs(np.log(tails / limit.max_latency_s))))

@@ -1,5 +1,6 @@
 """The real pool: starts worker processes, warms them up, and plays schedules on them."""
 
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ from mlbench.pool.launcher import Handle, Launcher
 from mlbench.pool.link import Gone, Link
 from mlbench.pool.trial_play import Crew, TrialPlay
 from mlbench.pool.trial_state import TrialState
-from mlbench.records import NO_LIMITS, Completions, HostAccount, Limits, Schedule, WorkerAccount
+from mlbench.records import Completions, HostAccount, Schedule, WorkerAccount
 from mlbench.trial.schedule import draw_samples
 
 _LOOK_EVERY_NS = 50_000_000
@@ -145,7 +146,7 @@ class WorkerPool:
     def run(
         self,
         schedule: Schedule,
-        limits: Limits = NO_LIMITS,
+        max_backlog_s: float = math.inf,
         samples: NDArray[np.uint32] | None = None,
     ) -> Completions:
         """Play the schedule once and return every query's fate.
@@ -159,7 +160,7 @@ class WorkerPool:
         state = self._new_state(schedule, samples)
         host_account = self._host_account(self.pids) if self._host_account else HostAccount
         cpu_s, begin_ns = time.process_time(), now_ns()
-        TrialPlay(self._trial, state, limits, self._crew).play()
+        TrialPlay(self._trial, state, max_backlog_s, self._crew).play()
         busy = (time.process_time() - cpu_s) / max((now_ns() - begin_ns) * 1e-9, 1e-9)
         self.service_ns = [
             new or old for new, old in zip(state.service_ns, self.service_ns, strict=True)

@@ -25,7 +25,6 @@ from mlbench.host.clock import now_ns
 from mlbench.pool.launcher import Handle
 from mlbench.pool.link import Gone, Link
 from mlbench.pool.trial_state import TrialState
-from mlbench.records import Limits
 
 _HORIZON_NS = 200_000_000  # schedules are known so far ahead: a pause of half of it harms nobody
 _PERIOD_NS = 100_000_000  # between two looks at a trial; each look wakes a thread in every worker
@@ -60,10 +59,10 @@ class Crew:
 class TrialPlay:
     """Plays one trial, whose account is in `state`; each may be played once."""
 
-    def __init__(self, trial: int, state: TrialState, limits: Limits, crew: Crew) -> None:
+    def __init__(self, trial: int, state: TrialState, max_backlog_s: float, crew: Crew) -> None:
         self._trial = trial
         self._state = state
-        self._limits = limits
+        self._max_backlog_s = max_backlog_s
         self._crew = crew
         self._ask_at_ns = 0
         is_fast = state.schedule.target_qps > _FAST_QPS
@@ -174,7 +173,7 @@ class TrialPlay:
             state.give_up("no worker is left")
         elif silent_s > self._crew.patience_s():
             state.give_up(f"no answer for {silent_s:.0f} s to {state.count_waiting(now)} queries")
-        elif state.overloaded(self._limits, now):
+        elif state.overloaded(self._max_backlog_s, now):
             if self._crew.claims is not None:
                 self._crew.claims.close()
             state.end_early(now)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mlbench.contracts import wire
 from mlbench.contracts.claims import Claim
 from mlbench.contracts.timetable import REQUEST
-from mlbench.records import Completions, Limits, Schedule
+from mlbench.records import Completions, Schedule
 
 Push = tuple[int, NDArray[np.void]]
 """(the number of a line, REQUEST records that are next in it)."""
@@ -219,11 +219,11 @@ class TrialState:
         due_ns = int(self.schedule.due_ns[self._oldest]) + self.start_ns
         return now_ns - max(due_ns, int(self._pushed_ns[self._oldest]))
 
-    def overloaded(self, limits: Limits, now_ns: int) -> bool:
-        """Whether the oldest unanswered query waits for longer than the limit allows."""
-        if limits.max_backlog_s is None or self.closing or self._due_by(now_ns) >= self.end:
+    def overloaded(self, max_backlog_s: float, now_ns: int) -> bool:
+        """Whether the oldest unanswered query waits for longer than `max_backlog_s`."""
+        if self.closing or self._due_by(now_ns) >= self.end:
             return False
-        return self.waiting_ns(now_ns) > limits.max_backlog_s * 1e9
+        return self.waiting_ns(now_ns) > max_backlog_s * 1e9
 
     def count_waiting(self, now_ns: int) -> int:
         """Count the queries that are due and neither answered nor written off."""

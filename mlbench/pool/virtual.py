@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 from mlbench.contracts import wire
 from mlbench.contracts.batching import batch_start_ns
 from mlbench.queueing.line import Queue
-from mlbench.records import NO_LIMITS, Completions, Limits, Schedule, WorkerAccount
+from mlbench.records import Completions, Schedule, WorkerAccount
 
 _NS_PER_S = 1_000_000_000
 _IDLE_NS = _NS_PER_S  # before a trial, so that every device begins it cold
@@ -82,13 +82,13 @@ class VirtualPool:
         """When the last trial ended, in seconds since the pool was made."""
         return self._now_ns / _NS_PER_S
 
-    def run(self, schedule: Schedule, limits: Limits = NO_LIMITS) -> Completions:
+    def run(self, schedule: Schedule, max_backlog_s: float = math.inf) -> Completions:
         """Play the schedule once and return every query's fate.
 
-        When the limits end the trial, what was due but not begun is LOST.
+        When the trial is ended early, what was due but not begun is LOST.
         """
         begin_ns, due_ns = self._now_ns, (schedule.due_ns + self._now_ns).tolist()
-        batches = self._serve(due_ns, schedule.target_qps, limits)
+        batches = self._serve(due_ns, schedule.target_qps, max_backlog_s)
         if batches.cut_short:
             played = bisect_right(due_ns, batches.end_ns)
             schedule = replace(schedule, due_ns=schedule.due_ns[:played])
@@ -96,8 +96,8 @@ class VirtualPool:
         self._now_ns = max(int(completions.done_ns.max()), begin_ns)
         return completions
 
-    def _serve(self, due_ns: list[int], target_qps: float, limits: Limits) -> "_Batches":
-        """Play the line until it is empty, or its oldest query is later than the limits allow."""
+    def _serve(self, due_ns: list[int], target_qps: float, max_backlog_s: float) -> "_Batches":
+        """Play the line until it is empty, or its oldest query is later than allowed."""
         queue, batches, first = self.queue, _Batches(), 0
         timeout_ns = round(queue.batch_timeout_s * _NS_PER_S)
         free_ns = [due_ns[0] - _IDLE_NS] * queue.servers
@@ -106,7 +106,7 @@ class VirtualPool:
             full = first + queue.batch_size
             filled_ns = due_ns[full - 1] if full <= len(due_ns) else None
             start_ns = batch_start_ns(free_ns[device], due_ns[first], filled_ns, timeout_ns)
-            deadline_ns = _deadline_ns(due_ns[first], due_ns[-1], limits)
+            deadline_ns = _deadline_ns(due_ns[first], due_ns[-1], max_backlog_s)
             batches.end_if_after(start_ns, deadline_ns)
             if start_ns > batches.end_ns:
                 break
@@ -121,10 +121,9 @@ class VirtualPool:
         return batches
 
 
-def _deadline_ns(due_ns: int, last_due_ns: int, limits: Limits) -> float:
+def _deadline_ns(due_ns: int, last_due_ns: int, max_backlog_s: float) -> float:
     """Return when a query without an answer ends the trial: never when all others are due."""
-    patience_s = math.inf if limits.max_backlog_s is None else limits.max_backlog_s
-    deadline_ns = due_ns + patience_s * _NS_PER_S
+    deadline_ns = due_ns + max_backlog_s * _NS_PER_S
     return deadline_ns if deadline_ns < last_due_ns else math.inf
 
 
@@ -140,7 +139,7 @@ class _Batches:
 
     @property
     def cut_short(self) -> bool:
-        """Whether limits ended the trial."""
+        """Whether the trial was ended early."""
         return self.end_ns < math.inf
 
     def end_if_after(self, when_ns: int, deadline_ns: float) -> None:

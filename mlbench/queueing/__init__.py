@@ -1,11 +1,11 @@
 """The queue that requests meet, in virtual time; of use without a search or a trial.
 
-    from mlbench.outcomes import Constraint
+    from mlbench.outcomes import LatencyLimit
     from mlbench.queueing import Effort, Queue, ServiceTimes, predict_capacity
 
     times = ServiceTimes.sampled(seconds)  # measured service times, float64 (m,)
-    bound = Constraint(percentile=99, max_latency_s=0.050)
-    found = predict_capacity(Queue(servers=2), times, "exponential", bound, effort=Effort(32))
+    limit = LatencyLimit(percentile=99, max_latency_s=0.050)
+    found = predict_capacity(Queue(servers=2), times, "exponential", limit, effort=Effort(32))
     print(f"{found.qps:.1f} qps, standard error {found.error:.1%}")
 
 `line_latencies` plays given arrivals.

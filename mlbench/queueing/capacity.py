@@ -1,4 +1,4 @@
-"""The highest rate at which a queue meets a latency bound, and how well it is known."""
+"""The highest rate at which a queue meets a latency limit, and how well it is known."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import numpy as np
 
 from mlbench.arrivals.kind import ArrivalKind
 from mlbench.arrivals.registry import arrival_kind
-from mlbench.outcomes import Constraint
+from mlbench.outcomes import LatencyLimit
 from mlbench.queueing.crossing import SCAN, around, excess_of, load_of, logit_of, newton_step
 from mlbench.queueing.line import Queue
 from mlbench.queueing.poisson import PoissonQueue
@@ -25,7 +25,7 @@ _ENOUGH, _SMALL = 1e-3, 0.25  # relative errors of a simulation: good enough; of
 
 @dataclass(frozen=True)
 class Capacity:
-    """The highest rate that meets the bound; 0 when none does.
+    """The highest rate that meets the limit; 0 when none does.
 
     `error`: relative standard error, of the sampled service times and of the simulation together.
     """
@@ -54,13 +54,13 @@ def predict_capacity(
     queue: Queue,
     service: ServiceTimes,
     kind: ArrivalKind | str,
-    constraint: Constraint,
+    limit: LatencyLimit,
     *,
     seed: int = 0,
     near_qps: float = 0.0,
     effort: Effort = EFFORT,
 ) -> Capacity:
-    """Return the highest rate at which the percentile of the latency meets the bound.
+    """Return the highest rate at which the percentile of the latency meets the limit.
 
     `kind`: how queries arrive; a name stands for the kind of that name with default settings. With
     `near_qps` the rate is looked for around that one, which is quicker; otherwise everywhere.
@@ -72,8 +72,8 @@ def predict_capacity(
     kind, rng = arrival_kind(kind), np.random.default_rng([seed, 2])
     drawn = [service, *(service.resample(rng) for _ in range(effort.resamples))]
     if queue.servers == queue.batch_size == service.block == 1 and kind.poisson:
-        return _calculated(drawn, constraint)
-    return _simulated(Simulation(queue, service, constraint), kind, drawn, seed, near_qps, effort)
+        return _calculated(drawn, limit)
+    return _simulated(Simulation(queue, service, limit), kind, drawn, seed, near_qps, effort)
 
 
 def _simulated(
@@ -105,11 +105,11 @@ def _simulated(
     return Capacity(simulation.saturated_qps * load, math.hypot(_FINEST, noise, spread))
 
 
-def _calculated(drawn: Sequence[ServiceTimes], constraint: Constraint) -> Capacity:
+def _calculated(drawn: Sequence[ServiceTimes], limit: LatencyLimit) -> Capacity:
     """Solve the formula for the first of these service times; its error is the others' spread."""
-    allowed, bound_s = 1 - constraint.percentile / 100, constraint.max_latency_s
+    allowed, max_latency_s = 1 - limit.percentile / 100, limit.max_latency_s
     tables = np.array([one.table(one.ratio) * one.levels.by_size[1] for one in drawn])
-    queue = PoissonQueue(tables[:1], bound_s, drawn[0].levels.idle_factor)
+    queue = PoissonQueue(tables[:1], max_latency_s, drawn[0].levels.idle_factor)
     saturated_qps = 1 / tables.mean(axis=1)
     loads = SCAN
     for _ in range(_ROUNDS):
@@ -117,7 +117,7 @@ def _calculated(drawn: Sequence[ServiceTimes], constraint: Constraint) -> Capaci
         met = np.flatnonzero(excess <= 0)
         if len(met) == 0:
             return Capacity(0.0, 0.0)
-        # From above: the bound may be met in patches.
+        # From above: the limit may be met in patches.
         ends = np.array([max(int(met[0]), 1) - 1, max(int(met[0]), 1)])
         logits = logit_of(loads[ends])
         loads = load_of(np.linspace(logits[0], logits[1], _GRID))
@@ -126,7 +126,7 @@ def _calculated(drawn: Sequence[ServiceTimes], constraint: Constraint) -> Capaci
     qps = float(load_of(logit) * saturated_qps[0])
     if len(drawn) == 1:
         return Capacity(qps, _FINEST)
-    queue = PoissonQueue(tables[1:], bound_s, drawn[0].levels.idle_factor)
+    queue = PoissonQueue(tables[1:], max_latency_s, drawn[0].levels.idle_factor)
     moved = np.full(len(drawn) - 1, logit)
     for _ in range(2):
         late = queue.late_fraction(load_of(moved) * saturated_qps[1:])

@@ -14,7 +14,7 @@ from mlbench.queueing.line import Floats
 SCAN = np.array(
     [0.9999, 0.99, 0.97, 0.93, 0.88, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.03, 0.01, 0.003]
 )
-"""Loads on which to look for the crossing, from above: the bound may be met in patches."""
+"""Loads on which to look for the crossing, from above: the limit may be met in patches."""
 MAX_LOGIT = 13.0
 """A load of almost 1; its negative, of almost 0."""
 POINTS = 4
@@ -27,7 +27,7 @@ _FLATTEST = 0.1  # slope of the excess
 
 @dataclass(frozen=True)
 class Crossing:
-    """Where the bound is just met: the logit of the load, and the slope of the excess there."""
+    """Where the limit is just met: the logit of the load, and the slope of the excess there."""
 
     logit: float
     slope: float

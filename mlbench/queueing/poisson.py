@@ -14,21 +14,23 @@ import numpy as np
 
 from mlbench.queueing.line import Floats
 
-_CELLS = 2048  # of the bound; errors fall with the square, to below 1e-4 of a rate
+_CELLS = 2048  # of the limit; errors fall with the square, to below 1e-4 of a rate
 _ALIASED = 1e-9  # what may wrap around the circle on which series are evaluated
 
 
 class PoissonQueue:
-    """Service times (resamples, m) in seconds against a bound, ready for any rates.
+    """Service times (resamples, m) in seconds against a limit, ready for any rates.
 
     `idle_factor`: how many times longer a service takes on a server that was idle before.
     """
 
-    def __init__(self, seconds: Floats, bound_s: float, idle_factor: float = 1.0) -> None:
+    def __init__(self, seconds: Floats, max_latency_s: float, idle_factor: float = 1.0) -> None:
         self._mean_s, self._factor = seconds.mean(axis=1), idle_factor
-        rows = [_lattice(row, bound_s) for row in seconds]
+        rows = [_lattice(row, max_latency_s) for row in seconds]
         first = (
-            rows if idle_factor == 1.0 else [_lattice(s * idle_factor, bound_s) for s in seconds]
+            rows
+            if idle_factor == 1.0
+            else [_lattice(s * idle_factor, max_latency_s) for s in seconds]
         )
         size = 4 * _CELLS
         self._damping = _ALIASED ** (np.arange(size) / size)
@@ -40,7 +42,7 @@ class PoissonQueue:
         )
 
     def late_fraction(self, qps: Floats) -> Floats:
-        """Return the long-run fraction of queries later than the bound, float64 of qps's shape.
+        """Return the long-run fraction of queries later than the limit, float64 of qps's shape.
 
         `qps`: (resamples,), a rate for each; or any number of rates for the only one. Each is
         below what saturates the server.
@@ -55,12 +57,12 @@ class PoissonQueue:
         return late
 
 
-def _lattice(seconds: Floats, bound_s: float) -> tuple[Floats, Floats]:
-    """Put G dx and the service time itself on the points of a lattice up to the bound.
+def _lattice(seconds: Floats, max_latency_s: float) -> tuple[Floats, Floats]:
+    """Put G dx and the service time itself on the points of a lattice up to the limit.
 
     Each point takes its share by a hat function, which keeps means: (cells + 1,) each.
     """
-    step = bound_s / _CELLS
+    step = max_latency_s / _CELLS
     x = np.arange(-1, _CELLS + 2) * step
     ordered = np.sort(seconds)
     sums = np.concatenate([[0.0], np.cumsum(ordered)])

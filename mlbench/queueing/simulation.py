@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from mlbench.outcomes import Constraint
+from mlbench.outcomes import LatencyLimit
 from mlbench.queueing.crossing import (
     SCAN,
     Crossing,
@@ -22,19 +22,19 @@ from mlbench.queueing.streams import Streams
 class Simulation:
     """Finds by simulation where the late fraction crosses what the percentile allows."""
 
-    def __init__(self, queue: Queue, service: ServiceTimes, constraint: Constraint) -> None:
+    def __init__(self, queue: Queue, service: ServiceTimes, limit: LatencyLimit) -> None:
         self.queue, self.service = queue, service
-        self.bound_s = constraint.max_latency_s
-        self.allowed = 1 - constraint.percentile / 100
+        self.max_latency_s = limit.max_latency_s
+        self.allowed = 1 - limit.percentile / 100
         self.saturated_qps = service.saturated_qps(queue)
 
     def _late(self, streams: Streams, load: float, ratios: Floats) -> Floats:
         return streams.late_fraction(
-            self.queue, self.service.levels, load * self.saturated_qps, ratios, self.bound_s
+            self.queue, self.service.levels, load * self.saturated_qps, ratios, self.max_latency_s
         )
 
     def scan(self, streams: Streams) -> tuple[float, float] | None:
-        """Bracket the highest load that meets the bound, from above: it may be met in patches."""
+        """Bracket the highest load that meets the limit, from above: it may be met in patches."""
         ratios, above = streams.draw(self.service), 1 - 1e-6
         for load in SCAN.tolist():
             if self._late(streams, load, ratios).mean() <= self.allowed:
@@ -43,7 +43,7 @@ class Simulation:
         return None
 
     def refine(self, streams: Streams, bracket: tuple[float, float]) -> Crossing | None:
-        """Find where the bound is just met.
+        """Find where the limit is just met.
 
         None when even an idle device is late more often than allowed.
         """
@@ -84,7 +84,9 @@ class Simulation:
         logit = np.asarray(crossing.logit)
         for _ in range(2):
             qps = float(load_of(logit)) * saturated_qps
-            late = streams.late_fraction(self.queue, service.levels, qps, ratios, self.bound_s)
+            late = streams.late_fraction(
+                self.queue, service.levels, qps, ratios, self.max_latency_s
+            )
             logit = newton_step(logit, excess_of(late.mean(), self.allowed), crossing.slope)
         return float(load_of(logit)) * saturated_qps
 

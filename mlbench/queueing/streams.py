@@ -23,15 +23,15 @@ class Streams:
         return service.draw(np.random.default_rng([self._seed, 1]), *self._shape)
 
     def late_fraction(
-        self, queue: Queue, levels: Levels, qps: float, ratios: Floats, bound_s: float
+        self, queue: Queue, levels: Levels, qps: float, ratios: Floats, max_latency_s: float
     ) -> Floats:
-        """Return the fraction of queries later than the bound at a rate, float64 (replicas,).
+        """Return the fraction of queries later than the limit at a rate, float64 (replicas,).
 
         `ratios`: from `draw`, (replicas, length).
         """
         # The mean gap between arrivals is the unit of time, so that they serve for any rate.
         levels = replace(levels, by_size=levels.by_size * qps)
         queue = replace(queue, batch_timeout_s=queue.batch_timeout_s * qps)
-        late = line_latencies(queue, levels, self._arrive, ratios) > bound_s * qps
+        late = line_latencies(queue, levels, self._arrive, ratios) > max_latency_s * qps
         fraction: Floats = late[:, self._shape[1] // _WARM_UP :].mean(axis=1)
         return fraction

@@ -40,7 +40,7 @@ def trial_entry(trial: Trial) -> Document:
     request = trial.request
     return {
         **_summary(trial.summary),
-        "target_latency": request.target_latency_s,
+        "target_latency": request.max_latency_s,
         "target_qps": request.target_qps,
         "offered_qps": finite(trial.offered_qps),
         "queries": request.queries,
@@ -58,9 +58,9 @@ def answer_entry(answer: Answer) -> Document:
     return {
         **(_summary(trial.summary) if trial else _NOTHING_MEASURED),
         "qps": answer.qps,
-        "target_latency": answer.target_latency_s,
+        "target_latency": answer.max_latency_s,
         "capacity_qps": finite(answer.capacity_qps),
-        "capacity_ci95": None if ci95 is None else [finite(bound) for bound in ci95],
+        "capacity_ci95": None if ci95 is None else [finite(end) for end in ci95],
         "trials": answer.trials,
         "measured_s": answer.measured_s,
         "queries": answer.queries,
@@ -72,7 +72,7 @@ def results(answers: Iterable[Answer]) -> dict[str, dict[str, Document]]:
     """Return `results`: arrivals -> target latency -> entry."""
     table: dict[str, dict[str, Document]] = {}
     for answer in answers:
-        table.setdefault(answer.kind, {})[plain(answer.target_latency_s)] = answer_entry(answer)
+        table.setdefault(answer.kind, {})[plain(answer.max_latency_s)] = answer_entry(answer)
     return table
 
 
@@ -81,7 +81,7 @@ def final_results(answers: Iterable[Answer]) -> dict[str, dict[str, int | float]
     table: dict[str, dict[str, int | float]] = {}
     for answer in answers:
         rates = table.setdefault(answer.kind, {})
-        rates[plain(answer.target_latency_s)] = rate_number(answer.qps)
+        rates[plain(answer.max_latency_s)] = rate_number(answer.qps)
     return table
 
 

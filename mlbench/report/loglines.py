@@ -31,7 +31,7 @@ def chosen_line(answer: Answer) -> str | None:
     """Return the figures of the trial that an answer rests on; None when the target is unmet."""
     if answer.trial is None or answer.qps == UNMET:
         return None
-    return f"{plain(answer.target_latency_s)} {_figures(answer.trial.summary)}"
+    return f"{plain(answer.max_latency_s)} {_figures(answer.trial.summary)}"
 
 
 def result_line(answer: Answer, percentile: float = 99.0) -> str:
@@ -39,7 +39,7 @@ def result_line(answer: Answer, percentile: float = 99.0) -> str:
 
     `measured_latency` is the trial's latency in seconds at `percentile`, in full precision.
     """
-    target = f"===RESULT: {answer.kind} target_latency={plain(answer.target_latency_s)}"
+    target = f"===RESULT: {answer.kind} target_latency={plain(answer.max_latency_s)}"
     if answer.trial is None or answer.qps == UNMET:
         return f"{target} qps=FAIL"
     measured_s = answer.trial.summary.percentiles.get(plain(percentile))

@@ -30,4 +30,4 @@ def plain(number: float) -> str:
 
 def trial_key(request: TrialRequest) -> str:
     """Return arrivals/target latency in seconds/rate, such as linear/0.05/104."""
-    return f"{request.kind.name}/{plain(request.target_latency_s)}/{rate_text(request.target_qps)}"
+    return f"{request.kind.name}/{plain(request.max_latency_s)}/{rate_text(request.target_qps)}"

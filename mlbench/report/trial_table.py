@@ -31,7 +31,7 @@ def trial_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
             f" of {_number(d['queries_per_frame_mean'], 'queries')}",
         ),
         *((f"worker {index}", _worker(worker)) for index, worker in enumerate(d["workers"])),
-        ("verdict", d["verdict"] or "none, no bound was given"),
+        ("verdict", d["verdict"] or "none, no limit was given"),
         *(("reason", reason) for reason in d["reasons"]),
     ]
     return [(title, value) for title, value in rows if value]

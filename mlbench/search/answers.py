@@ -32,23 +32,23 @@ def make_answer(
 ) -> Answer:
     """Put together what is known of one goal.
 
-    `known`: its estimate, in order with those of other bounds. `observations`: all trials;
+    `known`: its estimate, in order with those of other limits. `observations`: all trials;
     `findings`: what they say about the device, in words.
     """
-    tried = [seen.trial for seen in observations if not seen.flood]
+    tried = [seen.trial for seen in observations if not seen.saturated]
     best = _best(goal, known, tried)
     own = [trial.judgement for trial in tried if goal.owns(trial)]
     no_verdict = best is None and all(judged.verdict == "invalid" for judged in own)
-    rests_on = [seen for seen in observations if seen.flood or _serves(seen, goal)]
+    rests_on = [seen for seen in observations if seen.saturated or _serves(seen, goal)]
     notes = [*(known.notes if known else ()), *findings]
     if best is None:
         notes.insert(0, _why_unmet(goal, known, own, allowance))
     elif slower := [t for t in goal.rates(tried, "fail") if _qps(t) < _qps(best)]:
-        notes.append(f"a slower trial, at {_qps(slower[0]):.4g} qps, did not meet the bound")
+        notes.append(f"a slower trial, at {_qps(slower[0]):.4g} qps, did not meet the limit")
     estimate = None if no_verdict else known
     return Answer(
         kind=goal.kind.name,
-        target_latency_s=goal.target_s,
+        max_latency_s=goal.max_latency_s,
         qps=best.request.target_qps if best else UNMET,
         trial=best,
         capacity_qps=estimate.qps if estimate else None,
@@ -101,21 +101,21 @@ def _why_unmet(
         return f"no trial was run for it: {why}"
     if all(judgement.verdict == "invalid" for judgement in own):
         return f"every trial was invalid: {own[-1].reasons[0]}"
-    constraint, met = goal.constraint, any(judgement.verdict == "pass" for judgement in own)
-    if known and known.unloaded_s > goal.target_s:
+    limit, met = goal.limit, any(judgement.verdict == "pass" for judgement in own)
+    if known and known.unloaded_s > goal.max_latency_s:
         return (
-            f"the service time's {constraint.percentile:g}th percentile, "
-            f"{known.unloaded_s * 1e3:.3g} ms, is already over {goal.target_s * 1e3:.3g} ms"
+            f"the service time's {limit.percentile:g}th percentile, "
+            f"{known.unloaded_s * 1e3:.3g} ms, is already over {goal.max_latency_s * 1e3:.3g} ms"
         )
     if known and known.qps and goal.fewest_queries / known.qps > allowance.longest_trial_s:
         return (
-            f"at the {known.qps:.3g} qps that seem possible the {constraint.percentile:g}th "
+            f"at the {known.qps:.3g} qps that seem possible the {limit.percentile:g}th "
             f"percentile takes a trial of {goal.fewest_queries / known.qps:.0f} s; raise --time"
         )
     if known and not known.qps and goal.misses:
-        return f"not even a slow trial met the bound: {own[-1].reasons[-1]}"
+        return f"not even a slow trial met the limit: {own[-1].reasons[-1]}"
     if known and known.drift.per_s > 0 and met:
         return "the rates that trials met are above what the device still holds"
     if met:
         return "the rates that trials met are above what the estimate supports"
-    return "no trial met the bound" + (" before the budget was spent" if allowance.spent else "")
+    return "no trial met the limit" + (" before the budget was spent" if allowance.spent else "")

@@ -8,7 +8,7 @@ from mlbench.arrivals.kind import ArrivalKind
 from mlbench.estimation.estimate import Estimate
 from mlbench.estimation.learning import NEAR
 from mlbench.estimation.observation import Observation
-from mlbench.outcomes import Constraint, Trial, Verdict
+from mlbench.outcomes import LatencyLimit, Trial, Verdict
 
 FRACTION = 0.5
 """Of the estimate: a rate met below that tells little about the answer."""
@@ -19,10 +19,10 @@ _CLOSE = 0.041  # a rate met this close below the estimate, relatively, is close
 
 @dataclass
 class Goal:
-    """The highest rate of one arrival kind that meets one bound, with the trials run for it."""
+    """The highest rate of one arrival kind that meets one limit, with the trials run for it."""
 
     kind: ArrivalKind
-    constraint: Constraint
+    limit: LatencyLimit
     estimate: Estimate | None = None
     seen: int = 0  # the number of trials that the estimate rests on
     thorough: bool = False  # whether the estimate is good enough for an answer
@@ -32,19 +32,19 @@ class Goal:
     closed: bool = False
 
     @property
-    def target_s(self) -> float:
-        """The bound in seconds."""
-        return self.constraint.max_latency_s
+    def max_latency_s(self) -> float:
+        """The limit in seconds."""
+        return self.limit.max_latency_s
 
     @property
     def fewest_queries(self) -> int:
         """The fewest queries of a trial that tell the percentile, with some to spare."""
-        return math.ceil(100 * _LATE / (100 - self.constraint.percentile))
+        return math.ceil(100 * _LATE / (100 - self.limit.percentile))
 
     def owns(self, trial: Trial) -> bool:
         """Whether the trial was run for this answer."""
         request = trial.request
-        return (request.kind, request.target_latency_s) == (self.kind, self.target_s)
+        return (request.kind, request.max_latency_s) == (self.kind, self.max_latency_s)
 
     def is_near(self, seen: Observation) -> bool:
         """Whether a trial, of any kind, loaded the device about as the estimated rate does."""
@@ -65,12 +65,12 @@ class Goal:
             trial
             for trial in trials
             if trial.request.kind == self.kind
-            and trial.judgements[self.target_s].verdict in verdicts
+            and trial.judgements[self.max_latency_s].verdict in verdicts
         ]
         return sorted(some, key=lambda trial: trial.request.target_qps)
 
     def met(self, trials: Iterable[Trial], known: Estimate | None) -> Trial | None:
-        """Return the trial at the highest rate that met the bound and that the estimate supports.
+        """Return the trial at the highest rate that met the limit and that the estimate supports.
 
         That is a quarter of the interval's width below the estimate: what is above may be luck.
         """
@@ -78,17 +78,17 @@ class Goal:
         return self.fastest(trials, limit_qps)
 
     def fastest(self, trials: Iterable[Trial], limit_qps: float) -> Trial | None:
-        """Return the trial at the highest rate, up to the limit, that met the bound."""
+        """Return the trial at the highest rate, up to the limit, that met the limit."""
         passed = self.rates(trials, "pass")
         return next((t for t in reversed(passed) if t.request.target_qps <= limit_qps), None)
 
     def has_rate(self, trials: Iterable[Trial]) -> bool:
-        """Whether a trial met the bound at more than a fraction of what is possible."""
+        """Whether a trial met the limit at more than a fraction of what is possible."""
         best, known = self.met(trials, self.estimate), self.estimate
         return bool(best and known and best.request.target_qps > FRACTION * known.qps)
 
     def is_close(self, trials: Iterable[Trial]) -> bool:
-        """Whether a trial met the bound closely enough below the estimate."""
+        """Whether a trial met the limit closely enough below the estimate."""
         best, known = self.met(trials, self.estimate), self.estimate
         if best is None or known is None:
             return False

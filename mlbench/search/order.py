@@ -1,4 +1,4 @@
-"""Answers for several bounds belong together: a wider bound cannot lower the rate."""
+"""Answers for several limits belong together: a wider limit cannot lower the rate."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,11 +8,11 @@ from mlbench.outcomes import UNMET, Answer
 
 
 def in_order(estimates: Sequence[Estimate | None]) -> list[Estimate | None]:
-    """Return the estimates of one arrival kind, given and returned by rising bound, in order.
+    """Return the estimates of one arrival kind, given and returned by rising limit, in order.
 
-    Where the rate of a wider bound is below a narrower one's, one of the two is off by chance: the
+    Where the rate of a wider limit is below a narrower one's, one of the two is off by chance: the
     less certain takes the rate and the interval of the other. Where only the ends of the intervals
-    are out of order, they are cut to what both allow. None and unmet bounds stay as they are.
+    are out of order, they are cut to what both allow. None and unmet limits stay as they are.
     """
     ordered = list(estimates)
     for _ in ordered:
@@ -36,22 +36,22 @@ def _pair(
 
 
 def _taken(loser: Estimate, winner: Estimate, which: str) -> Estimate:
-    note = f"taken from the {which} bound, which is better known: its own were {loser.qps:.4g} qps"
+    note = f"taken from the {which} limit, which is better known: its own were {loser.qps:.4g} qps"
     return replace(
         loser, qps=winner.qps, low=winner.low, high=winner.high, notes=(*loser.notes, note)
     )
 
 
 def rising(answers: Sequence[Answer]) -> list[Answer]:
-    """Return the answers of one arrival kind, given by rising bound, with rates that never fall.
+    """Return the answers of one arrival kind, given by rising limit, with rates that never fall.
 
-    The trial that a narrower bound's rate rests on met the wider bound too.
+    The trial that a narrower limit's rate rests on met the wider limit too.
     """
     ordered = list(answers)
     for i in range(1, len(ordered)):
         narrow, wide = ordered[i - 1 : i + 1]
         if narrow.qps > wide.qps:
-            # The first note of an unmet bound says why it is unmet.
+            # The first note of an unmet limit says why it is unmet.
             notes = wide.notes[1:] if wide.qps == UNMET else wide.notes
             ordered[i] = replace(
                 wide, qps=narrow.qps, trial=narrow.trial, notes=notes, no_verdict=False

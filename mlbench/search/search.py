@@ -1,12 +1,12 @@
-"""The search for the highest rates that meet latency bounds. Knows no clock and no pool.
+"""The search for the highest rates that meet latency limits. Knows no clock and no pool.
 
     plan -> Search.next() -> TrialRequest -> (someone runs it) -> Search.record(...) -> Trial
                   ^                                                      |
                   +-------------- estimates of all answers <-------------+
 
-First a short saturated trial, for the service times. Then, answer by answer, the queue model
+First a short saturation trial, for the service times. Then, answer by answer, the queue model
 predicts the highest rate, a real trial is run just below it, and the estimate is made again from
-what it showed, until a trial met the bound there and the interval is narrow, or the budget ends.
+what it showed, until a trial met the limit there and the interval is narrow, or the budget ends.
 """
 
 from collections.abc import Mapping
@@ -18,8 +18,8 @@ from mlbench.estimation.diagnosis import diagnose
 from mlbench.estimation.estimate import Question, estimate
 from mlbench.estimation.learning import learn
 from mlbench.estimation.observation import Observation, most_typical, observe
-from mlbench.outcomes import Answer, Constraint, Trial, TrialRequest
-from mlbench.records import Completions, Limits
+from mlbench.outcomes import Answer, LatencyLimit, Trial, TrialRequest
+from mlbench.records import Completions
 from mlbench.search.answers import Allowance, make_answer
 from mlbench.search.goal import Goal
 from mlbench.search.order import in_order, rising
@@ -31,10 +31,10 @@ from mlbench.trial.verdict import judge
 _BELOW = (0.01, 0.025, 0.04, 0.07, 0.12, 0.2)  # how far below the estimate, try after try
 _LEAST = 0.2  # of the longest trial; less measured time is not worth a trial
 _UNSURE = 0.1  # the furthest below that an uncertain estimate alone puts a trial
-_SAFE = 2  # steps further below for a last trial, which must meet the bound
+_SAFE = 2  # steps further below for a last trial, which must meet the limit
 _REPEATS = 2  # trials near the estimate, at least
 _MAX_TRIES = 40
-_DOUBTFUL = 3  # trials of a bound that even an idle device may not meet
+_DOUBTFUL = 3  # trials of a limit that even an idle device may not meet
 _MAX_INVALID = 3  # in a row
 _CANDIDATES = 16
 _TOO_LONG = 20_000  # queries; so long a trial is typical anyway
@@ -49,9 +49,9 @@ class Search:
         self._observations: list[Observation] = []
         self._seeds = 0
         self._goals = [
-            Goal(kind, Constraint(plan.percentile, target_s))
+            Goal(kind, LatencyLimit(plan.percentile, max_latency_s))
             for kind in plan.kinds
-            for target_s in plan.targets_s
+            for max_latency_s in plan.max_latencies_s
         ]
 
     @property
@@ -61,12 +61,12 @@ class Search:
 
     @property
     def _tried(self) -> list[Trial]:
-        return [seen.trial for seen in self._observations if not seen.flood]
+        return [seen.trial for seen in self._observations if not seen.saturated]
 
     def next(self) -> TrialRequest | None:
         """Return the trial wanted next; None when the search is over."""
         if not self._observations:
-            return self._saturated()
+            return self._saturation_trial()
         while self._left_s > self._least_s:
             goals = [goal for goal in self._goals if not goal.closed] or self._reopened()
             if not goals:
@@ -91,18 +91,17 @@ class Search:
             request=request,
             summary=summarise(completions, self.plan.percentile),
             judgements={
-                target_s: judge(
-                    completions, Constraint(self.plan.percentile, target_s), self.plan.queue
+                max_latency_s: judge(
+                    completions, LatencyLimit(self.plan.percentile, max_latency_s), self.plan.queue
                 )
-                for target_s in self.plan.targets_s
+                for max_latency_s in self.plan.max_latencies_s
             },
             offered_qps=completions.schedule.offered_qps,
             notes=completions.host.gpus,
         )
-        first = not self._observations
-        self._observations.append(observe(trial, completions, self.plan.queue, flood=first))
+        self._observations.append(observe(trial, completions, self.plan.queue))
         self.measured_s += completions.duration_s
-        if not first:
+        if request.purpose == "search":
             for goal in self._goals:
                 if goal.owns(trial):
                     goal.count(trial)
@@ -115,7 +114,8 @@ class Search:
         allowance = Allowance(self.plan.max_trial_s, spent=self._left_s <= self._least_s)
         for kind in self.plan.kinds:
             goals = sorted(
-                (goal for goal in self._goals if goal.kind == kind), key=lambda goal: goal.target_s
+                (goal for goal in self._goals if goal.kind == kind),
+                key=lambda goal: goal.max_latency_s,
             )
             for goal in goals:
                 self._refresh(goal, thorough=True)
@@ -124,12 +124,15 @@ class Search:
                 make_answer(g, k, self._observations, findings, allowance)
                 for g, k in zip(goals, known, strict=True)
             ]
-            by_target = {answer.target_latency_s: answer for answer in rising(answers)}
-            found[kind.name] = {target_s: by_target[target_s] for target_s in self.plan.targets_s}
+            by_target = {answer.max_latency_s: answer for answer in rising(answers)}
+            found[kind.name] = {
+                max_latency_s: by_target[max_latency_s]
+                for max_latency_s in self.plan.max_latencies_s
+            }
         return found
 
-    def _saturated(self) -> TrialRequest:
-        """A flood: several times the guess, so that queries always wait and batches are full."""
+    def _saturation_trial(self) -> TrialRequest:
+        """Offer several times the guess, so that queries always wait and batches are full."""
         guess = self.plan.first_guess_qps
         seconds = min(1.0, self.plan.max_trial_s, 0.1 * self.plan.budget_s)
         fewest = int(np.clip(0.1 * self.plan.budget_s * guess, 20, 120))
@@ -139,8 +142,9 @@ class Search:
             target_qps=4 * guess,
             queries=queries,
             seed=self._fresh_seed(),
-            target_latency_s=max(self.plan.targets_s),
-            limits=Limits(max_backlog_s=2 * seconds),
+            max_latency_s=max(self.plan.max_latencies_s),
+            max_backlog_s=2 * seconds,
+            purpose="saturation",
         )
 
     @property
@@ -166,14 +170,14 @@ class Search:
         queries = query_count(qps, trial_s)
         if goal.fewest_queries / qps <= min(self.plan.max_trial_s, self._left_s):
             queries = max(queries, goal.fewest_queries)
-        backlog_s = max(5 * goal.target_s, 0.1 * self.plan.max_trial_s)
+        backlog_s = max(5 * goal.max_latency_s, 0.1 * self.plan.max_trial_s)
         return TrialRequest(
             kind=goal.kind,
             target_qps=qps,
             queries=queries,
             seed=self._typical_seed(goal, queries),
-            target_latency_s=goal.target_s,
-            limits=Limits(max_backlog_s=backlog_s),
+            max_latency_s=goal.max_latency_s,
+            max_backlog_s=backlog_s,
         )
 
     def _rate(self, goal: Goal, trial_s: float, *, last: bool) -> float:
@@ -187,7 +191,7 @@ class Search:
             return max(0.5 * known.high, 0.05 * guess_qps, least_qps)
         below = 0.0
         if known.modelled:
-            # The less is known, the further below a trial must lie to meet the bound for certain.
+            # The less is known, the further below a trial must lie to meet the limit for certain.
             unsure = min((2.0 if last else 0.75) * known.half_width, _UNSURE)
             step = goal.misses + (_SAFE if last else 0)
             below = max(_BELOW[min(step, len(_BELOW) - 1)], unsure)
@@ -207,10 +211,10 @@ class Search:
             return fresh[0]
         service = learn([seen.log for seen in self._usable()], self.plan.queue, known.qps)
         dues = [make_schedule(goal.kind, known.qps, queries, seed).due_ns for seed in fresh]
-        return fresh[most_typical(dues, service, self.plan.queue, goal.constraint, self.plan.seed)]
+        return fresh[most_typical(dues, service, self.plan.queue, goal.limit, self.plan.seed)]
 
     def _usable(self) -> list[Observation]:
-        """Trials to learn from: the flood, and all that were valid."""
+        """Trials to learn from: the saturation trial, and all that were valid."""
         some = [seen for seen in self._observations if len(seen.log.seconds)]
         return some[:1] + [seen for seen in some[1:] if seen.valid]
 
@@ -222,7 +226,7 @@ class Search:
         goal.seen, goal.thorough = seen, thorough
         known_qps = goal.estimate.qps if goal.estimate else 0.0
         seed = self.plan.seed % 2**31
-        question = Question(self.plan.queue, goal.kind, goal.constraint, seed, thorough)
+        question = Question(self.plan.queue, goal.kind, goal.limit, seed, thorough)
         goal.estimate = estimate(usable, question, known_qps, 0.7 * self.plan.first_guess_qps)
 
     def _is_reached(self, goal: Goal) -> bool:
@@ -236,7 +240,7 @@ class Search:
         if goal.misses >= 2 * len(_BELOW) or (goal.misses and known.high < self._least_qps(goal)):
             return True
         # One trial alone cannot show that the device changes from trial to trial.
-        tried = (seen for seen in self._usable() if not seen.flood)
+        tried = (seen for seen in self._usable() if not seen.saturated)
         repeated = sum(map(goal.is_near, tried)) >= _REPEATS
         return goal.is_close(self._tried) and repeated and known.half_width <= self.plan.precision
 

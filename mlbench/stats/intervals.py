@@ -4,7 +4,7 @@
 def exceedance_interval(late: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
     """Return the exact (Clopper-Pearson) interval of the fraction of late queries.
 
-    `late` of `n` queries exceeded the bound; both may be fractional, as effective sizes are.
+    `late` of `n` queries exceeded the limit; both may be fractional, as effective sizes are.
     Biometrika 26 (1934), 404.
     """
     from scipy.special import betaincinv  # SciPy takes 0.1 s to import

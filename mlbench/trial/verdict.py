@@ -1,4 +1,4 @@
-"""Did a trial meet its bound? A verdict, with its reasons in words and figures."""
+"""Did a trial meet its limit? A verdict, with its reasons in words and figures."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.contracts import wire
-from mlbench.outcomes import Constraint, Judgement, Verdict
+from mlbench.outcomes import Judgement, LatencyLimit, Verdict
 from mlbench.queueing.line import Queue
 from mlbench.records import Completions
 from mlbench.stats.correlation import Floats, correlation_time, effective_size
@@ -25,20 +25,20 @@ _BUSY = 0.995  # of the time; less leaves the device room to catch up
 _FEWEST = 10  # batches that can show an overload for certain
 
 
-def judge(completions: Completions, constraint: Constraint, queue: Queue) -> Judgement:
-    """Judge one trial against one bound; `queue` is the shape of what was measured.
+def judge(completions: Completions, limit: LatencyLimit, queue: Queue) -> Judgement:
+    """Judge one trial against one limit; `queue` is the shape of what was measured.
 
-    pass: the raw percentile from the scheduled time is within the bound, every query was answered
+    pass: the raw percentile from the scheduled time is within the limit, every query was answered
     and the backlog did not grow. undecided: it is not, but by no more than chance explains, or the
     device may be falling behind. invalid: the trial says nothing about the device.
     """
-    doubts = _invalidities(completions, constraint)
+    doubts = _invalidities(completions, limit)
     if doubts:
         return Judgement("invalid", tuple(doubts))
     overload = find_overload(completions, queue)
-    verdict, reason = compared = _compare(_latency_s(completions), constraint)
+    verdict, reason = compared = _compare(_latency_s(completions), limit)
     certain = overload is not None and overload.certain
-    lateness = None if certain else _lateness(completions, constraint, queue, compared)
+    lateness = None if certain else _lateness(completions, limit, queue, compared)
     if lateness and (completions.cut_short or not overload):
         return Judgement("invalid", (lateness,))
     words = [overload.words] if overload else []
@@ -57,7 +57,7 @@ def _latency_s(completions: Completions) -> Floats:
 
 
 def _lateness(
-    completions: Completions, constraint: Constraint, queue: Queue, compared: tuple[Verdict, str]
+    completions: Completions, limit: LatencyLimit, queue: Queue, compared: tuple[Verdict, str]
 ) -> str | None:
     """Say so when the load generator and not the device decided.
 
@@ -65,14 +65,14 @@ def _lateness(
     which is `compared`. Queries that got no answer wait behind the last that did: if that one was
     late by more than the limit because of the generator, they may be too.
     """
-    p, bound_s = constraint.percentile, constraint.max_latency_s
+    p, max_latency_s = limit.percentile, limit.max_latency_s
     lag_s = in_seconds(send_lag_ns(completions, queue)[completions.status == wire.COMPLETED])
     less_lag_s = _latency_s(completions)
     less_lag_s[: len(lag_s)] -= lag_s
-    if lag_s[-1] > bound_s:
+    if lag_s[-1] > max_latency_s:
         less_lag_s[len(lag_s) :] = 0.0
     verdict, reason = compared
-    without, other = _compare(less_lag_s, constraint)
+    without, other = _compare(less_lag_s, limit)
     if (verdict == "pass") == (without == "pass"):
         return None
     return (
@@ -85,14 +85,14 @@ def _ms(seconds: float) -> str:
     return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:.2f} s"
 
 
-def _compare(latency_s: Floats, constraint: Constraint) -> tuple[Verdict, str]:
-    p, bound_s, n = constraint.percentile, constraint.max_latency_s, len(latency_s)
+def _compare(latency_s: Floats, limit: LatencyLimit) -> tuple[Verdict, str]:
+    p, max_latency_s, n = limit.percentile, limit.max_latency_s, len(latency_s)
     worst_s = percentile(latency_s, p)
-    late = latency_s > bound_s
+    late = latency_s > max_latency_s
     count = int(late.sum())
-    side = "within" if worst_s <= bound_s else "over"
+    side = "within" if worst_s <= max_latency_s else "over"
     worst = _ms(worst_s) if np.isfinite(worst_s) else "(not served by the end)"
-    figures = f"p{p:g} {worst} is {side} {_ms(bound_s)}: {count:,} of {n:,} were later"
+    figures = f"p{p:g} {worst} is {side} {_ms(max_latency_s)}: {count:,} of {n:,} were later"
     if side == "within":
         return "pass", figures
     size = effective_size(late.astype(np.float64))
@@ -103,8 +103,8 @@ def _compare(latency_s: Floats, constraint: Constraint) -> tuple[Verdict, str]:
     return "undecided", f"{figures}, which may be chance ({allowed}, worth {size:,.0f} queries)"
 
 
-def _invalidities(completions: Completions, constraint: Constraint) -> list[str]:
-    n, p = len(completions.status), constraint.percentile
+def _invalidities(completions: Completions, limit: LatencyLimit) -> list[str]:
+    n, p = len(completions.status), limit.percentile
     doubts = []
     if completions.failed:
         doubts.append(f"{completions.failed:,} of {n:,} queries failed{_mostly(completions)}")

@@ -21,8 +21,8 @@ from mlbench.contracts.backend import WorkerSpec
 )
 def test_threads_follow_the_narrowest_limit(query_ms, limits_ms, cores, threads) -> None:
     """The fewest threads that leave a query time to wait; all cores where nothing else will do."""
-    limits_s = tuple(ms * 1e-3 for ms in limits_ms)
-    assert threads_for(query_ms * 1e-3, limits_s, cores) == threads
+    max_latencies_s = tuple(ms * 1e-3 for ms in limits_ms)
+    assert threads_for(query_ms * 1e-3, max_latencies_s, cores) == threads
 
 
 def test_the_time_of_a_full_batch_is_measured() -> None:

@@ -67,7 +67,7 @@ def test_every_query_is_counted_once(told):
 
 
 def test_the_request_is_recorded(told):
-    """Kind, rate and seed are in the JSON; without a bound there is no verdict."""
+    """Kind, rate and seed are in the JSON; without a limit there is no verdict."""
     kind, qps, document, _ = told
     assert (document["arrivals"], document["target_qps"]) == (kind, qps)
     assert document["seed"] == 11
@@ -116,7 +116,7 @@ def test_the_same_seed_gives_the_same_arrivals(command, tmp_path):
 
 
 def test_a_trial_that_misses_its_bound_ends_with_status_1(command):
-    """A bound below the service time is not met: the verdict and its reasons say so."""
+    """A limit below the service time is not met: the verdict and its reasons say so."""
     words = ("--qps", 100, "--duration", 2, "--max-latency", 0.001, "--json")
     result = command(*SIMULATED, *words)
     document = json.loads(result.out)

@@ -8,7 +8,7 @@ import pytest
 from mlbench.arrivals.exponential import Exponential
 from mlbench.estimation.diagnosis import diagnose
 from mlbench.estimation.observation import Observation, observe
-from mlbench.outcomes import Constraint, Trial, TrialRequest
+from mlbench.outcomes import LatencyLimit, Trial, TrialRequest
 from mlbench.pool.virtual import Batch, Service, SimulatedService, VirtualPool
 from mlbench.queueing.line import Queue
 from mlbench.trial.schedule import make_schedule
@@ -20,7 +20,7 @@ def _trials(service: Service, queue: Queue, *rates: float) -> list[Observation]:
     pool, seen = VirtualPool(service, queue), []
     for qps in rates:
         completions = pool.run(make_schedule("exponential", qps, 4000, 1))
-        judged = judge(completions, Constraint(99.0, 0.05), queue)
+        judged = judge(completions, LatencyLimit(99.0, 0.05), queue)
         request = TrialRequest(Exponential(), qps, 4000, 1, 0.05)
         trial = Trial(request, summarise(completions), {0.05: judged}, qps)
         seen.append(observe(trial, completions, queue))

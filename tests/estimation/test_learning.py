@@ -95,10 +95,10 @@ def test_a_drifting_device_is_learnt_as_it_is_at_the_end() -> None:
     assert times.drift.error < 0.01
 
 
-@pytest.mark.parametrize(("flood", "scatters"), [(1.3, True), (1.0, False)])
-def test_few_trials_near_the_rate_scatter_if_all_do(flood: float, scatters: bool) -> None:
+@pytest.mark.parametrize(("saturated", "scatters"), [(1.3, True), (1.0, False)])
+def test_few_trials_near_the_rate_scatter_if_all_do(saturated: float, scatters: bool) -> None:
     """Two trials 0.9 % apart, 3 standard errors, are chance unless all differ for certain."""
-    trials = [(900.0, flood), (250.0, 1.0), (260.0, 1.009)]
+    trials = [(900.0, saturated), (250.0, 1.0), (260.0, 1.009)]
     logs = [
         _log(level * _lognormal(seed, 0.1, 2000), qps=qps)
         for seed, (qps, level) in enumerate(trials)

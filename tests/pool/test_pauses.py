@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from mlbench.outcomes import Constraint
+from mlbench.outcomes import LatencyLimit
 from mlbench.pool.trial_play import TrialPlay
 from mlbench.queueing.line import Queue
 from mlbench.records import Completions
@@ -15,7 +15,7 @@ from mlbench.trial.replay import send_lag_ns
 from mlbench.trial.schedule import make_schedule
 from mlbench.trial.verdict import judge
 
-_TEN_MS = Constraint(99, 0.010)
+_TEN_MS = LatencyLimit(99, 0.010)
 _PAUSE_S = 1.0
 
 

@@ -7,7 +7,6 @@ from mlbench.contracts import wire
 from mlbench.contracts.batching import batch_start_ns
 from mlbench.pool.virtual import SimulatedService, VirtualPool
 from mlbench.queueing.line import Queue
-from mlbench.records import Limits
 from mlbench.trial.replay import send_lag_ns
 from mlbench.trial.schedule import make_schedule
 
@@ -120,7 +119,7 @@ def test_the_columns_are_those_of_the_record(runner, kind):
 def test_an_overloaded_trial_is_cut_short(runner, kind):
     """A backlog over the limit ends a trial early, with what was due until then."""
     schedule = make_schedule(kind, 2_000.0, 4_000, seed=2)
-    completions = runner().run(schedule, Limits(max_backlog_s=0.1))
+    completions = runner().run(schedule, 0.1)
     n = len(completions.schedule.due_ns)
     assert completions.cut_short
     assert n < 4_000
@@ -132,6 +131,6 @@ def test_an_overloaded_trial_is_cut_short(runner, kind):
 
 def test_a_limit_that_is_kept_cuts_nothing(runner, kind):
     """A device that keeps up plays the whole schedule under any sensible limit."""
-    completions = runner().run(make_schedule(kind, 100.0, 30, seed=3), Limits(max_backlog_s=30.0))
+    completions = runner().run(make_schedule(kind, 100.0, 30, seed=3), 30.0)
     assert not completions.cut_short
     assert len(completions.status) == 30

@@ -1,10 +1,11 @@
+import math
+
 import numpy as np
 import pytest
 
 from mlbench.contracts import wire
 from mlbench.contracts.claims import Claim
 from mlbench.pool.trial_state import TrialState
-from mlbench.records import NO_LIMITS, Limits
 from mlbench.trial.schedule import make_schedule
 
 MS = 1_000_000
@@ -247,14 +248,14 @@ def test_a_trial_that_served_nothing_still_has_a_query():
 def test_overload_is_an_oldest_query_later_than_the_limit():
     """The limit is on how long the oldest unanswered query waits, while more are to come."""
     state = _state(queries=100, workers=1)
-    limits = Limits(max_backlog_s=0.020)
+    max_backlog_s = 0.020
     _push(state, 0, horizon_ns=200 * MS)
-    assert not state.overloaded(limits, START_NS + 19 * MS)
-    assert state.overloaded(limits, START_NS + 21 * MS)
-    assert not state.overloaded(NO_LIMITS, START_NS + 21 * MS)
+    assert not state.overloaded(max_backlog_s, START_NS + 19 * MS)
+    assert state.overloaded(max_backlog_s, START_NS + 21 * MS)
+    assert not state.overloaded(math.inf, START_NS + 21 * MS)
     _answer(state, 0, range(10), at_ms=21)
-    assert not state.overloaded(limits, START_NS + 21 * MS)
-    assert not state.overloaded(limits, START_NS + 200 * MS)
+    assert not state.overloaded(max_backlog_s, START_NS + 21 * MS)
+    assert not state.overloaded(max_backlog_s, START_NS + 200 * MS)
 
 
 def test_a_query_waits_from_when_its_workers_knew_of_it():
@@ -262,7 +263,7 @@ def test_a_query_waits_from_when_its_workers_knew_of_it():
     state = _state(queries=100, workers=1)
     _push(state, 50)
     assert state.waiting_ns(START_NS + 51 * MS) == MS
-    assert not state.overloaded(Limits(max_backlog_s=0.020), START_NS + 51 * MS)
+    assert not state.overloaded(0.020, START_NS + 51 * MS)
 
 
 def test_silence_is_counted_from_the_last_answer_or_the_oldest_query():

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mlbench.outcomes import Constraint
+from mlbench.outcomes import LatencyLimit
 from mlbench.queueing.capacity import Effort, predict_capacity
 from mlbench.queueing.line import Levels, Queue
 from mlbench.queueing.service import ServiceTimes
@@ -13,17 +13,17 @@ from mlbench.queueing.service import ServiceTimes
 def test_constant_service_meets_the_exact_answer() -> None:
     """M/D/1, 2 ms, p99 <= 10 ms: 280.39 qps by the exact waiting-time distribution."""
     service = ServiceTimes.constant(0.002)
-    found = predict_capacity(Queue(), service, "exponential", Constraint(99, 0.010))
+    found = predict_capacity(Queue(), service, "exponential", LatencyLimit(99, 0.010))
     assert found.qps == pytest.approx(280.39, rel=2e-4)
 
 
-@pytest.mark.parametrize("bound_s", [0.020, 0.050])
-def test_memoryless_service_meets_the_exact_answer(bound_s: float) -> None:
+@pytest.mark.parametrize("max_latency_s", [0.020, 0.050])
+def test_memoryless_service_meets_the_exact_answer(max_latency_s: float) -> None:
     """M/M/1 has p99 = ln(100) / (mu - lambda)."""
     quantiles = -np.log1p(-(np.arange(20_000) + 0.5) / 20_000) * 0.002
     service = ServiceTimes.sampled(np.random.default_rng(1).permutation(quantiles))
-    found = predict_capacity(Queue(), service, "exponential", Constraint(99, bound_s))
-    assert found.qps == pytest.approx(500 - math.log(100) / bound_s, rel=1e-3)
+    found = predict_capacity(Queue(), service, "exponential", LatencyLimit(99, max_latency_s))
+    assert found.qps == pytest.approx(500 - math.log(100) / max_latency_s, rel=1e-3)
 
 
 def test_simulation_and_formula_agree() -> None:
@@ -31,7 +31,7 @@ def test_simulation_and_formula_agree() -> None:
     seconds = 0.002 * np.random.default_rng(2).lognormal(0.0, 0.3, 4000)
     calculated, simulated = (
         predict_capacity(
-            Queue(), ServiceTimes.sampled(seconds, block), "exponential", Constraint(99, 0.010)
+            Queue(), ServiceTimes.sampled(seconds, block), "exponential", LatencyLimit(99, 0.010)
         )
         for block in (1, 2)
     )
@@ -41,7 +41,7 @@ def test_simulation_and_formula_agree() -> None:
 def test_two_servers_meet_the_exact_answer() -> None:
     """M/D/2, 2 ms, p99 <= 10 ms: 756 qps, within the error that the simulation states."""
     service = ServiceTimes.constant(0.002)
-    found = predict_capacity(Queue(2), service, "exponential", Constraint(99, 0.010))
+    found = predict_capacity(Queue(2), service, "exponential", LatencyLimit(99, 0.010))
     assert abs(found.qps / 756.0 - 1) < 4 * found.error < 0.02
 
 
@@ -49,38 +49,41 @@ def test_equal_spacing_reaches_the_service_rate() -> None:
     """D/D/1 holds up to one query per service time, and D/D/2 twice that."""
     service = ServiceTimes.constant(0.002)
     for servers in (1, 2):
-        found = predict_capacity(Queue(servers), service, "linear", Constraint(99, 0.010))
+        found = predict_capacity(Queue(servers), service, "linear", LatencyLimit(99, 0.010))
         assert found.qps == pytest.approx(500 * servers, rel=1e-4)
 
 
 def test_a_bound_below_the_service_time_has_no_rate() -> None:
-    """When the service alone takes longer than the bound, no rate meets it."""
+    """When the service alone takes longer than the limit, no rate meets it."""
     service = ServiceTimes.constant(0.012)
-    assert predict_capacity(Queue(), service, "exponential", Constraint(99, 0.010)).qps == 0.0
+    assert predict_capacity(Queue(), service, "exponential", LatencyLimit(99, 0.010)).qps == 0.0
 
 
-def _late(servers: int, mu: float, qps: float, bound_s: float) -> float:
+def _late(servers: int, mu: float, qps: float, max_latency_s: float) -> float:
     """Return the fraction of late queries in M/M/k, by Erlang's chance to wait (1917)."""
     terms = [(qps / mu) ** k / math.factorial(k) for k in range(servers + 1)]
     spare = servers * mu - qps
     queued = terms[-1] * servers * mu / spare
     waits = queued / (sum(terms[:-1]) + queued)
-    served, drained = math.exp(-mu * bound_s), math.exp(-spare * bound_s)
+    served, drained = math.exp(-mu * max_latency_s), math.exp(-spare * max_latency_s)
     return served + waits * mu * (served - drained) / (spare - mu)
 
 
 @pytest.mark.parametrize("servers", [2, 4])
 def test_memoryless_servers_meet_the_exact_answer(servers: int) -> None:
     """One line for several servers without memory is M/M/k, which a formula solves."""
-    mu, bound_s = 500.0, 0.020
+    mu, max_latency_s = 500.0, 0.020
     low, high = 1.0, servers * mu
     for _ in range(40):
         middle = (low + high) / 2
-        met = _late(servers, mu, middle, bound_s) <= 0.01
+        met = _late(servers, mu, middle, max_latency_s) <= 0.01
         low, high = (middle, high) if met else (low, middle)
     quantiles = -np.log1p(-(np.arange(20_000) + 0.5) / 20_000) / mu
     found = predict_capacity(
-        Queue(servers), ServiceTimes.sampled(quantiles), "exponential", Constraint(99, bound_s)
+        Queue(servers),
+        ServiceTimes.sampled(quantiles),
+        "exponential",
+        LatencyLimit(99, max_latency_s),
     )
     assert abs(found.qps / low - 1) < 4 * found.error < 0.02
 
@@ -88,7 +91,7 @@ def test_memoryless_servers_meet_the_exact_answer(servers: int) -> None:
 def test_constant_servers_meet_the_exact_answer() -> None:
     """M/D/4, 2 ms, p99 <= 10 ms: 1739.6 qps."""
     service = ServiceTimes.constant(0.002)
-    found = predict_capacity(Queue(4), service, "exponential", Constraint(99, 0.010))
+    found = predict_capacity(Queue(4), service, "exponential", LatencyLimit(99, 0.010))
     assert abs(found.qps / 1739.6 - 1) < 4 * found.error < 0.01
 
 
@@ -98,7 +101,7 @@ def test_unlike_servers_meet_the_answer_of_a_long_simulation() -> None:
     ratio = np.random.default_rng(1).lognormal(-(sigma**2) / 2, sigma, 100_000)
     levels = Levels(np.array([0.0, 0.002]), slowness=np.array([1.0, 2.0]))
     service = replace(ServiceTimes.sampled(ratio / ratio.mean()), levels=levels)
-    found = predict_capacity(Queue(2), service, "exponential", Constraint(99, 0.015))
+    found = predict_capacity(Queue(2), service, "exponential", LatencyLimit(99, 0.015))
     assert abs(found.qps / 583.2 - 1) < 4 * found.error < 0.01
 
 
@@ -110,7 +113,7 @@ def test_a_simulation_goes_on_until_it_is_exact() -> None:
             Queue(4),
             ServiceTimes.constant(0.002),
             "exponential",
-            Constraint(99, 0.010),
+            LatencyLimit(99, 0.010),
             near_qps=1741.0,
             effort=Effort(replicas=64, rounds=rounds),
         ).error
@@ -127,7 +130,7 @@ def test_few_samples_give_a_larger_error() -> None:
             Queue(),
             ServiceTimes.sampled(rng.lognormal(0, 0.5, n) * 0.002),
             "exponential",
-            Constraint(99, 0.010),
+            LatencyLimit(99, 0.010),
             effort=Effort(resamples=24),
         ).error
         for n in (300, 10_000)

@@ -13,13 +13,13 @@ def test_constant_service_has_its_exact_late_fraction() -> None:
     assert late == pytest.approx(0.01, rel=2e-4)
 
 
-@pytest.mark.parametrize("bound_s", [0.020, 0.050, 0.200])
-def test_memoryless_service_has_its_exact_late_fraction(bound_s: float) -> None:
-    """M/M/1 is later than a bound with the chance exp(-(mu - lambda) bound)."""
+@pytest.mark.parametrize("max_latency_s", [0.020, 0.050, 0.200])
+def test_memoryless_service_has_its_exact_late_fraction(max_latency_s: float) -> None:
+    """M/M/1 is later than a limit with the chance exp(-(mu - lambda) limit)."""
     quantiles = -np.log1p(-(np.arange(50_000) + 0.5) / 50_000) * 0.002
-    qps = np.array([100.0, 500 - math.log(100) / bound_s])
-    late = PoissonQueue(quantiles[None, :], bound_s).late_fraction(qps)
-    assert late == pytest.approx(np.exp(-(500 - qps) * bound_s), rel=4e-3, abs=1e-5)
+    qps = np.array([100.0, 500 - math.log(100) / max_latency_s])
+    late = PoissonQueue(quantiles[None, :], max_latency_s).late_fraction(qps)
+    assert late == pytest.approx(np.exp(-(500 - qps) * max_latency_s), rel=4e-3, abs=1e-5)
 
 
 def test_idle_slowdown_agrees_with_a_simulation() -> None:

@@ -79,7 +79,7 @@ def test_a_trial_shows_its_verdict_for_every_target(path: Path, trial: Trial) ->
 
 
 def test_unknown_figures_are_null(path: Path, answers: list[Answer]) -> None:
-    """An unmet target has no figures, and an infinite bound is null, never Infinity."""
+    """An unmet target has no figures, and an infinite end of an interval is null."""
     ResultStore(path, HEAD).set_answers(answers)
     results = validated(path)["results"]
     assert results["linear"]["0.1"]["capacity_ci95"] == [9.0, None]

@@ -8,7 +8,7 @@ import pytest
 from mlbench.arrivals.exponential import Exponential
 from mlbench.estimation.estimate import Estimate
 from mlbench.estimation.observation import Observation, observe
-from mlbench.outcomes import UNMET, Constraint, Verdict
+from mlbench.outcomes import UNMET, LatencyLimit, Verdict
 from mlbench.pool.virtual import SimulatedService, VirtualPool
 from mlbench.queueing.line import Queue
 from mlbench.queueing.service import Drift
@@ -22,13 +22,15 @@ BOUND_S = 0.010
 
 
 def _observations(*trials: tuple[float, Verdict]) -> list[Observation]:
-    """A flood, then one trial at each rate, with the verdict that is given to it."""
+    """A saturation trial, then one trial at each rate, with the verdict that is given to it."""
     plan = SearchPlan((Exponential(),), (BOUND_S,), 99.0, 1.0, 60.0, 0.02, 1, Queue(), 450.0)
     search, pool, made = Search(plan), VirtualPool(SimulatedService(0.002)), []
     request = search.next()
     assert request is not None
     for qps, verdict in ((1600.0, "fail"), *trials):
         own = replace(request, kind=Exponential(), target_qps=qps, queries=300)
+        if made:
+            own = replace(own, purpose="search")
         completions = pool.run(make_schedule("exponential", qps, 300, 1))
         trial = search.record(own, completions)
         judged = {BOUND_S: replace(trial.judgement, verdict=verdict)}
@@ -37,7 +39,7 @@ def _observations(*trials: tuple[float, Verdict]) -> list[Observation]:
 
 
 def _reported(estimate: Estimate, *trials: tuple[float, Verdict]) -> tuple[float, str]:
-    goal = Goal(Exponential(), Constraint(99.0, BOUND_S), estimate)
+    goal = Goal(Exponential(), LatencyLimit(99.0, BOUND_S), estimate)
     seen = _observations(*trials)
     answer = make_answer(goal, estimate, seen, [])
     return answer.qps, " ".join(answer.notes)
@@ -72,9 +74,9 @@ def test_the_reported_rate_is_one_that_can_be_believed(
 
 
 def test_a_slower_trial_that_failed_is_told_beside_the_rate() -> None:
-    """On a machine that changes, a rate is reported with the rate at which the bound was missed."""
+    """On a machine that changes, a rate is reported with the rate at which the limit was missed."""
     _, notes = _reported(ESTIMATE, (265, "pass"), (250, "fail"), (279, "fail"))
-    assert notes == "a slower trial, at 250 qps, did not meet the bound"
+    assert notes == "a slower trial, at 250 qps, did not meet the limit"
     assert _reported(ESTIMATE, (265, "pass"), (279, "fail")) == (265, "")
 
 
@@ -87,7 +89,7 @@ def test_rates_that_a_drifting_device_no_longer_holds_are_not_reported() -> None
 
 
 def test_a_rate_met_by_luck_is_not_reported_where_none_seems_possible() -> None:
-    """When the estimate is that no rate meets the bound, a trial that did was lucky."""
+    """When the estimate is that no rate meets the limit, a trial that did was lucky."""
     doubtful = Estimate(0.0, 0.0, 300.0, modelled=True, unloaded_s=0.0099)
     qps, notes = _reported(doubtful, (250, "pass"))
     assert qps == UNMET

@@ -33,7 +33,7 @@ def _search(kind: ArrivalKind, seed: int = 1) -> Search:
     search, pool = Search(plan), VirtualPool(SimulatedService(SERVICE_S), seed=seed)
     while (request := search.next()) is not None:
         schedule = make_schedule(request.kind, request.target_qps, request.queries, request.seed)
-        search.record(request, pool.run(schedule, request.limits))
+        search.record(request, pool.run(schedule, request.max_backlog_s))
     return search
 
 
@@ -62,7 +62,7 @@ def _confirm(answer: Answer, gaps: Floats) -> None:
 
 @pytest.mark.parametrize("cv", [0.5, 2.0])
 def test_gamma_arrivals_get_the_capacity_that_a_simulation_confirms(cv: float) -> None:
-    """Within 1.5 %, and with a trial that met the bound at nearly that rate."""
+    """Within 1.5 %, and with a trial that met the limit at nearly that rate."""
     gaps = np.random.default_rng(9).gamma(1 / cv**2, cv**2, (2_000, 4_000))
     _confirm(_answer(_search(Gamma(cv))), gaps)
 

@@ -1,4 +1,4 @@
-"""Estimates of several bounds are put in order."""
+"""Estimates of several limits are put in order."""
 
 from mlbench.estimation.estimate import Estimate
 from mlbench.outcomes import Answer
@@ -14,13 +14,13 @@ def _rates(estimates: list[Estimate | None]) -> list[float | None]:
 
 
 def test_rates_in_order_are_left_alone() -> None:
-    """Estimates and intervals that rise with the bound are returned as they are."""
+    """Estimates and intervals that rise with the limit are returned as they are."""
     estimates = [_estimate(100, 0.1), _estimate(200, 0.1), _estimate(300, 0.1)]
     assert in_order(estimates) == estimates
 
 
 def test_intervals_are_cut_to_what_both_bounds_allow() -> None:
-    """A narrower bound's rate is no higher than a wider one's can be, and the other way round."""
+    """A narrower limit's rate is no higher than a wider one's can be, and the other way round."""
     narrow, wide = in_order([_estimate(200, 0.3), _estimate(210, 0.1)])
     assert narrow is not None
     assert wide is not None
@@ -30,16 +30,16 @@ def test_intervals_are_cut_to_what_both_bounds_allow() -> None:
 
 
 def test_the_less_certain_of_two_follows_the_other() -> None:
-    """Where a wider bound has the lower rate, the estimate with the wider interval gives way."""
+    """Where a wider limit has the lower rate, the estimate with the wider interval gives way."""
     assert _rates(in_order([_estimate(300, 0.01), _estimate(200, 0.5)])) == [300, 300]
     assert _rates(in_order([_estimate(300, 0.5), _estimate(200, 0.01)])) == [200, 200]
     (_, wide) = in_order([_estimate(300, 0.01), _estimate(200, 0.5)])
     assert wide is not None
-    assert "narrower bound" in wide.notes[-1]
+    assert "narrower limit" in wide.notes[-1]
 
 
 def test_order_holds_over_several_bounds() -> None:
-    """After ordering no estimate lies below that of a narrower bound."""
+    """After ordering no estimate lies below that of a narrower limit."""
     rates = _rates(
         in_order(
             [_estimate(300, 0.2), _estimate(200, 0.1), _estimate(250, 0.3), _estimate(90, 0.9)]
@@ -49,13 +49,13 @@ def test_order_holds_over_several_bounds() -> None:
 
 
 def test_unmet_and_unknown_estimates_are_left_alone() -> None:
-    """A bound that nothing meets and one without an estimate neither give nor take a rate."""
+    """A limit that nothing meets and one without an estimate neither give nor take a rate."""
     estimates = [None, Estimate(0.0, 0.0, 0.0, True, 0.02), _estimate(100, 0.1)]
     assert in_order(estimates) == estimates
 
 
 def test_a_wider_bound_is_given_at_least_the_rate_of_a_narrower_one() -> None:
-    """What met the narrower bound met the wider one: 50, 74, 74 and 90 of 50, 74, 71 and 90 qps."""
+    """What met the narrower limit met the wider one: 50, 74, 74 and 90 of 50, 74, 71 and 90 qps."""
     answers = [
         Answer("linear", 0.01 * i, qps, None, None, None, 1, 1.0, 100)
         for i, qps in enumerate((50.0, 74.0, 71.0, 90.0), start=1)

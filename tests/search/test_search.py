@@ -20,7 +20,7 @@ Change = Callable[[Completions], Completions]
 
 def _plan(
     kinds: tuple[ArrivalKind | str, ...] = ("exponential",),
-    targets_s: tuple[float, ...] = (0.010,),
+    max_latencies_s: tuple[float, ...] = (0.010,),
     budget_s: float = 60.0,
     seed: int = 1,
     queue: Queue | None = None,
@@ -28,7 +28,7 @@ def _plan(
 ) -> SearchPlan:
     made = tuple(arrival_kind(kind) for kind in kinds)
     return SearchPlan(
-        made, targets_s, 99.0, 10.0, budget_s, 0.02, seed, queue or Queue(), guess_qps
+        made, max_latencies_s, 99.0, 10.0, budget_s, 0.02, seed, queue or Queue(), guess_qps
     )
 
 
@@ -36,12 +36,12 @@ def _run(plan: SearchPlan, service: Service, change: Change = lambda c: c) -> Se
     search, pool = Search(plan), VirtualPool(service, plan.queue, seed=plan.seed)
     while (request := search.next()) is not None:
         schedule = make_schedule(request.kind, request.target_qps, request.queries, request.seed)
-        search.record(request, change(pool.run(schedule, request.limits)))
+        search.record(request, change(pool.run(schedule, request.max_backlog_s)))
     return search
 
 
 def _answer(plan: SearchPlan, service: Service, change: Change = lambda c: c) -> Answer:
-    return _run(plan, service, change).answers()[plan.kinds[0].name][plan.targets_s[0]]
+    return _run(plan, service, change).answers()[plan.kinds[0].name][plan.max_latencies_s[0]]
 
 
 def _capacity(answer: Answer) -> tuple[float, float, float]:
@@ -76,7 +76,7 @@ def test_workers_of_different_speed_get_their_answer() -> None:
     def serve(rng: np.random.Generator, batch: Batch) -> float:
         return (0.002, 0.004)[batch.device] * float(rng.lognormal(-0.005, 0.1))
 
-    answer = _answer(_plan(targets_s=(0.015,), queue=Queue(2), guess_qps=700.0), serve)
+    answer = _answer(_plan(max_latencies_s=(0.015,), queue=Queue(2), guess_qps=700.0), serve)
     assert answer.capacity_qps == pytest.approx(583.2, rel=0.015)
     assert 0.95 * 583.2 < answer.qps < 1.01 * 583.2
     assert any("the slowest worker takes" in note for note in answer.notes)
@@ -90,7 +90,7 @@ def test_linear_arrivals_reach_the_service_rate() -> None:
 
 
 def test_eight_answers_share_their_trials() -> None:
-    """All kinds and targets are answered within one budget, rising with the bound."""
+    """All kinds and targets are answered within one budget, rising with the limit."""
     plan = _plan(("linear", "exponential"), (0.01, 0.05, 0.1, 0.2), 150.0)
     search = _run(plan, SimulatedService(0.003, cv=0.1), lambda c: c)
     assert search.measured_s <= 150
@@ -136,16 +136,16 @@ def test_a_bound_just_above_the_service_percentile_may_be_unmet() -> None:
 
 
 def test_a_rate_far_below_what_is_possible_does_not_count_as_one() -> None:
-    """A hard narrow bound does not spend the budget of a wide one that its slow trials met too."""
+    """A hard narrow limit does not spend the budget of a wide one that its slow trials met too."""
     service = SimulatedService(0.006, cv=0.1, per_item_s=0.0003)
     queue = Queue(4, 16, 0.002)
-    plan = _plan(targets_s=(0.010, 0.050), queue=queue, guess_qps=6100.0, budget_s=30.0)
+    plan = _plan(max_latencies_s=(0.010, 0.050), queue=queue, guess_qps=6100.0, budget_s=30.0)
     answer = _run(plan, service).answers()["exponential"][0.050]
     assert answer.qps > 0.9 * _capacity(answer)[2]
 
 
-def test_a_flood_is_no_answer() -> None:
-    """A flood is too short to miss a bound of a second, and is not taken for a rate that met it."""
+def test_a_saturation_trial_is_no_answer() -> None:
+    """It is too short to miss a limit of a second, and is not taken for a rate that met it."""
     service, queue = SimulatedService(0.001, per_item_s=0.001), Queue(1, 128)
     plan = _plan(("linear",), (1.0,), queue=queue, guess_qps=1000.0)
     answer = _answer(plan, service)
@@ -155,7 +155,7 @@ def test_a_flood_is_no_answer() -> None:
 
 def test_a_device_too_slow_for_the_trials_is_told_apart() -> None:
     """25 ms under 50 ms holds 5.4 qps, of which trials of 10 s can't tell the p99: that is said."""
-    answer = _answer(_plan(targets_s=(0.050,), guess_qps=40.0), SimulatedService(0.025))
+    answer = _answer(_plan(max_latencies_s=(0.050,), guess_qps=40.0), SimulatedService(0.025))
     assert answer.qps == UNMET
     assert answer.capacity_qps == pytest.approx(5.4, rel=0.02)
     assert answer.notes[0].endswith("takes a trial of 28 s; raise --time")
@@ -218,7 +218,7 @@ def test_a_cliff_is_found_by_measured_brackets(seed: int) -> None:
 def test_stalls_give_no_false_pass(seed: int) -> None:
     """With 0.3 % stalls, 379.2 qps, no rate is reported that is above that beyond the interval."""
     service = SimulatedService(0.002, stall_p=0.003, stall_s=0.030)
-    answer = _answer(_plan(targets_s=(0.050,), seed=seed), service)
+    answer = _answer(_plan(max_latencies_s=(0.050,), seed=seed), service)
     low, high, capacity = _capacity(answer)
     assert low < 379.2 < high
     assert answer.qps * low / capacity < 379.2
@@ -244,7 +244,7 @@ def test_a_drifting_device_gets_the_rate_that_it_holds_in_the_end(seed: int) -> 
     search = Search(plan)
     while (request := search.next()) is not None:
         schedule = make_schedule(request.kind, request.target_qps, request.queries, request.seed)
-        search.record(request, pool.run(schedule, request.limits))
+        search.record(request, pool.run(schedule, request.max_backlog_s))
     answer = search.answers()["exponential"][0.010]
     service = 0.002 * (1 + 0.002 * pool.now_s)
     steady = _answer(_plan(budget_s=40.0, seed=seed), SimulatedService(service, cv=0.1))
@@ -262,7 +262,9 @@ def test_no_answer_rests_on_one_trial() -> None:
 def test_a_last_trial_meets_the_bound() -> None:
     """A search whose budget is nearly spent tries a rate that is safe, and so has one to report."""
     answers = [
-        _answer(_plan(targets_s=(0.020,), budget_s=32.0, seed=seed), SimulatedService(0.002, cv=1))
+        _answer(
+            _plan(max_latencies_s=(0.020,), budget_s=32.0, seed=seed), SimulatedService(0.002, cv=1)
+        )
         for seed in range(8)
     ]
     assert all(answer.qps != UNMET for answer in answers)

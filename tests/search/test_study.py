@@ -17,7 +17,7 @@ def _search(seed: int) -> tuple[float, tuple[float, float], float]:
     search, pool = Search(plan), VirtualPool(SimulatedService(0.002, cv=0.3), seed=seed)
     while (request := search.next()) is not None:
         schedule = make_schedule(request.kind, request.target_qps, request.queries, request.seed)
-        search.record(request, pool.run(schedule, request.limits))
+        search.record(request, pool.run(schedule, request.max_backlog_s))
     answer = search.answers()["exponential"][0.010]
     assert answer.capacity_qps is not None
     assert answer.capacity_ci95 is not None

@@ -42,7 +42,7 @@ def test_pieces_of_one_process_are_taken_together() -> None:
 
 
 def test_exceedance_interval_is_clopper_pearson() -> None:
-    """The exact interval of 183 late in 10,000 has the bounds of the beta distribution."""
+    """The exact interval of 183 late in 10,000 has the ends of the beta distribution."""
     low, high = exceedance_interval(183, 10_000)
     assert low == pytest.approx(beta.ppf(0.025, 183, 9818), rel=1e-9)
     assert high == pytest.approx(beta.ppf(0.975, 184, 9817), rel=1e-9)

@@ -69,7 +69,7 @@ def test_the_crossing_is_where_the_line_meets_the_bound() -> None:
 
 
 def test_a_rate_passes_by_majority() -> None:
-    """The highest rate counts at which more than half of the blocks met the bound."""
+    """The highest rate counts at which more than half of the blocks met the limit."""
     qps = np.repeat([100.0, 103.0, 106.0], 3)
     p99_s = np.array([0.01, 0.01, 0.09, 0.09, 0.01, 0.01, 0.09, 0.09, 0.01])
     assert highest_passing_qps(qps, p99_s, 0.05) == 103

@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -5,14 +6,14 @@ import numpy as np
 import pytest
 
 from mlbench.contracts import wire
-from mlbench.outcomes import Constraint, Judgement
+from mlbench.outcomes import Judgement, LatencyLimit
 from mlbench.pool.virtual import Batch, SimulatedService, VirtualPool
 from mlbench.queueing.line import Queue
-from mlbench.records import Completions, HostAccount, Limits
+from mlbench.records import Completions, HostAccount
 from mlbench.trial.schedule import make_schedule
 from mlbench.trial.verdict import judge
 
-TEN_MS = Constraint(99, 0.010)
+TEN_MS = LatencyLimit(99, 0.010)
 
 
 def _trial(
@@ -20,36 +21,34 @@ def _trial(
     kind: str = "exponential",
     queries: int = 5000,
     cv: float = 0.0,
-    max_backlog_s: float | None = None,
+    max_backlog_s: float = math.inf,
 ) -> Completions:
     pool = VirtualPool(SimulatedService(0.002, cv=cv), seed=1)
-    return pool.run(make_schedule(kind, qps, queries, 1), Limits(max_backlog_s))
+    return pool.run(make_schedule(kind, qps, queries, 1), max_backlog_s)
 
 
-def _judge(
-    completions: Completions, constraint: Constraint, queue: Queue | None = None
-) -> Judgement:
-    return judge(completions, constraint, queue or Queue())
+def _judge(completions: Completions, limit: LatencyLimit, queue: Queue | None = None) -> Judgement:
+    return judge(completions, limit, queue or Queue())
 
 
 def test_a_fast_trial_passes_with_its_figures() -> None:
-    """A trial within its bound passes, and says how many queries were late."""
+    """A trial within its limit passes, and says how many queries were late."""
     judged = _judge(_trial(200), TEN_MS)
     assert judged.verdict == "pass"
     assert "of 5,000 were later" in judged.reasons[0]
 
 
 def test_a_slow_trial_fails() -> None:
-    """A trial far over its bound fails."""
+    """A trial far over its limit fails."""
     judged = _judge(_trial(400), TEN_MS)
     assert judged.verdict == "fail"
     assert "is over 10 ms" in judged.reasons[0]
 
 
 def test_a_near_miss_is_undecided() -> None:
-    """A trial that chance may have put over the bound is neither met nor failed."""
+    """A trial that chance may have put over the limit is neither met nor failed."""
     completions = _trial(270, queries=2000)
-    just_missed = Constraint(99, float(np.quantile(completions.latency_s, 0.988)))
+    just_missed = LatencyLimit(99, float(np.quantile(completions.latency_s, 0.988)))
     judged = _judge(completions, just_missed)
     assert judged.verdict == "undecided"
     assert "chance" in judged.reasons[0]
@@ -58,13 +57,13 @@ def test_a_near_miss_is_undecided() -> None:
 @pytest.mark.parametrize("kind", ["linear", "exponential"])
 @pytest.mark.parametrize("cv", [0.0, 0.3])
 def test_overload_never_passes(kind: str, cv: float) -> None:
-    """1 % more than the device serves is no pass under a bound of a minute."""
-    assert _judge(_trial(508, kind, 20_000, cv), Constraint(99, 60.0)).verdict != "pass"
+    """1 % more than the device serves is no pass under a limit of a minute."""
+    assert _judge(_trial(508, kind, 20_000, cv), LatencyLimit(99, 60.0)).verdict != "pass"
 
 
 def test_certain_overload_fails_in_words() -> None:
-    """A constant device that is offered 1 % too much fails, however long the bound."""
-    judged = _judge(_trial(505, "linear"), Constraint(99, 60.0))
+    """A constant device that is offered 1 % too much fails, however long the limit."""
+    judged = _judge(_trial(505, "linear"), LatencyLimit(99, 60.0))
     assert judged.verdict == "fail"
     assert "fell behind" in judged.reasons[0]
 
@@ -74,7 +73,7 @@ def test_a_busy_device_is_not_overloaded(seed: int) -> None:
     """A long queue at 97 % load is a random walk, no overload."""
     pool = VirtualPool(SimulatedService(0.002, cv=0.3), seed=seed)
     completions = pool.run(make_schedule("exponential", 485, 10_000, seed))
-    assert _judge(completions, Constraint(99, 60.0)).verdict == "pass"
+    assert _judge(completions, LatencyLimit(99, 60.0)).verdict == "pass"
 
 
 def test_linear_arrivals_just_below_the_service_rate_pass() -> None:
@@ -86,7 +85,7 @@ def test_a_trial_cut_short_fails() -> None:
     """A trial that was ended because its backlog grew has failed."""
     completions = _trial(2000, "linear", max_backlog_s=0.5)
     assert completions.cut_short
-    assert _judge(completions, Constraint(99, 60.0)).verdict == "fail"
+    assert _judge(completions, LatencyLimit(99, 60.0)).verdict == "fail"
 
 
 def test_full_batches_that_keep_up_pass() -> None:
@@ -94,15 +93,15 @@ def test_full_batches_that_keep_up_pass() -> None:
     queue = Queue(1, 8)
     pool = VirtualPool(SimulatedService(0.002, per_item_s=0.0005), queue)
     completions = pool.run(make_schedule("exponential", 1100, 10_000, 1))
-    assert _judge(completions, Constraint(99, 0.05), queue).verdict == "pass"
+    assert _judge(completions, LatencyLimit(99, 0.05), queue).verdict == "pass"
 
 
 def test_few_large_batches_that_fall_behind_do_not_pass() -> None:
-    """A second at four times the rate, 9 batches of 128, is no pass under a bound of a minute."""
+    """A second at four times the rate, 9 batches of 128, is no pass under a limit of a minute."""
     queue = Queue(1, 128)
     pool = VirtualPool(SimulatedService(0.001, per_item_s=0.001), queue)
     completions = pool.run(make_schedule("linear", 4000, 1000, 1))
-    assert _judge(completions, Constraint(99, 60.0), queue).verdict == "undecided"
+    assert _judge(completions, LatencyLimit(99, 60.0), queue).verdict == "undecided"
 
 
 def test_waiting_for_the_timeout_is_no_overload() -> None:
@@ -110,17 +109,17 @@ def test_waiting_for_the_timeout_is_no_overload() -> None:
     queue = Queue(1, 8, 0.0055)
     pool = VirtualPool(SimulatedService(0.003), queue)
     completions = pool.run(make_schedule("linear", 1000, 10_000, 1))
-    assert _judge(completions, Constraint(99, 0.05), queue).verdict == "pass"
+    assert _judge(completions, LatencyLimit(99, 0.05), queue).verdict == "pass"
 
 
 def test_overload_of_unlike_workers_is_certain() -> None:
-    """Workers of 2 and 4 ms that are offered a third too much fail, however long the bound."""
+    """Workers of 2 and 4 ms that are offered a third too much fail, however long the limit."""
 
     def serve(_: np.random.Generator, batch: Batch) -> float:
         return (0.002, 0.004)[batch.device]
 
     completions = VirtualPool(serve, Queue(2)).run(make_schedule("linear", 1000, 10_000, 1))
-    assert _judge(completions, Constraint(99, 60.0), Queue(2)).verdict == "fail"
+    assert _judge(completions, LatencyLimit(99, 60.0), Queue(2)).verdict == "fail"
 
 
 def _start_late(completions: Completions, ids: slice, at_ns: int) -> Completions:
@@ -192,7 +191,7 @@ def test_a_missed_rate_is_invalid() -> None:
     late_ns = ((completions.due_ns - begin_ns) * 1.02).astype(np.int64) + begin_ns
     shift_ns = late_ns - completions.due_ns
     slow = replace(completions, sent_ns=late_ns, done_ns=completions.done_ns + shift_ns)
-    judged = _judge(slow, Constraint(99, 60.0))
+    judged = _judge(slow, LatencyLimit(99, 60.0))
     assert judged.verdict == "invalid"
     assert "asked for" in judged.reasons[0]
 
@@ -209,7 +208,7 @@ def test_lateness_of_the_generator_is_invalid_when_it_decides() -> None:
     judged = _judge(late, TEN_MS)
     assert judged.verdict == "invalid"
     assert "the load generator's own lateness decides" in judged.reasons[0]
-    assert _judge(late, Constraint(99, 0.1)).verdict == "pass"
+    assert _judge(late, LatencyLimit(99, 0.1)).verdict == "pass"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from engine_bench.duel import Duel, Finding, Log, Pair, Plan
 from engine_bench.ideal import Floats, line_latency_s
 from engine_bench.pairs import Estimate, crossing_qps, mean_ratio, pooled_p99_ratio, resampled
 from engine_bench.systems import BareLine, Block, OurPool, Shape
-from mlbench.outcomes import Constraint
+from mlbench.outcomes import LatencyLimit
 from mlbench.queueing import Queue, ServiceTimes, predict_capacity
 
 _LOADS = (0.75, 0.87)  # of the saturated rate: queries wait now and then, and mostly
@@ -62,9 +62,9 @@ def queued_s(block: Block, workers: int) -> Floats:
 
 
 def capacity(plan: Plan, log: Log) -> Iterator[Finding]:
-    """Our capacity under a bound beside that of the ideal queue with bare service times.
+    """Our capacity under a limit beside that of the ideal queue with bare service times.
 
-    Both are where the p99 of blocks near that rate crosses the bound. The ideal queue serves the
+    Both are where the p99 of blocks near that rate crosses the limit. The ideal queue serves the
     same arrivals with the service times of the bare block in that pair. Half as many pairs as in
     `turns`, since all rates tell the same line.
     """
@@ -77,9 +77,9 @@ def capacity(plan: Plan, log: Log) -> Iterator[Finding]:
             def services_s(qps: float, duel: Duel = duel) -> Floats:
                 return duel.pair(qps, plan.seconds, 0)[1].service_s
 
-            for bound_s in _BOUNDS_S:
-                guess_qps = guessed_qps(services_s, saturated_qps, shape, bound_s)
-                metric = f"{shape.name}: Poisson qps with p99 <= {bound_s * 1e3:.0f} ms"
+            for max_latency_s in _BOUNDS_S:
+                guess_qps = guessed_qps(services_s, saturated_qps, shape, max_latency_s)
+                metric = f"{shape.name}: Poisson qps with p99 <= {max_latency_s * 1e3:.0f} ms"
                 if guess_qps == 0:
                     yield metric, "ideal queue of bare services", Estimate(0.0)
                     continue
@@ -89,17 +89,17 @@ def capacity(plan: Plan, log: Log) -> Iterator[Finding]:
                     for around in _AROUND
                 ]
                 rates = np.tile(np.array(_AROUND) * guess_qps, rounds)
-                yield from _crossings(metric, shape, bound_s, rates, pairs)
+                yield from _crossings(metric, shape, max_latency_s, rates, pairs)
 
 
 def _crossings(
-    metric: str, shape: Shape, bound_s: float, rates: Floats, pairs: Sequence[Pair]
+    metric: str, shape: Shape, max_latency_s: float, rates: Floats, pairs: Sequence[Pair]
 ) -> Iterator[Finding]:
     ours_s = np.array([ours.p99_s for ours, _ in pairs])
     ideal_s = np.array([np.quantile(queued_s(bare, shape.workers), 0.99) for _, bare in pairs])
 
     def crossing(p99_s: Floats) -> Callable[[np.ndarray], float]:
-        return lambda chosen: crossing_qps(rates[chosen], p99_s[chosen], bound_s)
+        return lambda chosen: crossing_qps(rates[chosen], p99_s[chosen], max_latency_s)
 
     ours, ideal = crossing(ours_s), crossing(ideal_s)
     yield metric, _OURS, resampled(ours, len(pairs))
@@ -109,21 +109,21 @@ def _crossings(
 
 
 def guessed_qps(
-    services_s: Callable[[float], Floats], saturated_qps: float, shape: Shape, bound_s: float
+    services_s: Callable[[float], Floats], saturated_qps: float, shape: Shape, max_latency_s: float
 ) -> float:
     """Return the queue model's capacity, from service times at a light load and then at it; or 0.
 
     `services_s` plays a block at a rate and returns its service times (n,).
     """
     light_s = services_s(_LIGHT * saturated_qps)
-    first_qps = modelled_qps(light_s, shape, bound_s)
+    first_qps = modelled_qps(light_s, shape, max_latency_s)
     if first_qps == 0:
         return 0.0
-    return modelled_qps(np.concatenate([light_s, services_s(first_qps)]), shape, bound_s)
+    return modelled_qps(np.concatenate([light_s, services_s(first_qps)]), shape, max_latency_s)
 
 
-def modelled_qps(service_s: Floats, shape: Shape, bound_s: float) -> float:
+def modelled_qps(service_s: Floats, shape: Shape, max_latency_s: float) -> float:
     """Return the queue model's capacity for service times (n,) in the order measured."""
     service = ServiceTimes.sampled(service_s, block=_ROW)
-    bound = Constraint(99.0, bound_s)
-    return predict_capacity(Queue(shape.workers), service, "exponential", bound).qps
+    limit = LatencyLimit(99.0, max_latency_s)
+    return predict_capacity(Queue(shape.workers), service, "exponential", limit).qps

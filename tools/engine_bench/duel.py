@@ -17,7 +17,7 @@ Finding = tuple[str, str, Estimate]
 Pair = tuple[Block, Block]
 """What our pool and the bare processes made of the same arrivals."""
 
-_FLOOD = 3  # times the rate that a device serves keep it saturated
+_OVERLOAD = 3  # times the rate that a device serves keep it saturated
 _FEW, _AT_ONCE_QPS = 100, 1e6  # queries, all due within 100 us
 
 
@@ -88,12 +88,14 @@ class Duel:
 
     def saturated_qps(self, seconds: float) -> float:
         """Return the rate at which bare processes serve what always waits; median of three."""
-        guess_qps = flooded_qps(self.bare)
-        flood_qps = _FLOOD * guess_qps
-        pairs = [self.pair(flood_qps, seconds / _FLOOD, number, "linear") for number in range(3)]
+        guess_qps = rough_saturated_qps(self.bare)
+        overload_qps = _OVERLOAD * guess_qps
+        pairs = [
+            self.pair(overload_qps, seconds / _OVERLOAD, number, "linear") for number in range(3)
+        ]
         return float(np.median([bare.served_qps for _, bare in pairs]))
 
 
-def flooded_qps(system: System) -> float:
+def rough_saturated_qps(system: System) -> float:
     """Return the rate at which a few queries are served that are all due at once; rough."""
     return system.play(make_schedule("linear", _AT_ONCE_QPS, _FEW, seed=0)).served_qps

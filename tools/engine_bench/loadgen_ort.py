@@ -2,7 +2,7 @@
 
 Started by `systems.LoadGen` with the spec of our worker as JSON on the first line of stdin and the
 number of serving threads as argument. Says `ready`; then answers each line of JSON (qps, queries,
-bound_s, seed) with one of p99_s,
+max_latency_s, seed) with one of p99_s,
 offered_qps, served_qps and service_s.
 """
 
@@ -92,7 +92,7 @@ def _settings(order: dict[str, float]) -> "lg.TestSettings":
     settings.scenario = lg.TestScenario.Server
     settings.mode = lg.TestMode.PerformanceOnly
     settings.server_target_qps = order["qps"]
-    settings.server_target_latency_ns = round(order["bound_s"] * 1e9)
+    settings.server_target_latency_ns = round(order["max_latency_s"] * 1e9)
     settings.server_target_latency_percentile = 0.99
     settings.min_duration_ms = 1  # a trial is as long as its queries
     settings.min_query_count = settings.max_query_count = int(order["queries"])

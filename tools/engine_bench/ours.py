@@ -50,7 +50,7 @@ def lag_s(completions: Completions, p: float) -> float:
 
 
 def highest_held(p99_s: Callable[[float], float], start_qps: float, step: float = 1.12) -> float:
-    """Climb from a rate that holds until two tries in a row miss the bound; 0 when none holds.
+    """Climb from a rate that holds until two tries in a row miss the limit; 0 when none holds.
 
     `p99_s` plays a trial at a rate and returns its 99th percentile.
     """

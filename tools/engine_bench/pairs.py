@@ -64,13 +64,13 @@ def pooled_p99_ratio(ours: Sequence[Floats], theirs: Sequence[Floats]) -> Estima
     return resampled(ratio, len(ours))
 
 
-def crossing_qps(qps: Floats, p99_s: Floats, bound_s: float) -> float:
-    """Return the rate at which the p99 of blocks crosses a bound; NaN when they do not tell.
+def crossing_qps(qps: Floats, p99_s: Floats, max_latency_s: float) -> float:
+    """Return the rate at which the p99 of blocks crosses a limit; NaN when they do not tell.
 
     `qps`, `p99_s`: float64 (blocks,). By a straight line through the logarithms, which must grow
     and cross no more than a quarter beyond the rates that were tried.
     """
-    x, y = np.log(qps), np.log(p99_s / bound_s)
+    x, y = np.log(qps), np.log(p99_s / max_latency_s)
     spread = float(((x - x.mean()) ** 2).sum())
     slope = float((x - x.mean()) @ y) / spread if spread else 0.0
     if slope <= 0:
@@ -79,7 +79,9 @@ def crossing_qps(qps: Floats, p99_s: Floats, bound_s: float) -> float:
     return crossing if qps.min() / _BEYOND <= crossing <= qps.max() * _BEYOND else math.nan
 
 
-def highest_passing_qps(qps: Floats, p99_s: Floats, bound_s: float) -> float:
-    """Return the highest rate at which most blocks met the bound; NaN when there is none."""
-    passing = [rate for rate in np.unique(qps) if (p99_s[qps == rate] <= bound_s).mean() > 0.5]
+def highest_passing_qps(qps: Floats, p99_s: Floats, max_latency_s: float) -> float:
+    """Return the highest rate at which most blocks met the limit; NaN when there is none."""
+    passing = [
+        rate for rate in np.unique(qps) if (p99_s[qps == rate] <= max_latency_s).mean() > 0.5
+    ]
     return float(max(passing, default=math.nan))

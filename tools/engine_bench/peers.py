@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from engine_bench.device import guessed_qps, modelled_qps
-from engine_bench.duel import Finding, Log, Plan, flooded_qps
+from engine_bench.duel import Finding, Log, Plan, rough_saturated_qps
 from engine_bench.ideal import Floats
 from engine_bench.pairs import Estimate, crossing_qps, highest_passing_qps, resampled
 from engine_bench.systems import Block, LoadGen, OurPool, Shape
 from mlbench.records import Schedule
 from mlbench.trial.schedule import query_count
 
-_BOUND_S = 0.050
+_MAX_LATENCY_S = 0.050
 _STEP = 1.03  # between the rates of the grid
 _MOST_STEPS = 5  # to either side of the first rate: a sixth
 _LIKELY = 0.9  # of the saturated rate is the first rate where the model has no answer
@@ -58,7 +58,7 @@ class Bout:
         return block.offered_qps, block.p99_s
 
     def _play_peer(self, qps: float, seed: int) -> Trial:
-        seen = self._peer.trial(qps, query_count(qps, self._seconds), _BOUND_S, seed)
+        seen = self._peer.trial(qps, query_count(qps, self._seconds), _MAX_LATENCY_S, seed)
         self._log.note("loadgen_device", self._shape, _SYSTEMS[1], qps, **seen)
         return seen["offered_qps"], seen["p99_s"]
 
@@ -74,8 +74,8 @@ def loadgen_device(plan: Plan, log: Log) -> Iterator[Finding]:
     for shape in plan.shapes:
         with OurPool(shape) as ours, LoadGen(shape) as peer:
             bout = Bout(shape, ours, peer, plan, log)
-            saturated_qps = flooded_qps(ours)
-            guess_qps = guessed_qps(bout.services_s, saturated_qps, shape, _BOUND_S)
+            saturated_qps = rough_saturated_qps(ours)
+            guess_qps = guessed_qps(bout.services_s, saturated_qps, shape, _MAX_LATENCY_S)
             first = _explored(bout, guess_qps or _LIKELY * saturated_qps)
             rates = sorted(first)
             rows = [[first[qps] for qps in rates]]
@@ -89,7 +89,7 @@ def _explored(bout: Bout, qps: float) -> dict[float, tuple[Trial, Trial]]:
     found = {qps: bout.trials(qps, 0)}
     for step, end, met in ((_STEP, max, False), (1 / _STEP, min, True)):
         for number in range(1, _MOST_STEPS + 1):
-            if all((p99_s <= _BOUND_S) is met for _, p99_s in found[end(found)]):
+            if all((p99_s <= _MAX_LATENCY_S) is met for _, p99_s in found[end(found)]):
                 break
             found[qps * step**number] = bout.trials(qps * step**number, number)
     return found
@@ -97,7 +97,7 @@ def _explored(bout: Bout, qps: float) -> dict[float, tuple[Trial, Trial]]:
 
 def _compared(shape: Shape, rates: Floats, trials: Floats, bout: Bout) -> Iterator[Finding]:
     """Compare by two rules; `trials` is float64 (repeats, rates, 2 systems, 2 of a trial)."""
-    metric = f"{shape.name}: Poisson qps with p99 <= {_BOUND_S * 1e3:.0f} ms"
+    metric = f"{shape.name}: Poisson qps with p99 <= {_MAX_LATENCY_S * 1e3:.0f} ms"
     offered_qps, p99_s = trials[..., 0], trials[..., 1]
     target_qps = np.broadcast_to(rates[:, None], p99_s.shape)
     passing = _by_rule(f"{metric}, highest that passes", highest_passing_qps, target_qps, p99_s)
@@ -106,7 +106,7 @@ def _compared(shape: Shape, rates: Floats, trials: Floats, bout: Bout) -> Iterat
     yield from _by_rule(f"{metric}, where p99 crosses", crossing_qps, offered_qps, p99_s)
     blocks = bout.blocks.get(held[2].value, bout.blocks[rates[0]])
     service_s = np.concatenate([block.service_s for block in blocks])
-    modelled = Estimate(modelled_qps(service_s, shape, _BOUND_S))
+    modelled = Estimate(modelled_qps(service_s, shape, _MAX_LATENCY_S))
     yield f"{metric}, queue model of our service times", _SYSTEMS[0], modelled
 
 
@@ -114,7 +114,9 @@ def _by_rule(metric: str, rule: Rule, qps: Floats, p99_s: Floats) -> list[Findin
     """Apply a rule to both systems, arrays (repeats, rates, 2); the intervals are over repeats."""
 
     def found(system: int, chosen: np.ndarray) -> float:
-        return rule(qps[chosen, :, system].ravel(), p99_s[chosen, :, system].ravel(), _BOUND_S)
+        return rule(
+            qps[chosen, :, system].ravel(), p99_s[chosen, :, system].ravel(), _MAX_LATENCY_S
+        )
 
     ours, peer, ratio = (
         resampled(statistic, len(p99_s))

@@ -24,7 +24,7 @@ from engine_bench.ours import (
     simulated_pool,
 )
 from engine_bench.systems import lite0_spec
-from mlbench.outcomes import Constraint
+from mlbench.outcomes import LatencyLimit
 from mlbench.pool.coordinator import WorkerPool
 from mlbench.pool.local import LocalLauncher
 from mlbench.queueing.capacity import predict_capacity
@@ -120,27 +120,29 @@ def bound(repeat: int) -> Iterator[Row]:
     that very rate. All cores, default settings.
     """
     threads = len(os.sched_getaffinity(0))
-    for bound_s in (0.010, 0.050):
-        answer = _run(bound_s, repeat)
+    for max_latency_s in (0.010, 0.050):
+        answer = _run(max_latency_s, repeat)
         bare = _script("bare.py", "poisson", 1, threads, 10.0, answer["qps"])
         service = ServiceTimes.sampled(np.array(bare["service_s"]), block=10)
-        ideal = predict_capacity(Queue(), service, "exponential", Constraint(99.0, bound_s))
-        metric = f"Poisson qps with p99 <= {bound_s * 1e3:.0f} ms, EfficientNet-Lite0"
+        ideal = predict_capacity(Queue(), service, "exponential", LatencyLimit(99.0, max_latency_s))
+        metric = f"Poisson qps with p99 <= {max_latency_s * 1e3:.0f} ms, EfficientNet-Lite0"
         yield metric, "mlbench, met by a trial", answer["qps"]
         yield metric, "mlbench, capacity", answer["capacity_qps"]
         yield metric, "queue model of the bare session", ideal.qps
         yield f"{metric}: met / model", "mlbench", answer["qps"] / ideal.qps
 
 
-def _run(bound_s: float, seed: int) -> dict[str, float]:
+def _run(max_latency_s: float, seed: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "results.json")
-        options = f"--arrivals exponential --max-latency {bound_s} --budget 45 --skip-accuracy"
+        options = (
+            f"--arrivals exponential --max-latency {max_latency_s} --budget 45 --skip-accuracy"
+        )
         command = [sys.executable, "-m", "mlbench", "run", *options.split(), "--quiet"]
         command += ["--seed", str(seed), "--output", str(output)]
         subprocess.run(command, capture_output=True, check=True)
         answers = json.loads(output.read_text())["results"]["exponential"]
-    return dict(answers[plain(bound_s)])
+    return dict(answers[plain(max_latency_s)])
 
 
 def scale(repeat: int) -> Iterator[Row]:

@@ -172,9 +172,9 @@ class LoadGen(contextlib.ExitStack):
         self._process = self.enter_context(_Script("loadgen_ort.py", spec, shape.workers))
         self._process.hear()
 
-    def trial(self, qps: float, queries: int, bound_s: float, seed: int) -> dict[str, float]:
+    def trial(self, qps: float, queries: int, max_latency_s: float, seed: int) -> dict[str, float]:
         """Play one trial; returns p99_s, service_s (the mean), offered_qps, served_qps."""
-        order = {"qps": qps, "queries": queries, "bound_s": bound_s, "seed": seed}
+        order = {"qps": qps, "queries": queries, "max_latency_s": max_latency_s, "seed": seed}
         self._process.tell(json.dumps(order))
         return dict(json.loads(self._process.hear()))
 

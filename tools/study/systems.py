@@ -62,11 +62,11 @@ def levels(
 
 @dataclass(frozen=True)
 class System:
-    """A device, the bound to meet, and how queries arrive."""
+    """A device, the limit to meet, and how queries arrive."""
 
     name: str
     draw: Draw
-    bound_s: float = 0.010
+    max_latency_s: float = 0.010
     kind: ArrivalKind = field(default_factory=Exponential)
     queue: Queue = field(default_factory=Queue)
     levels: Levels = field(default_factory=lambda: levels(0.002))
@@ -97,16 +97,16 @@ class System:
 BATCHES = [0.002 + 0.0005 * i for i in range(8)]
 SYSTEMS = (
     System("M/D/1", constant),
-    System("M/M/1, 20 ms", exponential, bound_s=0.020),
+    System("M/M/1, 20 ms", exponential, max_latency_s=0.020),
     System("M/G/1, cv 0.1", lognormal(0.1)),
     System("M/G/1, cv 0.3", lognormal(0.3)),
-    System("M/G/1, cv 1, 20 ms", lognormal(1.0), bound_s=0.020),
+    System("M/G/1, cv 1, 20 ms", lognormal(1.0), max_latency_s=0.020),
     System("M/D/4", constant, queue=Queue(4)),
     System("two servers, cv 0.3", lognormal(0.3), queue=Queue(2)),
     System(
         "servers of 2 and 4 ms, cv 0.1, 15 ms",
         lognormal(0.1),
-        bound_s=0.015,
+        max_latency_s=0.015,
         queue=Queue(2),
         levels=levels(0.002, slowness=(1.0, 2.0)),
     ),
@@ -114,19 +114,19 @@ SYSTEMS = (
     System(
         "two servers, batches of up to 8, 2 ms timeout",
         lognormal(0.1),
-        bound_s=0.015,
+        max_latency_s=0.015,
         queue=Queue(2, 8, 0.002),
         levels=levels(*BATCHES),
     ),
     System("D/G/1, cv 0.3", lognormal(0.3), kind=Linear()),
     System("autocorrelated, cv 0.3", correlated(0.3, 0.9)),
-    System("0.3 % stalls of 30 ms, 50 ms", stalling(0.003, 16.0), bound_s=0.050),
+    System("0.3 % stalls of 30 ms, 50 ms", stalling(0.003, 16.0), max_latency_s=0.050),
     System("30 % slower after idling", lognormal(0.1), levels=levels(0.002, idle_factor=1.3)),
 )
 
 
 TROUBLES: tuple[tuple[System, Callable[[Batch], float]], ...] = (
-    (System("stalls", stalling(0.003, 16.0), bound_s=0.050), lambda _: 1.0),
+    (System("stalls", stalling(0.003, 16.0), max_latency_s=0.050), lambda _: 1.0),
     (System("drift", lognormal(0.1)), lambda batch: 1 + 0.002 * batch.start_s),
     (System("cliff", lognormal(0.1)), lambda batch: 3.0 if batch.target_qps > 200 else 1.0),
 )
@@ -134,16 +134,16 @@ TROUBLES: tuple[tuple[System, Callable[[Batch], float]], ...] = (
 
 
 def late_fraction(system: System, qps: float, seed: int = 7) -> float:
-    """Return the long-run fraction of queries later than the bound, from 4 million queries."""
+    """Return the long-run fraction of queries later than the limit, from 4 million queries."""
     rng, shape = np.random.default_rng(seed), (256, 16384)
     arrive = system.kind.streams(rng, *shape)
     ratio = system.draw(rng, *shape)
     waits = line_latencies(system.queue, system.levels, arrive / qps, ratio)
-    return float((waits[:, shape[1] // 8 :] > system.bound_s).mean())
+    return float((waits[:, shape[1] // 8 :] > system.max_latency_s).mean())
 
 
 def true_capacity(system: System, allowed: float = 0.01) -> float:
-    """Return the highest rate that meets the bound, from 4 and then 120 million queries."""
+    """Return the highest rate that meets the limit, from 4 and then 120 million queries."""
     low, high = 0.0, system.saturated_qps
     while high - low > 2e-3 * high:
         middle = (low + high) / 2
