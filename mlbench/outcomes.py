@@ -1,4 +1,4 @@
-"""What is derived from trials: summaries, verdicts, estimates and answers."""
+"""What is derived from trials: summaries, verdicts, answers and accuracy."""
 
 import math
 from collections.abc import Mapping
@@ -6,12 +6,16 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from mlbench.arrivals.kind import ArrivalKind
+from mlbench.contracts.findings import Finding
+from mlbench.records import HostAccount
 
 Verdict = Literal["pass", "fail", "undecided", "invalid"]
 Purpose = Literal["saturation", "search"]
 
 PERCENTILES = ("50", "80", "90", "95", "99", "99.9")
 """The percentiles that every summary carries, spelled as in the result file."""
+
+_Z95 = 1.959964  # 97.5 % quantile of the normal distribution
 
 UNMET = -1
 """The rate reported for a target that no trial met."""
@@ -27,10 +31,10 @@ class LatencyLimit:
 
 @dataclass(frozen=True)
 class Judgement:
-    """A verdict and its reasons in words, each with its figure."""
+    """A verdict and its reasons."""
 
     verdict: Verdict
-    reasons: tuple[str, ...] = ()
+    reasons: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,8 @@ class TrialRequest:
     """The trial that a search wants next, and the latency limit that it is run for.
 
     `max_backlog_s` ends it early, as `TrialRunner` says. `purpose`: a saturation trial offers more
-    than the device serves, to learn service times; so short a trial meets or misses no limit."""
+    than the device serves, to learn service times; so short a trial meets or misses no limit.
+    """
 
     kind: ArrivalKind
     target_qps: float
@@ -66,17 +71,23 @@ class TrialRequest:
 
 @dataclass(frozen=True)
 class Trial:
-    """A finished trial of a search: what was asked, what came out, and its verdict per target."""
+    """A finished trial of a search: what was asked, what came out, and its verdict for each limit.
+
+    `judgements` has the limits in seconds. `send_lag_s`: the percentiles "50" and "99" and "max" of
+    what the load generator added, in seconds. `host` is None where nobody watched it.
+    """
 
     request: TrialRequest
     summary: Summary
     judgements: Mapping[float, Judgement]
     offered_qps: float
-    notes: tuple[str, ...] = ()
+    send_lag_s: Mapping[str, float | None] = field(default_factory=dict)
+    host: HostAccount | None = None
+    findings: tuple[Finding, ...] = ()
 
     @property
     def judgement(self) -> Judgement:
-        """The verdict for the target that the trial was run for."""
+        """The verdict for the limit that the trial was run for."""
         return self.judgements[self.request.max_latency_s]
 
 
@@ -99,5 +110,46 @@ class Answer:
     trials: int
     measured_s: float
     queries: int
-    notes: tuple[str, ...] = field(default=())
+    findings: tuple[Finding, ...] = ()
     no_verdict: bool = False
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """`good_items` of `total_items` answers were right.
+
+    `target` is the accuracy asked for, in percent, or None. `whole_set` says that the items are all
+    of the data set, which alone can decide a target. `skipped_images` could not be read and are not
+    among the items.
+    """
+
+    good_items: int
+    total_items: int
+    target: float | None = None
+    whole_set: bool = False
+    skipped_images: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.good_items <= self.total_items or self.total_items == 0:
+            raise ValueError(f"{self.good_items} of {self.total_items} items cannot be right")
+
+    @property
+    def percent(self) -> float:
+        """Right answers, in percent."""
+        return 100 * self.good_items / self.total_items
+
+    @property
+    def ci95(self) -> tuple[float, float]:
+        """95 % interval of `percent`, in percent (Wilson 1927): it stays within 0 to 100."""
+        n, share = self.total_items, self.good_items / self.total_items
+        shrink = 1 + _Z95**2 / n
+        middle = (share + _Z95**2 / (2 * n)) / shrink
+        half = _Z95 * math.sqrt(share * (1 - share) / n + _Z95**2 / (4 * n * n)) / shrink
+        return 100 * max(middle - half, 0.0), 100 * min(middle + half, 1.0)
+
+    @property
+    def target_met(self) -> bool | None:
+        """Whether the target is met; None without a target, or when a part cannot decide it."""
+        if self.target is None or not self.whole_set:
+            return None
+        return self.percent >= self.target

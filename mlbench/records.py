@@ -1,9 +1,8 @@
 """The facts that trials are made of, as columns. Raw data only: `search` derives the rest."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,19 +46,32 @@ class WorkerAccount:
 
 
 @dataclass(frozen=True)
-class HostAccount:
-    """What else the host did during a trial, each as a fraction of all its cores' time.
+class GpuState:
+    """A GPU, by its CUDA index, when a trial ended; `throttled_by` says what slowed it down."""
 
-    `notes` are findings in words that make the trial untrustworthy, such as GPU throttling; `gpus`
-    is the state of each GPU in use when the trial ended, in words.
+    index: int
+    temperature_c: int
+    clock_mhz: int
+    memory_used_bytes: int
+    throttled_by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class HostAccount:
+    """What else the host did during a trial; fractions are of all its cores' time.
+
+    `quota_throttles` and `heat_throttles` count how often a CPU quota stopped our processes and
+    heat slowed the CPU down. `cpu_mhz` is the mean clock of our CPUs at the end, None where the
+    machine does not tell.
     """
 
     steal_fraction: float = 0.0
     other_cpu_fraction: float = 0.0
     major_faults: int = 0
-    throttled: int = 0
-    notes: tuple[str, ...] = ()
-    gpus: tuple[str, ...] = ()
+    quota_throttles: int = 0
+    heat_throttles: int = 0
+    cpu_mhz: float | None = None
+    gpus: tuple[GpuState, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,7 +87,7 @@ class Completions:
     A trial that was `cut_short` has only the queries that were due by its end; those that nobody
     had begun by then are LOST. `worker` is 65535 where nobody claimed the query. `dealt`: queries
     were dealt out to the workers in turn, so that each had a line of its own; otherwise all workers
-    served one line.
+    served one line. `host` is None where nobody watched it.
     """
 
     schedule: Schedule
@@ -94,7 +106,7 @@ class Completions:
     frames: int = 0
     coordinator_busy: float = 0.0
     cut_short: bool = False
-    host: HostAccount = field(default_factory=HostAccount)
+    host: HostAccount | None = None
     faults: tuple[str, ...] = ()
 
     @property
@@ -141,7 +153,3 @@ class TrialRunner(Protocol):
 
     def run(self, schedule: Schedule, max_backlog_s: float = math.inf) -> Completions:
         """Play the schedule once and return every query's fate."""
-
-
-Progress = Callable[[str, dict[str, Any]], None]
-"""Called with an event's name and fields while long work goes on."""

@@ -1,11 +1,12 @@
 """What this machine's generator is good for, measured against a device that answers at once."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from mlbench.arrivals.exponential import Exponential
 from mlbench.contracts.backend import WorkerSpec
+from mlbench.contracts.findings import Finding
 from mlbench.pool.coordinator import WorkerPool
 from mlbench.pool.local import LocalLauncher
 from mlbench.queueing.line import Queue
@@ -33,13 +34,10 @@ class Calibration:
     held_qps: float
 
     @property
-    def sentence(self) -> str:
-        """One line for people."""
-        return (
-            f"generator: adds {self.lag_p50_s * 1e6:.0f} us to a query (median), "
-            f"{self.lag_p99_s * 1e6:.0f} us (99th percentile) at {_LAG_QPS:,.0f} qps; holds "
-            f"{self.held_qps:,.0f} qps within {_MAX_LATENCY_S * 1e3:.0f} ms against a no-op"
-        )
+    def finding(self) -> Finding:
+        """The same with the rate and the limit that it was measured at."""
+        at = {"lag_qps": _LAG_QPS, "max_latency_s": _MAX_LATENCY_S}
+        return Finding("generator", {**asdict(self), **at})
 
 
 def calibrate() -> Calibration:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mlbench.contracts.backend import WorkerSpec
+from mlbench.contracts.findings import Finding
 from mlbench.host.devices import Device, Place, place_workers
 from mlbench.host.topology import Processor
 from mlbench.pool.coordinator import WorkerPool
@@ -25,10 +26,10 @@ _WARM_UP_S = 0.5
 
 @dataclass(frozen=True)
 class Layout:
-    """Where workers run, and why so, in words."""
+    """Where workers run, and why so."""
 
     places: list[Place]
-    sentence: str
+    finding: Finding
 
 
 def lay_out(
@@ -51,13 +52,13 @@ def lay_out(
     for device, count in zip(devices, cores, strict=True):
         workers = max(count // threads_for(query_s, max_latencies_s, max(count, 1)), 1)
         places += place_workers([device], workers, None, topology)
-    threads = max(place.threads for place in places)
-    what = "a query" if spec.batch_size == 1 else f"a batch of {spec.batch_size}"
-    sentence = (
-        f"workers: {len(places)} of {threads} thread{'s' * (threads > 1)}, as {what} takes "
-        f"{query_s * 1e3:.3g} ms on one; --workers-per-device and --threads decide otherwise"
-    )
-    return Layout(places, sentence)
+    figures = {
+        "workers": len(places),
+        "threads": max(place.threads for place in places),
+        "query_s": query_s,
+        "batch_size": spec.batch_size,
+    }
+    return Layout(places, Finding("layout", figures))
 
 
 def threads_for(query_s: float, max_latencies_s: Sequence[float], cores: int) -> int:

@@ -163,6 +163,9 @@ def make_settings(kind: type[S], given: Mapping[str, Any], environment: Mapping[
 
     `given` holds only what the user asked for. Raises RequestError, one line that names the option.
     """
+    for path in ("dataset_path", "dataset_list"):
+        if path in given and not Path(given[path]).exists():
+            raise RequestError(f"--{path.replace('_', '-')} {given[path]}: no such file or folder")
     profile = _choose_profile(given)
     values: dict[str, Any] = {**_profile_values(profile, given, environment), **given}
     if given.get("dataset") == "imagenet" and "dataset_path" not in values:

@@ -8,7 +8,6 @@ import click
 
 from mlbench.arrivals.registry import KINDS
 from mlbench.bench.profiles import PROFILES
-from mlbench.contracts.errors import RequestError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -139,8 +138,4 @@ def _apply(options: list[Callable[[Command], Command]], command: Command) -> Com
 
 def given_only(values: dict[str, Any]) -> dict[str, Any]:
     """Return the options that were given."""
-    given = {key: value for key, value in values.items() if value is not None}
-    for path in ("dataset_path", "dataset_list"):
-        if path in given and not given[path].exists():
-            raise RequestError(f"--{path.replace('_', '-')} {given[path]}: no such file or folder")
-    return given
+    return {key: value for key, value in values.items() if value is not None}

@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 
 from mlbench.contracts.errors import RequestError
+from mlbench.data.events import ImagesPrepared, TellData
 from mlbench.data.memory import readable
 from mlbench.data.preprocess import (
     BadImageError,
@@ -30,7 +31,6 @@ from mlbench.data.preprocess import (
     sample_bytes,
     sample_shape,
 )
-from mlbench.records import Progress
 
 _HEADER_BYTES = 128
 _CHUNK = 16  # images for one task: a few ms of work, so that the pool costs nothing
@@ -61,16 +61,16 @@ class Build:
         self._base = base
         self._sample_bytes = sample_bytes(layout)
 
-    def run(self, progress: Progress, skip_bad: bool, threads: int) -> None:
+    def run(self, tell: TellData, skip_bad: bool, threads: int) -> None:
         """Prepare what is not done yet and put the finished file in its place."""
         with self._opened() as (partial, journal), _one_thread_for_opencv():
-            bad = self._prepare_all(partial, journal, progress, skip_bad, threads)
+            bad = self._prepare_all(partial, journal, tell, skip_bad, threads)
             if len(bad) == len(self._files):
                 raise RequestError(f"none of the {len(bad)} images can be read; first: {bad[0]}")
             self._finish(partial, bad)
 
     def _prepare_all(
-        self, partial: int, journal: int, progress: Progress, skip_bad: bool, threads: int
+        self, partial: int, journal: int, tell: TellData, skip_bad: bool, threads: int
     ) -> dict[int, str]:
         done = np.frombuffer(os.pread(journal, len(self._files), _BOOT_ID_BYTES), np.uint8)
         todo = np.flatnonzero(done == 0).tolist()
@@ -86,7 +86,7 @@ class Build:
                     raise bad_image(next(iter(found.values())))
                 bad.update(found)
                 finished += len(chunk)
-                progress("preprocess", {"done": finished, "total": len(self._files)})
+                tell(ImagesPrepared(finished, len(self._files)))
         finally:
             pool.shutdown(cancel_futures=True)
         return bad

@@ -12,10 +12,10 @@ import cv2
 
 from mlbench.contracts.errors import RequestError
 from mlbench.data.build import Build, bad_image, read_skipped
+from mlbench.data.events import CacheAwaited, TellData
 from mlbench.data.images import ImageList
 from mlbench.data.memory import check_memory
 from mlbench.data.preprocess import Layout, Preprocessing, sample_bytes
-from mlbench.records import Progress
 
 _VERSION = 1  # of the preprocessing code; a new one makes new files
 
@@ -37,7 +37,7 @@ def build_cache(
     preprocessing: Preprocessing,
     layout: Layout,
     folder: Path,
-    progress: Progress,
+    tell: TellData,
     *,
     skip_bad: bool = False,
     resident: int | None = None,
@@ -47,19 +47,18 @@ def build_cache(
 
     The file holds float32 (n, 3, 224, 224) or (n, 224, 224, 3). `resident`: how many samples must
     fit in memory at once, all when None. `threads`: one for each core of this process when None
-    (OpenCV works outside the interpreter lock, so that threads use all cores). `progress` is
-    called with "preprocess" and `done`, `total`, and with "cache_wait" and `path` when another
-    process is building the same cache. Raises RequestError for a missing file, a bad image (unless
-    `skip_bad`), too little memory or too little room in `folder`.
+    (OpenCV works outside the interpreter lock, so that threads use all cores). It tells how far it
+    is, and when another process is building the same cache. Raises RequestError for a missing file,
+    a bad image (unless `skip_bad`), too little memory or too little room in `folder`.
     """
     count = len(images.files)
     check_memory(count if resident is None else min(resident, count), sample_bytes(layout))
     base = folder / _key(images.files, preprocessing, layout)
     finished = base.with_suffix(".npy")
-    with _locked(finished, progress):
+    with _locked(finished, tell):
         if not finished.exists():
             cores = threads or len(os.sched_getaffinity(0))
-            Build(images.files, preprocessing, layout, base).run(progress, skip_bad, cores)
+            Build(images.files, preprocessing, layout, base).run(tell, skip_bad, cores)
     skipped = read_skipped(base)
     if skipped and not skip_bad:
         raise bad_image(next(iter(skipped.values())))
@@ -79,11 +78,11 @@ def _key(files: tuple[Path, ...], preprocessing: Preprocessing, layout: Layout) 
 
 
 @contextlib.contextmanager
-def _locked(finished: Path, progress: Progress) -> Iterator[None]:
+def _locked(finished: Path, tell: TellData) -> Iterator[None]:
     with finished.with_suffix(".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            progress("cache_wait", {"path": str(finished)})
+            tell(CacheAwaited(finished))
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield

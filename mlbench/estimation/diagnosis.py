@@ -1,9 +1,10 @@
-"""What the service times of a search's trials say about the device, in words."""
+"""What the service times of a search's trials say about the device."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
+from mlbench.contracts.findings import Finding
 from mlbench.estimation.drift import is_certain, slope_within
 from mlbench.estimation.learning import relative_times
 from mlbench.estimation.observation import Observation
@@ -16,8 +17,8 @@ _STALL = 5.0  # times the median
 _RUNS = 10.0  # batches in a row that go together
 
 
-def diagnose(observations: Sequence[Observation], queue: Queue) -> list[str]:
-    """Return findings that make an estimate less trustworthy, each with its figure.
+def diagnose(observations: Sequence[Observation], queue: Queue) -> list[Finding]:
+    """Return findings that make an estimate less trustworthy.
 
     All look at service times relative to those of such batches: that large batches take longer, or
     that one worker is slower, is neither a stall nor a drift.
@@ -36,25 +37,22 @@ def diagnose(observations: Sequence[Observation], queue: Queue) -> list[str]:
     return [finding for finding in findings if finding]
 
 
-def _drift(ratios: Sequence[Floats], times_s: Sequence[Floats]) -> str | None:
+def _drift(ratios: Sequence[Floats], times_s: Sequence[Floats]) -> Finding | None:
     slope = slope_within(ratios, times_s)
     if slope is None or not is_certain(slope):
         return None
-    word = "slowed down" if slope.mean > 0 else "sped up"
-    return f"the device {word} while it was measured, by {abs(slope.mean):.2%} a second"
+    figures = {"change_per_s": abs(slope.mean)}
+    return Finding("slowed_down" if slope.mean > 0 else "sped_up", figures)
 
 
-def _stalls(ratio: Floats) -> str | None:
+def _stalls(ratio: Floats) -> Finding | None:
     count = int((ratio > _STALL * np.median(ratio)).sum())
     if not 0 < count < 0.01 * len(ratio):
         return None
-    return (
-        f"{count:,} of {len(ratio):,} batches took more than {_STALL:g} times as long as the "
-        "median (stalls)"
-    )
+    return Finding("stalls", {"slow": count, "batches": len(ratio), "times": _STALL})
 
 
-def _runs(trials: Sequence[tuple[Floats, ServiceLog]]) -> str | None:
+def _runs(trials: Sequence[tuple[Floats, ServiceLog]]) -> Finding | None:
     longest = max(
         correlation_time(ratio[log.worker == worker])
         for ratio, log in trials
@@ -62,4 +60,4 @@ def _runs(trials: Sequence[tuple[Floats, ServiceLog]]) -> str | None:
     )
     if longest < _RUNS:
         return None
-    return f"slow and fast batches come in runs of about {longest:.0f}"
+    return Finding("runs", {"batches": longest})

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mlbench.arrivals.kind import ArrivalKind
+from mlbench.contracts.findings import Figures, Finding
 from mlbench.estimation.learning import NEAR, learn
 from mlbench.estimation.observation import Observation, misfit
 from mlbench.outcomes import LatencyLimit
@@ -22,6 +23,7 @@ _WIDTH95 = 2.1  # errors: 2.0 by Student's t; resamples of heavy tails spread a 
 _STEADY = 0.03  # estimates that differ by less, relatively, agree
 _FURTHEST = 0.075  # below the estimate; less than what the search leaves at most
 _BEYOND = 1.4  # times what was met, where to look when nothing failed
+_UNSETTLED: Figures = {"trial_qps": None, "met": None}
 _MARGIN = 0.05  # relative; a trial this far outside the interval contradicts the model
 
 
@@ -39,7 +41,7 @@ class Estimate:
     high: float
     modelled: bool
     unloaded_s: float
-    notes: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
     drift: Drift = NO_DRIFT
     unloaded_late: float = 0.0
 
@@ -83,7 +85,7 @@ def estimate(
     modelled, settled = _settle(observations, question, known_qps, guess_qps)
     tried = [seen for seen in observations if not seen.saturated]
     same = [seen for seen in tried if seen.trial.request.kind == question.kind]
-    against = _contradiction(same, modelled, question.limit) if settled else "it settles on no rate"
+    against = _contradiction(same, modelled, question.limit) if settled else _UNSETTLED
     if against is None:
         return modelled
     return _bracket(same, modelled, question.limit, against)
@@ -178,7 +180,7 @@ class _Model:
             modelled=True,
             unloaded_s=self.service.unloaded_tail_s(self.question.limit.percentile),
             unloaded_late=float((lone_s > self.max_latency_s).mean()),
-            notes=_notes(self.service, self.off.mean),
+            findings=_findings(self.service, self.off.mean),
             drift=self.service.drift,
         )
 
@@ -205,29 +207,27 @@ class _Model:
         return math.log(other.qps / base.qps) if base.qps and other.qps else 1.0
 
 
-def _notes(service: ServiceTimes, off: float) -> tuple[str, ...]:
-    notes = []
-    if abs(service.levels.idle_factor - 1) > 0.02:
-        notes.append(
-            f"a batch takes {service.levels.idle_factor - 1:+.0%} on a device that was idle before"
-        )
+def _findings(service: ServiceTimes, off: float) -> tuple[Finding, ...]:
+    """Tell what an estimate rests on, where that is out of the ordinary."""
+    found = []
+    change = service.levels.idle_factor - 1
+    if abs(change) > 0.02:
+        found.append(Finding("slower_after_idling", {"change_fraction": float(change)}))
     if not service.levels.alike:
-        slowest = service.levels.slowness.max() / service.levels.slowness.min()
-        notes.append(f"the slowest worker takes {slowest:.2f} times as long as the quickest")
+        ratio = service.levels.slowness.max() / service.levels.slowness.min()
+        found.append(Finding("unlike_workers", {"ratio": float(ratio)}))
     if service.scatter > 0.01:
-        notes.append(f"service times differ by {service.scatter:.1%} between trials beyond chance")
+        found.append(Finding("trials_differ", {"scatter_fraction": float(service.scatter)}))
     if service.drift.per_s:
-        notes.append("the estimate is for the device as it was when the measuring ended")
+        found.append(Finding("drift_at_end", {"change_per_s": float(service.drift.per_s)}))
     if abs(off) > 0.02:
-        notes.append(
-            f"measured latencies differ by {math.expm1(off):+.0%} from the queue model; corrected"
-        )
-    return tuple(notes)
+        found.append(Finding("model_corrected", {"difference_fraction": math.expm1(off)}))
+    return tuple(found)
 
 
 def _contradiction(
     same: Sequence[Observation], modelled: Estimate, limit: LatencyLimit
-) -> str | None:
+) -> Figures | None:
     """Say which trial can't be reconciled with the model's interval, or None."""
     allowed = 1 - limit.percentile / 100
     # 95 % intervals are missed now and then: contradiction takes twice their width, and more.
@@ -238,10 +238,10 @@ def _contradiction(
         verdict = seen.trial.judgements[limit.max_latency_s].verdict
         least, most = seen.lateness(limit.max_latency_s)
         if verdict == "fail" and qps < modelled.low / slack and least > 1.2 * allowed:
-            return f"a trial at {seen.qps:.4g} qps did not meet the limit"
+            return {"trial_qps": seen.qps, "met": False}
         surely_met = most < 0.8 * max(allowed, modelled.unloaded_late)
         if verdict == "pass" and qps > modelled.high * slack and surely_met:
-            return f"a trial at {seen.qps:.4g} qps met the limit"
+            return {"trial_qps": seen.qps, "met": True}
     return None
 
 
@@ -253,7 +253,10 @@ def _middle(below: float, above: float, modelled: Estimate) -> float:
 
 
 def _bracket(
-    same: Sequence[Observation], modelled: Estimate, limit: LatencyLimit, against: str
+    same: Sequence[Observation],
+    modelled: Estimate,
+    limit: LatencyLimit,
+    against: Figures,
 ) -> Estimate:
     """Fall back to what was measured: between the highest rate met and the lowest failed above it.
 
@@ -267,15 +270,12 @@ def _bracket(
     met, failed = rates("pass"), rates("fail")
     below = max((qps for qps in met if qps < min(failed, default=math.inf)), default=0.0)
     above = min(failed, default=math.inf)
-    note = (
-        f"the queue model does not fit ({against}, against a prediction of {modelled.qps:.4g} qps):"
-        " the estimate is the bracket of measured rates"
-    )
+    unfit = Finding("model_misfit", {**against, "predicted_qps": modelled.qps})
     return Estimate(
         qps=_middle(below, above, modelled),
         low=below,
         high=max([above, *met]),
         modelled=False,
         unloaded_s=modelled.unloaded_s,
-        notes=(*modelled.notes, note),
+        findings=(*modelled.findings, unfit),
     )

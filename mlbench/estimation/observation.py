@@ -17,7 +17,6 @@ from mlbench.stats.intervals import exceedance_interval
 from mlbench.stats.percentiles import percentile as percentile_of
 from mlbench.stats.percentiles import rank
 from mlbench.stats.pooling import Pooled, pool_estimates
-from mlbench.trial.replay import send_lag_ns
 from mlbench.trial.service_log import ServiceLog, in_seconds, service_log
 
 _REPLICAS = 32  # whose mean is to be known well beside their spread
@@ -74,14 +73,14 @@ class Observation:
         return exceedance_interval(float(late.mean()) * n, n)
 
 
-def observe(trial: Trial, completions: Completions, queue: Queue) -> Observation:
-    """Keep what the estimates need of a trial."""
+def observe(trial: Trial, completions: Completions, lag_ns: NDArray[np.int64]) -> Observation:
+    """Keep what the estimates need of a trial; `lag_ns` (n,) from `mlbench.trial.replay`."""
     ok = completions.status == wire.COMPLETED
     return Observation(
         trial=trial,
         log=service_log(completions),
         due_s=in_seconds(completions.schedule.due_ns[ok]),
-        latency_s=completions.latency_s - in_seconds(send_lag_ns(completions, queue)[ok]),
+        latency_s=completions.latency_s - in_seconds(lag_ns[ok]),
         measured_s=completions.duration_s,
     )
 

@@ -4,13 +4,13 @@ import functools
 import os
 import platform
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from mlbench.records import HostAccount
+from mlbench.records import GpuState, HostAccount
 
 _CPU = Path("/sys/devices/system/cpu")
 _CGROUP = Path("/sys/fs/cgroup")
@@ -34,23 +34,6 @@ class ProcessReading:
 
 
 @dataclass(frozen=True)
-class GpuReading:
-    """One GPU at one moment; `throttle_reasons` is NVML's bit mask of clock event reasons."""
-
-    index: int
-    temperature_c: int
-    clock_mhz: int
-    throttle_reasons: int
-    memory_used_bytes: int
-
-    @property
-    def state(self) -> str:
-        """Temperature, clock and memory in words."""
-        used_gib = self.memory_used_bytes / 2**30
-        return f"{self.temperature_c} C, {self.clock_mhz} MHz, {used_gib:.1f} GiB used"
-
-
-@dataclass(frozen=True)
 class HostReading:
     """Counters of the host at one moment. Seconds are summed over all cores.
 
@@ -63,14 +46,15 @@ class HostReading:
     processes: Mapping[int, ProcessReading] = field(default_factory=dict)
     heat_throttles: int = 0
     quota_throttles: int = 0
-    gpus: tuple[GpuReading, ...] = ()
+    cpu_mhz: float | None = None
+    gpus: tuple[GpuState, ...] = ()
 
 
 def account(before: HostReading, after: HostReading) -> HostAccount:
     """Return what the host did between two readings.
 
-    `throttled` counts how often a CPU quota stopped processes; heat and GPUs are told in `notes`.
-    A process that is only in `after` was started in between and counts whole; one that is gone
+    A GPU counts as throttled if it was at either of them. A process that is only in `after` was
+    started in between and counts whole; one that is gone
     counts as not ours, because its last figures are unknown.
     """
     span_s = after.total_s - before.total_s
@@ -79,14 +63,14 @@ def account(before: HostReading, after: HostReading) -> HostAccount:
     fresh = ProcessReading(0.0, 0)
     pairs = [(before.processes.get(pid, fresh), now) for pid, now in after.processes.items()]
     ours_s = sum(now.cpu_s - then.cpu_s for then, now in pairs)
-    heat = after.heat_throttles - before.heat_throttles
     return HostAccount(
         steal_fraction=_fraction(steal_s, span_s),
         other_cpu_fraction=_fraction(busy_s - ours_s, span_s),
         major_faults=sum(now.major_faults - then.major_faults for then, now in pairs),
-        throttled=after.quota_throttles - before.quota_throttles,
-        notes=(*_heat_notes(heat), *_gpu_notes(before.gpus, after.gpus)),
-        gpus=tuple(f"GPU {gpu.index}: {gpu.state}" for gpu in after.gpus),
+        quota_throttles=after.quota_throttles - before.quota_throttles,
+        heat_throttles=after.heat_throttles - before.heat_throttles,
+        cpu_mhz=after.cpu_mhz,
+        gpus=tuple(map(_throttled_at_all, before.gpus, after.gpus)),
     )
 
 
@@ -95,18 +79,9 @@ def _fraction(part_s: float, whole_s: float) -> float:
     return min(max(part_s / whole_s, 0.0), 1.0) if whole_s > 0 else 0.0
 
 
-def _heat_notes(times: int) -> list[str]:
-    return [f"the CPU was slowed down by heat {times:,} times"] if times > 0 else []
-
-
-def _gpu_notes(before: Iterable[GpuReading], after: Iterable[GpuReading]) -> list[str]:
-    notes = []
-    for then, now in zip(before, after, strict=True):
-        reasons = then.throttle_reasons | now.throttle_reasons
-        words = [text for bit, text in _THROTTLES.items() if reasons & bit]
-        if words:
-            notes.append(f"GPU {now.index} was throttled: {', '.join(words)} ({now.state})")
-    return notes
+def _throttled_at_all(before: GpuState, after: GpuState) -> GpuState:
+    causes = dict.fromkeys((*before.throttled_by, *after.throttled_by))
+    return replace(after, throttled_by=tuple(causes))
 
 
 class HostMonitor:
@@ -145,7 +120,8 @@ def read_host(pids: Iterable[int], gpus: Iterable[int] = ()) -> HostReading:
         processes={pid: reading for pid, reading in readings.items() if reading},
         heat_throttles=sum(int(_text(path) or 0) for path in _heat_counters()),
         quota_throttles=sum(_quota_throttles(path) for path in _quota_files()),
-        gpus=tuple(reading for index in gpus if (reading := _read_gpu(index))),
+        cpu_mhz=_cpu_mhz(),
+        gpus=tuple(state for index in gpus if (state := _read_gpu(index))),
     )
 
 
@@ -157,6 +133,16 @@ def _read_process(pid: int) -> ProcessReading | None:
     fields = stat.rpartition(")")[2].split()  # the name before may hold blanks; starts at field 3
     ticks = int(fields[11]) + int(fields[12])
     return ProcessReading(ticks / os.sysconf("SC_CLK_TCK"), major_faults=int(fields[9]))
+
+
+def _cpu_mhz() -> float | None:
+    """Return the mean clock of the CPUs that we may run on; None where the kernel does not tell."""
+    clocks_khz = [
+        int(khz)
+        for cpu in os.sched_getaffinity(0)
+        if (khz := _text(_CPU / f"cpu{cpu}/cpufreq/scaling_cur_freq"))
+    ]
+    return sum(clocks_khz) / len(clocks_khz) / 1e3 if clocks_khz else None
 
 
 @functools.cache
@@ -211,18 +197,19 @@ def _gpu_handle(nvml: Any, cuda_index: int) -> Any:
     return nvml.nvmlDeviceGetHandleByUUID(name)
 
 
-def _read_gpu(index: int) -> GpuReading | None:
+def _read_gpu(index: int) -> GpuState | None:
     nvml = _nvml()
     if nvml is None:
         return None
     try:
         gpu = _gpu_handle(nvml, index)
-        return GpuReading(
+        reasons = nvml.nvmlDeviceGetCurrentClocksThrottleReasons(gpu)
+        return GpuState(
             index=index,
             temperature_c=nvml.nvmlDeviceGetTemperature(gpu, nvml.NVML_TEMPERATURE_GPU),
             clock_mhz=nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_SM),
-            throttle_reasons=nvml.nvmlDeviceGetCurrentClocksThrottleReasons(gpu),
             memory_used_bytes=nvml.nvmlDeviceGetMemoryInfo(gpu).used,
+            throttled_by=tuple(text for bit, text in _THROTTLES.items() if reasons & bit),
         )
     except nvml.NVMLError:
         return None

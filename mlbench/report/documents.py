@@ -2,11 +2,14 @@
 
 import math
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
-from mlbench.outcomes import PERCENTILES, UNMET, Answer, Judgement, Summary, Trial
-from mlbench.report.accuracy import Accuracy
+from mlbench.contracts.findings import Finding
+from mlbench.outcomes import PERCENTILES, UNMET, Accuracy, Answer, Judgement, Summary, Trial
+from mlbench.records import HostAccount
 from mlbench.report.notation import plain, rate_number
+from mlbench.report.sentences import sentence, sentences
 
 Document = dict[str, Any]
 
@@ -47,7 +50,10 @@ def trial_entry(trial: Trial) -> Document:
         "seed": request.seed,
         **_judgement(trial.judgement),
         "judgements": {plain(at): _judgement(j) for at, j in trial.judgements.items()},
-        "notes": list(trial.notes),
+        "send_lag_s": dict(trial.send_lag_s),
+        "host": host_document(trial.host),
+        "notes": sentences(trial.findings),
+        "findings": finding_documents([*trial.judgement.reasons, *trial.findings]),
     }
 
 
@@ -64,7 +70,8 @@ def answer_entry(answer: Answer) -> Document:
         "trials": answer.trials,
         "measured_s": answer.measured_s,
         "queries": answer.queries,
-        "notes": list(answer.notes),
+        "notes": sentences(answer.findings),
+        "findings": finding_documents(answer.findings),
     }
 
 
@@ -101,4 +108,21 @@ def _summary(summary: Summary) -> Document:
 
 
 def _judgement(judgement: Judgement) -> Document:
-    return {"verdict": judgement.verdict, "reasons": list(judgement.reasons)}
+    return {
+        "verdict": judgement.verdict,
+        "reasons": sentences(judgement.reasons),
+        "findings": finding_documents(judgement.reasons),
+    }
+
+
+def finding_documents(findings: Iterable[Finding]) -> list[Document]:
+    """Return findings as objects of code, figures and text."""
+    return [
+        {"code": found.code, "figures": dict(found.figures), "text": sentence(found)}
+        for found in findings
+    ]
+
+
+def host_document(host: HostAccount | None) -> Document | None:
+    """Return what the host did during a trial; None where nobody watched it."""
+    return None if host is None else asdict(host)

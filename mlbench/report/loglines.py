@@ -1,11 +1,45 @@
-"""The lines of stdout that scripts grep for. Pure; their form is fixed."""
+"""The lines of stdout that scripts grep for; their form is fixed."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from mlbench.outcomes import PERCENTILES, UNMET, Answer, Summary, Trial
-from mlbench.report.accuracy import Accuracy
+from mlbench.bench.events import (
+    AccuracyMeasured,
+    Event,
+    RunStarted,
+    SearchEnded,
+    TrialFinished,
+)
+from mlbench.outcomes import PERCENTILES, UNMET, Accuracy, Answer, Summary, Trial
 from mlbench.report.documents import final_results
 from mlbench.report.notation import plain, rate_text, trial_key
+
+
+class LogLines:
+    """Writes the log lines of a run, one by one, with `write`."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+        self._percentile = 99.0
+
+    def __call__(self, event: Event) -> None:
+        """Write the lines that an event gives."""
+        for line in self._lines(event):
+            self._write(line)
+
+    def _lines(self, event: Event) -> Iterable[str]:
+        match event:
+            case RunStarted(settings):
+                self._percentile = settings.percentile
+            case AccuracyMeasured(summary, accuracy):
+                yield from accuracy_lines(summary, accuracy)
+            case TrialFinished(trial, taken):
+                yield trial_line(trial)
+                if taken:
+                    yield taken_line()
+            case SearchEnded(answers):
+                for answer in answers:
+                    yield from answer_lines(answer, self._percentile)
+                yield final_line(answers)
 
 
 def accuracy_lines(summary: Summary, accuracy: Accuracy) -> list[str]:
@@ -27,24 +61,20 @@ def taken_line() -> str:
     return "^taken"
 
 
-def chosen_line(answer: Answer) -> str | None:
-    """Return the figures of the trial that an answer rests on; None when the target is unmet."""
-    if answer.trial is None or answer.qps == UNMET:
-        return None
-    return f"{plain(answer.max_latency_s)} {_figures(answer.trial.summary)}"
-
-
-def result_line(answer: Answer, percentile: float = 99.0) -> str:
-    """Return an answer's ===RESULT line.
+def answer_lines(answer: Answer, percentile: float = 99.0) -> list[str]:
+    """Return the figures of the trial that an answer rests on, if any, and its ===RESULT line.
 
     `measured_latency` is the trial's latency in seconds at `percentile`, in full precision.
     """
     target = f"===RESULT: {answer.kind} target_latency={plain(answer.max_latency_s)}"
     if answer.trial is None or answer.qps == UNMET:
-        return f"{target} qps=FAIL"
+        return [f"{target} qps=FAIL"]
     measured_s = answer.trial.summary.percentiles.get(plain(percentile))
     measured = "null" if measured_s is None else repr(float(measured_s))
-    return f"{target} measured_latency={measured} qps={rate_text(answer.qps)}"
+    return [
+        f"{plain(answer.max_latency_s)} {_figures(answer.trial.summary)}",
+        f"{target} measured_latency={measured} qps={rate_text(answer.qps)}",
+    ]
 
 
 def final_line(answers: Iterable[Answer]) -> str:

@@ -1,9 +1,10 @@
-"""What a search says in the end: one answer for each goal, with its notes in words."""
+"""What a search says in the end: one answer for each goal, with findings."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mlbench.contracts.findings import Finding
 from mlbench.estimation.estimate import Estimate
 from mlbench.estimation.observation import Observation
 from mlbench.outcomes import UNMET, Answer, Judgement, Trial
@@ -27,24 +28,24 @@ def make_answer(
     goal: Goal,
     known: Estimate | None,
     observations: Sequence[Observation],
-    findings: Sequence[str],
+    findings: Sequence[Finding],
     allowance: Allowance = UNLIMITED,
 ) -> Answer:
     """Put together what is known of one goal.
 
     `known`: its estimate, in order with those of other limits. `observations`: all trials;
-    `findings`: what they say about the device, in words.
+    `findings`: what they say about the device.
     """
     tried = [seen.trial for seen in observations if not seen.saturated]
     best = _best(goal, known, tried)
     own = [trial.judgement for trial in tried if goal.owns(trial)]
     no_verdict = best is None and all(judged.verdict == "invalid" for judged in own)
     rests_on = [seen for seen in observations if seen.saturated or _serves(seen, goal)]
-    notes = [*(known.notes if known else ()), *findings]
+    found = [*(known.findings if known else ()), *findings]
     if best is None:
-        notes.insert(0, _why_unmet(goal, known, own, allowance))
+        found.insert(0, _why_unmet(goal, known, own, allowance))
     elif slower := [t for t in goal.rates(tried, "fail") if _qps(t) < _qps(best)]:
-        notes.append(f"a slower trial, at {_qps(slower[0]):.4g} qps, did not meet the limit")
+        found.append(Finding("slower_trial_failed", {"trial_qps": _qps(slower[0])}))
     estimate = None if no_verdict else known
     return Answer(
         kind=goal.kind.name,
@@ -56,7 +57,7 @@ def make_answer(
         trials=len(rests_on),
         measured_s=sum(seen.measured_s for seen in rests_on),
         queries=sum(len(seen.due_s) for seen in rests_on),
-        notes=tuple(notes),
+        findings=tuple(found),
         no_verdict=no_verdict,
     )
 
@@ -95,27 +96,32 @@ def _serves(seen: Observation, goal: Goal) -> bool:
 
 def _why_unmet(
     goal: Goal, known: Estimate | None, own: Sequence[Judgement], allowance: Allowance
-) -> str:
+) -> Finding:
     if not own:
-        why = "the budget was spent before; raise --budget" if allowance.spent else "the run ended"
-        return f"no trial was run for it: {why}"
+        return Finding("budget_spent" if allowance.spent else "run_ended")
     if all(judgement.verdict == "invalid" for judgement in own):
-        return f"every trial was invalid: {own[-1].reasons[0]}"
-    limit, met = goal.limit, any(judgement.verdict == "pass" for judgement in own)
+        return _resting_on("all_trials_invalid", own[-1].reasons[0])
+    percentile, met = goal.limit.percentile, any(judgement.verdict == "pass" for judgement in own)
     if known and known.unloaded_s > goal.max_latency_s:
-        return (
-            f"the service time's {limit.percentile:g}th percentile, "
-            f"{known.unloaded_s * 1e3:.3g} ms, is already over {goal.max_latency_s * 1e3:.3g} ms"
-        )
+        figures = {
+            "percentile": percentile,
+            "service_s": known.unloaded_s,
+            "max_latency_s": goal.max_latency_s,
+        }
+        return Finding("service_over_limit", figures)
     if known and known.qps and goal.fewest_queries / known.qps > allowance.longest_trial_s:
-        return (
-            f"at the {known.qps:.3g} qps that seem possible the {limit.percentile:g}th "
-            f"percentile takes a trial of {goal.fewest_queries / known.qps:.0f} s; raise --time"
-        )
+        needed_s = goal.fewest_queries / known.qps
+        figures = {"qps": known.qps, "percentile": percentile, "needed_s": needed_s}
+        return Finding("trials_too_short", figures)
     if known and not known.qps and goal.misses:
-        return f"not even a slow trial met the limit: {own[-1].reasons[-1]}"
+        return _resting_on("slow_trial_failed", own[-1].reasons[-1])
     if known and known.drift.per_s > 0 and met:
-        return "the rates that trials met are above what the device still holds"
+        return Finding("device_slowed_since")
     if met:
-        return "the rates that trials met are above what the estimate supports"
-    return "no trial met the limit" + (" before the budget was spent" if allowance.spent else "")
+        return Finding("rates_above_estimate")
+    return Finding("no_trial_met_in_budget" if allowance.spent else "no_trial_met")
+
+
+def _resting_on(code: str, reason: Finding) -> Finding:
+    """Return a finding that has the code and the figures of its reason among its own."""
+    return Finding(code, {"because": reason.code, **reason.figures})

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from mlbench.contracts.findings import Finding
 from mlbench.estimation.estimate import Estimate
 from mlbench.outcomes import UNMET, Answer
 
@@ -31,14 +32,17 @@ def _pair(
         high, low = min(narrow.high, wide.high), max(narrow.low, wide.low)
         return replace(narrow, high=high), replace(wide, low=low)
     if narrow.half_width <= wide.half_width:
-        return narrow, _taken(wide, narrow, "narrower")
-    return _taken(narrow, wide, "wider"), wide
+        return narrow, _taken(wide, narrow, Finding("from_narrower_limit", {"own_qps": wide.qps}))
+    return _taken(narrow, wide, Finding("from_wider_limit", {"own_qps": narrow.qps})), wide
 
 
-def _taken(loser: Estimate, winner: Estimate, which: str) -> Estimate:
-    note = f"taken from the {which} limit, which is better known: its own were {loser.qps:.4g} qps"
+def _taken(loser: Estimate, winner: Estimate, found: Finding) -> Estimate:
     return replace(
-        loser, qps=winner.qps, low=winner.low, high=winner.high, notes=(*loser.notes, note)
+        loser,
+        qps=winner.qps,
+        low=winner.low,
+        high=winner.high,
+        findings=(*loser.findings, found),
     )
 
 
@@ -51,9 +55,9 @@ def rising(answers: Sequence[Answer]) -> list[Answer]:
     for i in range(1, len(ordered)):
         narrow, wide = ordered[i - 1 : i + 1]
         if narrow.qps > wide.qps:
-            # The first note of an unmet limit says why it is unmet.
-            notes = wide.notes[1:] if wide.qps == UNMET else wide.notes
+            # The first finding of an unmet limit says why it is unmet.
+            findings = wide.findings[1:] if wide.qps == UNMET else wide.findings
             ordered[i] = replace(
-                wide, qps=narrow.qps, trial=narrow.trial, notes=notes, no_verdict=False
+                wide, qps=narrow.qps, trial=narrow.trial, findings=findings, no_verdict=False
             )
     return ordered

@@ -24,8 +24,10 @@ from mlbench.search.answers import Allowance, make_answer
 from mlbench.search.goal import Goal
 from mlbench.search.order import in_order, rising
 from mlbench.search.plan import SearchPlan
+from mlbench.trial.host import gpu_states
+from mlbench.trial.replay import send_lag_ns
 from mlbench.trial.schedule import make_schedule, query_count
-from mlbench.trial.summary import summarise
+from mlbench.trial.summary import send_lag_spread_s, summarise
 from mlbench.trial.verdict import judge
 
 _BELOW = (0.01, 0.025, 0.04, 0.07, 0.12, 0.2)  # how far below the estimate, try after try
@@ -87,19 +89,21 @@ class Search:
 
     def record(self, request: TrialRequest, completions: Completions) -> Trial:
         """Take in a finished trial; returns it with its verdict for every target."""
+        lag_ns = send_lag_ns(completions, self.plan.queue)
+        limits = (LatencyLimit(self.plan.percentile, at) for at in self.plan.max_latencies_s)
         trial = Trial(
             request=request,
             summary=summarise(completions, self.plan.percentile),
             judgements={
-                max_latency_s: judge(
-                    completions, LatencyLimit(self.plan.percentile, max_latency_s), self.plan.queue
-                )
-                for max_latency_s in self.plan.max_latencies_s
+                limit.max_latency_s: judge(completions, limit, self.plan.queue, lag_ns)
+                for limit in limits
             },
             offered_qps=completions.schedule.offered_qps,
-            notes=completions.host.gpus,
+            send_lag_s=send_lag_spread_s(completions, lag_ns),
+            host=completions.host,
+            findings=gpu_states(completions.host),
         )
-        self._observations.append(observe(trial, completions, self.plan.queue))
+        self._observations.append(observe(trial, completions, lag_ns))
         self.measured_s += completions.duration_s
         if request.purpose == "search":
             for goal in self._goals:

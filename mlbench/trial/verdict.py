@@ -1,4 +1,4 @@
-"""Did a trial meet its limit? A verdict, with its reasons in words and figures."""
+"""Did a trial meet its limit? A verdict, with its reasons."""
 
 from dataclasses import dataclass
 
@@ -6,27 +6,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.contracts import wire
+from mlbench.contracts.findings import Figure, Finding
 from mlbench.outcomes import Judgement, LatencyLimit, Verdict
 from mlbench.queueing.line import Queue
 from mlbench.records import Completions
 from mlbench.stats.correlation import Floats, correlation_time, effective_size
 from mlbench.stats.intervals import exceedance_interval
 from mlbench.stats.percentiles import percentile, tells
-from mlbench.trial.replay import send_lag_ns
+from mlbench.trial.host import host_doubts
 from mlbench.trial.service_log import ServiceLog, in_seconds, service_log
 
 MAX_RATE_ERROR = 0.01
-MAX_STEAL = 0.05
-MAX_OTHER_CPU = 0.25
-MAX_FAULTS_PER_S = 20.0
-"""Beyond these a trial says more about its host than about the device."""
 
 _BUSY = 0.995  # of the time; less leaves the device room to catch up
 _FEWEST = 10  # batches that can show an overload for certain
 
 
-def judge(completions: Completions, limit: LatencyLimit, queue: Queue) -> Judgement:
-    """Judge one trial against one limit; `queue` is the shape of what was measured.
+def judge(
+    completions: Completions, limit: LatencyLimit, queue: Queue, lag_ns: NDArray[np.int64]
+) -> Judgement:
+    """Judge one trial by one limit; `queue` is the shape of what was measured.
+
+    `lag_ns`: what the load generator added to each query, from `mlbench.trial.replay`, (n,).
 
     pass: the raw percentile from the scheduled time is within the limit, every query was answered
     and the backlog did not grow. undecided: it is not, but by no more than chance explains, or the
@@ -38,17 +39,17 @@ def judge(completions: Completions, limit: LatencyLimit, queue: Queue) -> Judgem
     overload = find_overload(completions, queue)
     verdict, reason = compared = _compare(_latency_s(completions), limit)
     certain = overload is not None and overload.certain
-    lateness = None if certain else _lateness(completions, limit, queue, compared)
+    lateness = None if certain else _lateness(completions, limit, lag_ns, compared)
     if lateness and (completions.cut_short or not overload):
         return Judgement("invalid", (lateness,))
-    words = [overload.words] if overload else []
+    reasons = [overload.finding] if overload else []
     if completions.cut_short:
-        words.append("the trial was cut short because the backlog grew over its limit")
+        reasons.append(Finding("cut_short"))
     if certain or completions.cut_short:
         verdict = "fail"
     elif overload and verdict != "fail":
         verdict = "undecided"
-    return Judgement(verdict, (*words, reason))
+    return Judgement(verdict, (*reasons, reason))
 
 
 def _latency_s(completions: Completions) -> Floats:
@@ -57,84 +58,91 @@ def _latency_s(completions: Completions) -> Floats:
 
 
 def _lateness(
-    completions: Completions, limit: LatencyLimit, queue: Queue, compared: tuple[Verdict, str]
-) -> str | None:
+    completions: Completions,
+    limit: LatencyLimit,
+    lag_ns: NDArray[np.int64],
+    compared: tuple[Verdict, Finding],
+) -> Finding | None:
     """Say so when the load generator and not the device decided.
 
     It did when the latencies less what the generator added give another verdict than they do whole,
     which is `compared`. Queries that got no answer wait behind the last that did: if that one was
     late by more than the limit because of the generator, they may be too.
     """
-    p, max_latency_s = limit.percentile, limit.max_latency_s
-    lag_s = in_seconds(send_lag_ns(completions, queue)[completions.status == wire.COMPLETED])
+    lag_s = in_seconds(lag_ns[completions.status == wire.COMPLETED])
     less_lag_s = _latency_s(completions)
     less_lag_s[: len(lag_s)] -= lag_s
-    if lag_s[-1] > max_latency_s:
+    if lag_s[-1] > limit.max_latency_s:
         less_lag_s[len(lag_s) :] = 0.0
     verdict, reason = compared
     without, other = _compare(less_lag_s, limit)
     if (verdict == "pass") == (without == "pass"):
         return None
-    return (
-        f"the load generator's own lateness decides (its p{p:g} is {_ms(percentile(lag_s, p))}): "
-        f"{reason}; without it {other}"
-    )
+    more = {
+        "lag_s": percentile(lag_s, limit.percentile),
+        "latency_less_lag_s": other.figures["latency_s"],
+        "late_less_lag": other.figures["late"],
+    }
+    return Finding("generator_late", {**reason.figures, **more})
 
 
-def _ms(seconds: float) -> str:
-    return f"{seconds * 1e3:.3g} ms" if seconds < 1 else f"{seconds:.2f} s"
-
-
-def _compare(latency_s: Floats, limit: LatencyLimit) -> tuple[Verdict, str]:
-    p, max_latency_s, n = limit.percentile, limit.max_latency_s, len(latency_s)
-    worst_s = percentile(latency_s, p)
-    late = latency_s > max_latency_s
-    count = int(late.sum())
-    side = "within" if worst_s <= max_latency_s else "over"
-    worst = _ms(worst_s) if np.isfinite(worst_s) else "(not served by the end)"
-    figures = f"p{p:g} {worst} is {side} {_ms(max_latency_s)}: {count:,} of {n:,} were later"
-    if side == "within":
-        return "pass", figures
-    size = effective_size(late.astype(np.float64))
+def _compare(latency_s: Floats, limit: LatencyLimit) -> tuple[Verdict, Finding]:
+    worst_s = percentile(latency_s, limit.percentile)
+    late = latency_s > limit.max_latency_s
+    count, n = int(late.sum()), len(late)
+    figures = {
+        "percentile": limit.percentile,
+        "latency_s": worst_s if np.isfinite(worst_s) else None,
+        "max_latency_s": limit.max_latency_s,
+        "late": count,
+        "queries": n,
+    }
+    if worst_s <= limit.max_latency_s:
+        return "pass", Finding("within_limit", figures)
+    size, allowed = effective_size(late.astype(np.float64)), 1 - limit.percentile / 100
     low, _ = exceedance_interval(count / n * size, size)
-    if low > 1 - p / 100:
-        return "fail", figures
-    allowed = f"{low:.2%} or more is likely, {1 - p / 100:.2%} is allowed"
-    return "undecided", f"{figures}, which may be chance ({allowed}, worth {size:,.0f} queries)"
+    if low > allowed:
+        return "fail", Finding("over_limit", figures)
+    chance = {
+        "likely_fraction": low,
+        "allowed_fraction": allowed,
+        "independent_queries": float(size),
+    }
+    return "undecided", Finding("over_limit_by_chance", {**figures, **chance})
 
 
-def _invalidities(completions: Completions, limit: LatencyLimit) -> list[str]:
-    n, p = len(completions.status), limit.percentile
+def _invalidities(completions: Completions, limit: LatencyLimit) -> list[Finding]:
+    n, p, completed = len(completions.status), limit.percentile, completions.completed
     doubts = []
     if completions.failed:
-        doubts.append(f"{completions.failed:,} of {n:,} queries failed{_mostly(completions)}")
+        doubts.append(_failures(completions))
     if completions.lost and not completions.cut_short:
-        doubts.append(f"{completions.lost:,} of {n:,} queries got no answer")
-    doubts += [f"fault: {fault}" for fault in completions.faults]
-    if not tells(completions.completed, p) and not (
-        completions.cut_short and completions.completed
-    ):
-        need = int(np.ceil(100 / (100 - p) - 1e-9))
-        doubts.append(
-            f"too few queries: {completions.completed:,}, but p{p:g} needs {need:,}; measure longer"
-        )
+        doubts.append(Finding("queries_lost", {"lost": completions.lost, "queries": n}))
+    doubts += [Finding("fault", {"fault": fault}) for fault in completions.faults]
+    if not tells(completed, p) and not (completions.cut_short and completed):
+        needed = int(np.ceil(100 / (100 - p) - 1e-9))
+        figures = {"completed": completed, "percentile": p, "needed": needed}
+        doubts.append(Finding("too_few_queries", figures))
     error = _rate_error(completions)
     if abs(error) > MAX_RATE_ERROR:
-        doubts.append(
-            f"the load generator sent {abs(error):.1%} {'less' if error < 0 else 'more'} than "
-            f"the {completions.schedule.target_qps:,.6g} qps asked for"
-        )
-    return doubts + _host_doubts(completions)
+        target_qps = completions.schedule.target_qps
+        figures = {"error_fraction": error, "target_qps": target_qps}
+        doubts.append(Finding("generator_off_rate", figures))
+    return doubts + host_doubts(completions.host, completions.duration_s)
 
 
-def _mostly(completions: Completions) -> str:
-    """Name the worker on which most queries failed, where there are several."""
-    if len(completions.workers) < 2:
-        return ""
-    by_worker = np.bincount(completions.worker[completions.status == wire.FAILED])
-    worst = int(by_worker.argmax())
-    device = completions.workers[worst].device
-    return f", {by_worker[worst]:,} of them on worker {worst} ({device})"
+def _failures(completions: Completions) -> Finding:
+    """Tell how many queries failed, and on which of several workers most of them did."""
+    figures: dict[str, Figure] = {
+        "failed": completions.failed,
+        "queries": len(completions.status),
+    }
+    if len(completions.workers) > 1:
+        by_worker = np.bincount(completions.worker[completions.status == wire.FAILED])
+        worst = int(by_worker.argmax())
+        figures["worker"], figures["on_worker"] = worst, int(by_worker[worst])
+        figures["device"] = completions.workers[worst].device
+    return Finding("queries_failed", figures)
 
 
 def _rate_error(completions: Completions) -> float:
@@ -150,25 +158,11 @@ def _rate_error(completions: Completions) -> float:
     return float((len(arrived_ns) - 1) / span_s / completions.schedule.offered_qps - 1)
 
 
-def _host_doubts(completions: Completions) -> list[str]:
-    host = completions.host
-    doubts = []
-    if host.steal_fraction > MAX_STEAL:
-        doubts.append(f"the host's CPU was taken away {host.steal_fraction:.0%} of the time")
-    if host.other_cpu_fraction > MAX_OTHER_CPU:
-        doubts.append(f"other processes used {host.other_cpu_fraction:.0%} of the host's CPU")
-    if host.major_faults > MAX_FAULTS_PER_S * max(completions.duration_s, 1.0):
-        doubts.append(f"memory was short: {host.major_faults:,} pages were read back from disk")
-    if host.throttled:
-        doubts.append(f"the CPU quota stopped the processes {host.throttled:,} times (throttling)")
-    return [*doubts, *host.notes]
-
-
 @dataclass(frozen=True)
 class Overload:
-    """A device that falls behind: in words, and whether chance can be ruled out."""
+    """A device that falls behind, and whether chance can be ruled out."""
 
-    words: str
+    finding: Finding
     certain: bool
 
 
@@ -193,12 +187,14 @@ def find_overload(completions: Completions, queue: Queue) -> Overload | None:
     before_s, after_s = _backlog_s(completions)
     if served >= offered or after_s <= before_s:
         return None
-    words = (
-        f"the device fell behind: it served {served:,.4g} of the {offered:,.4g} qps offered, "
-        f"and latency grew from {_ms(before_s)} to {_ms(after_s)}"
-    )
+    figures = {
+        "served_qps": served,
+        "offered_qps": offered,
+        "before_s": before_s,
+        "after_s": after_s,
+    }
     certain = late.sum() >= _FEWEST and offered / served - 1 > 3 * error + 1e-4
-    return Overload(words, certain=bool(certain))
+    return Overload(Finding("device_behind", figures), certain=bool(certain))
 
 
 def _without_last(log: ServiceLog, late: NDArray[np.bool_]) -> NDArray[np.bool_]:

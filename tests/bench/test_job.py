@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mlbench.bench.events import EmbeddedModelChosen, ImagesStreamed, Noted
 from mlbench.bench.job import prepare
 from mlbench.bench.settings import TrialSettings, make_settings
 from mlbench.contracts.cache import open_samples
@@ -13,8 +14,8 @@ from mlbench.contracts.errors import RequestError
 from mlbench.host.topology import Processor
 
 
-def _prepare(progress=lambda *_: None, **given):
-    return prepare(make_settings(TrialSettings, {"qps": 1.0, **given}, {}), progress)
+def _prepare(tell=lambda _: None, **given):
+    return prepare(make_settings(TrialSettings, {"qps": 1.0, **given}, {}), tell)
 
 
 def test_a_backend_without_samples_needs_only_workers():
@@ -48,12 +49,14 @@ def test_workers_are_placed_by_the_machines_topology(monkeypatch):
 
 def test_a_model_gets_one_thread_workers_without_a_limit():
     """Where nobody says how many workers there are, each core has one, and the job says why."""
-    job = _prepare()
+    told = []
+    job = _prepare(told.append)
     assert sorted(spec.cores for spec in job.specs) == [
         (core,) for core in sorted(os.sched_getaffinity(0))
     ]
     assert [spec.threads for spec in job.specs] == [1] * len(job.specs)
-    assert job.layout is None or "of 1 thread, as a query takes" in job.layout
+    layouts = [event.finding.figures for event in told if isinstance(event, Noted)]
+    assert [layout["threads"] for layout in layouts] == [1] * (len(job.specs) > 1)
 
 
 def test_a_narrow_limit_gives_a_worker_all_cores():
@@ -65,9 +68,10 @@ def test_a_narrow_limit_gives_a_worker_all_cores():
 @pytest.mark.parametrize("given", [{"workers_per_device": 1}, {"threads": 1}])
 def test_what_is_asked_for_is_given(given):
     """One worker, or the threads of one, are taken as they are told."""
-    job = _prepare(**given)
+    told = []
+    job = _prepare(told.append, **given)
     assert len(job.specs) == 1
-    assert job.layout is None
+    assert not any(isinstance(event, Noted) for event in told)
 
 
 def test_batching_reaches_the_worker_in_nanoseconds():
@@ -79,10 +83,10 @@ def test_batching_reaches_the_worker_in_nanoseconds():
 def test_the_embedded_default_is_built():
     """The default job is the published model on twenty labelled photos, ready to be served."""
     events = []
-    job = _prepare(lambda event, _: events.append(event))
+    job = _prepare(events.append)
     spec = job.specs[0]
     assert Path(job.specs[0].model or "").is_file()
-    assert "embedded_model" in events
+    assert EmbeddedModelChosen() in events
     assert job.samples.count == spec.sample_count == len(job.samples.labels) == 20
     (file,) = spec.feeds.values()
     assert open_samples(file).shape == (20, 3, 224, 224)
@@ -137,12 +141,12 @@ def test_channels_last_models_get_channels_last_images(models, photos):
 
 def test_more_images_than_fit_in_memory_are_streamed(models, photos, monkeypatch):
     """Accuracy runs over all images that were asked for, trials over those that fit in memory."""
-    monkeypatch.setattr("mlbench.bench.job._USUAL_COUNT", 2)
+    monkeypatch.setattr("mlbench.bench.samples._USUAL_COUNT", 2)
     memory = SimpleNamespace(available=2 * 3 * 224 * 224 * 4 + 1)
     monkeypatch.setattr("psutil.virtual_memory", lambda: memory)
     events = []
     job = _prepare(
-        lambda event, _: events.append(event),
+        events.append,
         model=models["images"],
         dataset="imagenet",
         dataset_path=photos,
@@ -150,11 +154,11 @@ def test_more_images_than_fit_in_memory_are_streamed(models, photos, monkeypatch
     )
     assert (job.samples.count, job.samples.resident) == (3, 2)
     assert job.specs[0].sample_count == 2
-    assert "streamed" in events
+    assert ImagesStreamed(3, 2) in events
 
 
 def test_a_model_without_a_profile_asks_what_to_feed_it(models):
     """A model that takes inputs is never run on nothing."""
     settings = make_settings(TrialSettings, {"qps": 1.0, "model": models["pair"]}, {})
     with pytest.raises(RequestError, match="--dataset synthetic"):
-        prepare(settings.model_copy(update={"dataset": None}), lambda *_: None)
+        prepare(settings.model_copy(update={"dataset": None}), lambda _: None)

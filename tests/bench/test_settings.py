@@ -40,9 +40,9 @@ def test_a_profile_brings_its_model_and_data():
     assert settings.accuracy_target == pytest.approx(0.76456)
 
 
-def test_what_is_given_wins_over_the_profile():
+def test_what_is_given_wins_over_the_profile(tmp_path):
     """An option that was given is never replaced by a profile's."""
-    given = {"model": Path("/mine.onnx"), "dataset_path": Path("/photos")}
+    given = {"model": Path("/mine.onnx"), "dataset_path": tmp_path}
     settings = _run(FOLDERS, profile="resnet50-onnxruntime", **given)
     assert settings.model == given["model"]
     assert settings.dataset_path == given["dataset_path"]

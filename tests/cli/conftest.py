@@ -29,7 +29,7 @@ _calibrate_once = functools.cache(calibrate)
 def command(monkeypatch, capfd) -> Callable[..., Result]:
     """Return a function that runs the command in this process; one calibration does for all."""
     for module in ("run", "doctor"):
-        monkeypatch.setattr(f"mlbench.cli.{module}.calibrate", _calibrate_once)
+        monkeypatch.setattr(f"mlbench.bench.{module}.calibrate", _calibrate_once)
 
     def run(*words: object) -> Result:
         monkeypatch.setattr(sys, "argv", ["mlbench-coordinator", *map(str, words)])

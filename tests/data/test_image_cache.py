@@ -13,23 +13,24 @@ from mlbench.contracts.cache import open_samples
 from mlbench.contracts.errors import RequestError
 from mlbench.data import build
 from mlbench.data.cache import BuiltCache, build_cache
+from mlbench.data.events import CacheAwaited, DataEvent, ImagesPrepared
 from mlbench.data.images import ImageList
 from mlbench.data.preprocess import PREPROCESSING, prepare, read_image
 
 NAMES = [f"{i:02}.JPEG" for i in range(40)]
 
 
-class Events(list[tuple[str, dict[str, Any]]]):
-    """Remembers progress; may interrupt the work as Ctrl-C does."""
+class Events(list[DataEvent]):
+    """Remembers what is told; may interrupt the work as Ctrl-C does."""
 
     def __init__(self, interrupt_at: int | None = None) -> None:
         super().__init__()
         self._interrupt_at = interrupt_at
 
-    def __call__(self, event: str, fields: dict[str, Any]) -> None:
-        """Remember one report."""
-        self.append((event, fields))
-        if fields.get("done") == self._interrupt_at:
+    def __call__(self, event: DataEvent) -> None:
+        """Remember one event."""
+        self.append(event)
+        if isinstance(event, ImagesPrepared) and event.done == self._interrupt_at:
             raise KeyboardInterrupt
 
 
@@ -84,10 +85,10 @@ def test_progress_ends_at_the_total(images: ImageList, folder: Path) -> None:
     """Progress counts up to the number of images."""
     events = Events()
     built(images, folder, events)
-    assert {name for name, _ in events} == {"preprocess"}
-    done = [fields["done"] for _, fields in events]
+    done = [event.done for event in events if isinstance(event, ImagesPrepared)]
+    assert len(done) == len(events)
     assert done == sorted(done)
-    assert events[-1][1] == {"done": 40, "total": 40}
+    assert events[-1] == ImagesPrepared(40, 40)
 
 
 def test_changes_make_another_cache(images: ImageList, folder: Path) -> None:
@@ -135,7 +136,7 @@ def test_build_of_an_earlier_boot_starts_anew(
     monkeypatch.setattr(build, "_BOOT_ID", boot)
     events = Events()
     built(images, folder, events)
-    assert events[0][1]["done"] == 16
+    assert events[0] == ImagesPrepared(16, 40)
 
 
 def test_journal_without_its_samples_is_not_trusted(images: ImageList, folder: Path) -> None:
@@ -223,16 +224,15 @@ def test_second_process_waits_for_the_first(images: ImageList, folder: Path) -> 
     finished = built(images, folder)
     lock = finished.path.with_suffix(".lock").open("w")
     fcntl.flock(lock, fcntl.LOCK_EX)
-    waiting: list[dict[str, Any]] = []
+    told: list[DataEvent] = []
 
-    def release(event: str, fields: dict[str, Any]) -> None:
-        assert event == "cache_wait"
-        waiting.append(fields)
+    def release(event: DataEvent) -> None:
+        told.append(event)
         lock.close()
 
     cache = build_cache(images, PREPROCESSING["mobilenet"], "NHWC", folder, release)
     assert cache.path == finished.path
-    assert waiting == [{"path": str(finished.path)}]
+    assert told == [CacheAwaited(finished.path)]
 
 
 def test_skipped_images_are_recorded_as_json(images: ImageList, folder: Path) -> None:

@@ -10,6 +10,7 @@ from mlbench.estimation.observation import Observation, observe
 from mlbench.outcomes import LatencyLimit, Trial, TrialRequest
 from mlbench.pool.virtual import Batch, VirtualPool
 from mlbench.queueing.line import Queue
+from mlbench.trial.replay import send_lag_ns
 from mlbench.trial.schedule import make_schedule
 from mlbench.trial.summary import summarise
 from mlbench.trial.verdict import judge
@@ -24,11 +25,12 @@ def _slow_between_100_and_200(_: np.random.Generator, batch: Batch) -> float:
 
 def _observed(pool: VirtualPool, qps: float, kind: ArrivalKind = EXPONENTIAL) -> Observation:
     completions = pool.run(make_schedule(kind, qps, 2000, 1))
-    judged = judge(completions, LIMIT, Queue())
+    lag_ns = send_lag_ns(completions, Queue())
+    judged = judge(completions, LIMIT, Queue(), lag_ns)
     request = TrialRequest(kind, qps, 2000, 1, LIMIT.max_latency_s)
     summary = summarise(completions)
     trial = Trial(request, summary, {LIMIT.max_latency_s: judged}, completions.schedule.offered_qps)
-    return observe(trial, completions, Queue())
+    return observe(trial, completions, lag_ns)
 
 
 def test_a_bound_met_beyond_a_failure_belongs_to_the_interval() -> None:
@@ -63,4 +65,4 @@ def test_a_bracket_of_nothing_looks_where_the_model_points() -> None:
     found = estimate(seen, Question(Queue(), EXPONENTIAL, LIMIT, seed=1), 0.0, 150.0)
     assert not found.modelled
     assert (found.low, found.high) == (0.0, np.inf)
-    assert f"against a prediction of {found.qps:.4g} qps" in found.notes[-1]
+    assert found.findings[-1].figures["predicted_qps"] == found.qps

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from mlbench.host import system
-from mlbench.host.system import GpuReading, HostMonitor, HostReading, ProcessReading, account
+from mlbench.host.system import GpuState, HostMonitor, HostReading, ProcessReading, account
 
 BEFORE = HostReading(
     total_s=1000.0,
@@ -31,8 +31,7 @@ def test_account_splits_the_cores_time_into_steal_ours_and_others():
     assert result.steal_fraction == pytest.approx(1 / 20)
     assert result.other_cpu_fraction == pytest.approx(3 / 20)
     assert result.major_faults == 3
-    assert result.throttled == 0
-    assert result.notes == ()
+    assert result.quota_throttles == result.heat_throttles == 0
 
 
 def test_a_process_started_in_between_counts_whole_as_ours():
@@ -59,25 +58,21 @@ def test_fractions_stay_within_zero_and_one_when_ticks_disagree():
     assert account(BEFORE, BEFORE).steal_fraction == 0.0
 
 
-def test_throttling_by_quota_is_counted_and_by_heat_is_told():
-    """What a CPU quota stopped is a count, what heat slowed down is a sentence."""
+def test_throttling_is_counted():
+    """How often a CPU quota stopped us and heat slowed the CPU down are counts."""
     after = replace(BEFORE, total_s=1010.0, heat_throttles=7, quota_throttles=3)
     result = account(BEFORE, after)
-    assert result.throttled == 1
-    assert result.notes == ("the CPU was slowed down by heat 3 times",)
+    assert (result.quota_throttles, result.heat_throttles) == (1, 3)
 
 
-def test_a_throttled_gpu_is_told_with_its_state():
-    """A thermal slowdown at either reading becomes a note; the power cap alone does not."""
-    hot = GpuReading(
-        index=1, temperature_c=91, clock_mhz=600, throttle_reasons=0x20, memory_used_bytes=0
-    )
-    cool = replace(hot, throttle_reasons=0x04)
-    notes = account(replace(BEFORE, gpus=(hot,)), replace(BEFORE, gpus=(cool,))).notes
-    assert notes == (
-        "GPU 1 was throttled: software thermal slowdown (91 C, 600 MHz, 0.0 GiB used)",
-    )
-    assert account(replace(BEFORE, gpus=(cool,)), replace(BEFORE, gpus=(cool,))).notes == ()
+def test_a_gpu_that_was_throttled_at_either_end_counts_as_throttled():
+    """Its state is that of the end, with what slowed it down before."""
+    hot = GpuState(1, 91, 600, 0, throttled_by=("software thermal slowdown",))
+    cool = GpuState(1, 60, 1980, 0)
+    (gpu,) = account(replace(BEFORE, gpus=(hot,)), replace(BEFORE, gpus=(cool,))).gpus
+    assert gpu == replace(cool, throttled_by=hot.throttled_by)
+    (gpu,) = account(replace(BEFORE, gpus=(cool,)), replace(BEFORE, gpus=(cool,))).gpus
+    assert gpu == cool
 
 
 def test_the_monitor_reads_this_host_twice(monkeypatch):
@@ -142,7 +137,24 @@ def test_gpus_are_numbered_as_cuda_does(monkeypatch, visible, temperature):
     if visible:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     (gpu,) = system.read_host([], gpus=[1]).gpus
-    assert gpu == GpuReading(1, temperature, 1500, 0, 1 << 29)
+    assert gpu == GpuState(1, temperature, 1500, 1 << 29)
+
+
+@pytest.mark.parametrize(
+    ("reasons", "throttled_by"),
+    [
+        (0x04, ()),
+        (0x20, ("software thermal slowdown",)),
+        (0x88, ("hardware slowdown", "power brake")),
+    ],
+)
+def test_what_slows_a_gpu_down_is_named(monkeypatch, reasons, throttled_by):
+    """Heat and power brakes are trouble; the power cap, at which a busy GPU runs, is none."""
+    nvml = FakeNvml()
+    nvml.nvmlDeviceGetCurrentClocksThrottleReasons = lambda _gpu: reasons
+    monkeypatch.setattr(system, "_nvml", lambda: nvml)
+    (gpu,) = system.read_host([], gpus=[0]).gpus
+    assert gpu.throttled_by == throttled_by
 
 
 def test_gpus_are_described(monkeypatch):

@@ -5,10 +5,18 @@ import pytest
 
 from mlbench.arrivals.linear import Linear
 from mlbench.contracts import wire
+from mlbench.contracts.findings import Finding
 from mlbench.outcomes import Answer, Judgement, Summary, Trial, TrialRequest
-from mlbench.records import Completions, Schedule, WorkerAccount
+from mlbench.records import Completions, HostAccount, Schedule, WorkerAccount
 
 MS = 1_000_000
+OVER = Finding(
+    "over_limit",
+    {"percentile": 99.0, "latency_s": 0.3, "max_latency_s": 0.2, "late": 50, "queries": 501},
+)
+TOO_SLOW = Finding(
+    "service_over_limit", {"percentile": 99.0, "service_s": 0.0121, "max_latency_s": 0.01}
+)
 
 
 @pytest.fixture
@@ -23,8 +31,9 @@ def summary() -> Summary:
 def trial(summary: Summary) -> Trial:
     """A trial at 100.7 qps that serves two targets."""
     request = TrialRequest(Linear(), 100.7, 501, 7, 0.01)
-    judgements = {0.01: Judgement("pass"), 0.2: Judgement("fail", ("a reason",))}
-    return Trial(request, summary, judgements, 100.7)
+    judgements = {0.01: Judgement("pass"), 0.2: Judgement("fail", (OVER,))}
+    lag_s = {"50": 0.00002, "99": 0.00009, "max": 0.0004}
+    return Trial(request, summary, judgements, 100.7, lag_s, HostAccount(steal_fraction=0.01))
 
 
 @pytest.fixture
@@ -33,7 +42,7 @@ def answers(trial: Trial) -> list[Answer]:
     return [
         Answer("linear", 0.01, 127.9, trial, 128.3, (126.0, 130.5), 3, 9.5, 1503),
         Answer("linear", 0.1, 9.379, trial, 9.4, (9.0, float("inf")), 2, 5.0, 90),
-        Answer("exponential", 0.01, -1, None, None, None, 4, 7.5, 800, ("12.1 ms is over",)),
+        Answer("exponential", 0.01, -1, None, None, None, 4, 7.5, 800, (TOO_SLOW,)),
     ]
 
 

@@ -3,9 +3,8 @@ from dataclasses import replace
 
 import pytest
 
-from mlbench.outcomes import Answer, Summary, Trial
+from mlbench.outcomes import Accuracy, Answer, Summary, Trial
 from mlbench.report import loglines
-from mlbench.report.accuracy import Accuracy
 from mlbench.report.notation import plain, rate_number, rate_text
 
 TILES = "tiles=50:0.0085,80:0.0093,90:0.0095,95:0.0096,99:0.0095,99.9:null"
@@ -39,25 +38,22 @@ def test_trial_without_completions(trial: Trial) -> None:
 
 def test_met_answer(answers: list[Answer]) -> None:
     """A met target prints its trial's figures, and the latency in full precision."""
-    assert loglines.chosen_line(answers[0]) == (
-        f"0.01 qps=99.81, mean=0.008619, time=5.02, {TILES}"
-    )
-    assert loglines.result_line(answers[0]) == (
-        "===RESULT: linear target_latency=0.01 measured_latency=0.009488344192504883 qps=127"
-    )
+    assert loglines.answer_lines(answers[0]) == [
+        f"0.01 qps=99.81, mean=0.008619, time=5.02, {TILES}",
+        "===RESULT: linear target_latency=0.01 measured_latency=0.009488344192504883 qps=127",
+    ]
 
 
 def test_measured_latency_is_that_of_the_bounded_percentile(answers: list[Answer]) -> None:
     """With another percentile bounded, the result line shows the latency there."""
-    assert "measured_latency=0.0095 " in loglines.result_line(answers[0], 90.0)
+    assert "measured_latency=0.0095 " in loglines.answer_lines(answers[0], 90.0)[1]
 
 
 def test_unmet_answer(answers: list[Answer]) -> None:
     """A target that no rate meets prints FAIL and has no chosen trial."""
-    assert loglines.chosen_line(answers[2]) is None
-    assert loglines.result_line(answers[2]) == (
+    assert loglines.answer_lines(answers[2]) == [
         "===RESULT: exponential target_latency=0.01 qps=FAIL"
-    )
+    ]
 
 
 def test_final_line_is_a_python_dict(answers: list[Answer]) -> None:

@@ -8,11 +8,18 @@ import jsonschema
 import pytest
 
 from mlbench.contracts.errors import RequestError, RunError
-from mlbench.outcomes import Answer, Summary, Trial
-from mlbench.report.accuracy import Accuracy
-from mlbench.report.results import ResultStore, RunHead
+from mlbench.contracts.findings import Finding
+from mlbench.outcomes import Accuracy, Answer, Summary, Trial
+from mlbench.report.results import ResultStore
 
-HEAD = RunHead("2024-05-01T12:00:00+00:00", "mlbench run", "1.0", {"count": 500}, {"cpus": 2})
+HEAD = {
+    "started": "2024-05-01T12:00:00+00:00",
+    "cmdline": "mlbench run",
+    "version": "1.0",
+    "settings": {"count": 500},
+    "system": {"cpus": 2},
+}
+SKIPPED = Finding("accuracy_skipped", {"why": "synthetic data has no true answers"})
 
 
 @pytest.fixture
@@ -51,7 +58,7 @@ def test_a_whole_run_fits_the_schema(
 
 def test_the_schema_refuses_an_unknown_key(path: Path) -> None:
     """A key that the interface does not name does not pass."""
-    ResultStore(path, HEAD).add_note("accuracy skipped: synthetic data")
+    ResultStore(path, HEAD).add_finding(SKIPPED)
     document = validated(path)
     path.write_text(json.dumps({**document, "surprise": 1}))
     with pytest.raises(jsonschema.ValidationError, match="surprise"):
@@ -75,7 +82,11 @@ def test_a_trial_shows_its_verdict_for_every_target(path: Path, trial: Trial) ->
     ResultStore(path, HEAD).add_trial(trial)
     entry = validated(path)["scan"]["linear"]["linear/0.01/100"]
     assert (entry["verdict"], entry["reasons"]) == ("pass", [])
-    assert entry["judgements"]["0.2"] == {"verdict": "fail", "reasons": ["a reason"]}
+    judged = entry["judgements"]["0.2"]
+    assert judged["verdict"] == "fail"
+    assert judged["reasons"] == ["p99 300 ms is over 200 ms: 50 of 501 were later"]
+    assert judged["findings"][0]["code"] == "over_limit"
+    assert judged["findings"][0]["figures"]["late"] == 50
 
 
 def test_unknown_figures_are_null(path: Path, answers: list[Answer]) -> None:
@@ -134,6 +145,6 @@ def test_a_failed_write_leaves_the_file_whole(
 
 def test_a_head_that_is_not_json_is_a_fault(path: Path) -> None:
     """NaN among the settings is found when the store is made."""
-    head = RunHead("2024-05-01T12:00:00+00:00", "", "1.0", {"x": float("nan")}, {})
+    head = {**HEAD, "settings": {"x": float("nan")}}
     with pytest.raises(ValueError, match="not JSON compliant"):
         ResultStore(path, head)

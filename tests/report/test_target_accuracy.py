@@ -1,6 +1,7 @@
 import pytest
 
-from mlbench.report.accuracy import Accuracy
+from mlbench.outcomes import Accuracy
+from mlbench.report.sentences import accuracy_sentence
 
 
 def test_interval_holds_the_accuracy() -> None:
@@ -15,15 +16,15 @@ def test_whole_set_decides_the_target(good: int, met: bool) -> None:
     """On the whole set the target is met or not, by the exact share of right answers."""
     accuracy = Accuracy(good, 100_000, target=75.692, whole_set=True)
     assert accuracy.target_met is met
-    assert ("not met" in accuracy.remark) is not met
+    assert ("not met" in accuracy_sentence(accuracy)) is not met
 
 
 def test_part_of_the_set_decides_nothing() -> None:
-    """On a part of the set the target stays open, and the remark says where it lies."""
+    """On a part of the set the target stays open, and the sentence says where it lies."""
     accuracy = Accuracy(363, 501, target=75.69)
     assert accuracy.target_met is None
-    assert "lies in it" in accuracy.remark
-    assert "lies outside it" in Accuracy(200, 501, target=75.69).remark
+    assert "lies in it" in accuracy_sentence(accuracy)
+    assert "lies outside it" in accuracy_sentence(Accuracy(200, 501, target=75.69))
 
 
 def test_counts_must_fit() -> None:

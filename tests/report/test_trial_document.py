@@ -1,24 +1,36 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from mlbench.contracts.findings import Finding
 from mlbench.outcomes import Judgement
 from mlbench.queueing.line import Queue
 from mlbench.records import Completions
-from mlbench.report.trial_json import save_raw, trial_document
+from mlbench.report.raw import save_raw
+from mlbench.report.trial_json import trial_document as document_of
 from mlbench.report.trial_table import duration_text, trial_rows
+from mlbench.trial.replay import send_lag_ns
 
 MS = 1_000_000
 KEYS = [
     "arrivals", "target_qps", "offered_qps", "achieved_qps", "queries", "completed", "failed",
     "lost", "duration_s", "seed", "batch_size_mean", "latency_s", "queue_s", "service_s",
     "return_s", "send_lag_s", "coordinator_busy", "frames", "queries_per_frame_mean",
-    "verdict", "reasons", "workers",
+    "verdict", "reasons", "findings", "host", "workers",
 ]  # fmt: skip
+LOST = Finding("queries_lost", {"lost": 1, "queries": 6})
 SPREAD = ["mean", "50", "80", "90", "95", "99", "99.9", "max"]
+
+
+def trial_document(
+    completions: Completions, queue: Queue, judgement: Judgement | None = None
+) -> dict[str, Any]:
+    """Return the trial's JSON with the lag of this queue."""
+    return document_of(completions, send_lag_ns(completions, queue), judgement)
 
 
 def test_keys_of_a_trial(completions: Completions) -> None:
@@ -65,11 +77,14 @@ def test_rates_and_means(completions: Completions) -> None:
     assert document["offered_qps"] == pytest.approx(100)
 
 
-def test_verdict_is_null_without_a_bound(completions: Completions) -> None:
-    """Without a judgement the verdict is null; with one, it and its reasons are shown."""
+def test_verdict_is_null_without_a_limit(completions: Completions) -> None:
+    """Without a judgement the verdict is null; with one, it and its reasons are told."""
     assert trial_document(completions, Queue())["verdict"] is None
-    judged = trial_document(completions, Queue(), Judgement("invalid", ("one query was lost",)))
-    assert (judged["verdict"], judged["reasons"]) == ("invalid", ["one query was lost"])
+    judged = trial_document(completions, Queue(), Judgement("invalid", (LOST,)))
+    assert judged["findings"] == [
+        {"code": "queries_lost", "figures": LOST.figures, "text": judged["reasons"][0]}
+    ]
+    assert (judged["verdict"], judged["reasons"]) == ("invalid", ["1 of 6 queries got no answer"])
 
 
 def test_a_trial_without_answers(completions: Completions) -> None:
@@ -105,11 +120,11 @@ def test_raw_columns(completions: Completions, tmp_path: Path) -> None:
 
 def test_rows_for_people(completions: Completions) -> None:
     """The table names each stage in plain words and units, and leaves out what is unknown."""
-    rows = dict(trial_rows(trial_document(completions, Queue(), Judgement("fail", ("too slow",)))))
+    rows = dict(trial_rows(trial_document(completions, Queue(), Judgement("fail", (LOST,)))))
     assert rows["latency"] == "mean 6.00 ms, p50 6.00 ms, max 6.00 ms"
     assert rows["queries"] == "6: 4 completed, 1 failed, 1 lost, in 0.05 s"
     assert rows["worker 0"] == "cpu: 5 queries, busy 30.0%"
-    assert (rows["verdict"], rows["reason"]) == ("fail", "too slow")
+    assert (rows["verdict"], rows["reason"]) == ("fail", "1 of 6 queries got no answer")
     assert "way back" not in rows
 
 

@@ -12,10 +12,12 @@ from mlbench.outcomes import UNMET, LatencyLimit, Verdict
 from mlbench.pool.virtual import SimulatedService, VirtualPool
 from mlbench.queueing.line import Queue
 from mlbench.queueing.service import Drift
+from mlbench.report.sentences import sentences
 from mlbench.search.answers import make_answer
 from mlbench.search.goal import Goal
 from mlbench.search.plan import SearchPlan
 from mlbench.search.search import Search
+from mlbench.trial.replay import send_lag_ns
 from mlbench.trial.schedule import make_schedule
 
 BOUND_S = 0.010
@@ -34,7 +36,11 @@ def _observations(*trials: tuple[float, Verdict]) -> list[Observation]:
         completions = pool.run(make_schedule("exponential", qps, 300, 1))
         trial = search.record(own, completions)
         judged = {BOUND_S: replace(trial.judgement, verdict=verdict)}
-        made.append(observe(replace(trial, judgements=judged), completions, Queue()))
+        made.append(
+            observe(
+                replace(trial, judgements=judged), completions, send_lag_ns(completions, Queue())
+            )
+        )
     return made
 
 
@@ -42,7 +48,7 @@ def _reported(estimate: Estimate, *trials: tuple[float, Verdict]) -> tuple[float
     goal = Goal(Exponential(), LatencyLimit(99.0, BOUND_S), estimate)
     seen = _observations(*trials)
     answer = make_answer(goal, estimate, seen, [])
-    return answer.qps, " ".join(answer.notes)
+    return answer.qps, " ".join(sentences(answer.findings))
 
 
 ESTIMATE = Estimate(280.0, 270.0, 290.0, modelled=True, unloaded_s=0.002)

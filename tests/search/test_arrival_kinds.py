@@ -18,14 +18,22 @@ from mlbench.bench.settings import RunSettings, TrialSettings, make_settings
 from mlbench.outcomes import Answer
 from mlbench.pool.virtual import SimulatedService, VirtualPool
 from mlbench.queueing.line import Queue
-from mlbench.report.loglines import result_line, trial_line
-from mlbench.report.results import ResultStore, RunHead
+from mlbench.report.loglines import answer_lines, trial_line
+from mlbench.report.results import ResultStore
 from mlbench.report.trial_json import trial_document
 from mlbench.search.plan import SearchPlan
 from mlbench.search.search import Search
+from mlbench.trial.replay import send_lag_ns
 from mlbench.trial.schedule import make_schedule
 
 SERVICE_S, BOUND_S = 0.002, 0.020
+HEAD = {
+    "started": "2026-01-01T00:00:00Z",
+    "cmdline": "",
+    "version": "",
+    "settings": {},
+    "system": {},
+}
 
 
 def _search(kind: ArrivalKind, seed: int = 1) -> Search:
@@ -57,7 +65,7 @@ def _confirm(answer: Answer, gaps: Floats) -> None:
     assert _late_fraction(gaps, 1.015 * answer.capacity_qps) > 0.01
     assert answer.trial is not None
     assert 0.9 * answer.capacity_qps < answer.qps <= answer.capacity_ci95[1]
-    assert not any("does not fit" in note for note in answer.notes)
+    assert not any(found.code == "model_misfit" for found in answer.findings)
 
 
 @pytest.mark.parametrize("cv", [0.5, 2.0])
@@ -101,7 +109,8 @@ def test_a_kind_of_ones_own_plays_a_trial() -> None:
     given = {"backend": "simulated", "arrivals": "pairs", "qps": 100.0}
     settings = make_settings(TrialSettings, given, {})
     schedule = make_schedule(settings.kind, settings.qps, 501, seed=1)
-    document = trial_document(VirtualPool(SimulatedService(SERVICE_S)).run(schedule), Queue())
+    completions = VirtualPool(SimulatedService(SERVICE_S)).run(schedule)
+    document = trial_document(completions, send_lag_ns(completions, Queue()))
     assert (document["arrivals"], document["completed"]) == ("pairs", 501)
     assert document["offered_qps"] == pytest.approx(100.0)
 
@@ -114,8 +123,8 @@ def test_a_kind_of_ones_own_gets_its_answer_and_is_saved(tmp_path: Path) -> None
     answer = _answer(search)
     _confirm(answer, Pairs().gaps(np.random.default_rng(8), 2_000, 4_000))
     assert trial_line(search.trials[1]).startswith("pairs/0.02/")
-    assert result_line(answer).startswith("===RESULT: pairs target_latency=0.02 ")
-    store = ResultStore(tmp_path / "r.json", RunHead("2026-01-01T00:00:00Z", "", "", {}, {}))
+    assert answer_lines(answer)[-1].startswith("===RESULT: pairs target_latency=0.02 ")
+    store = ResultStore(tmp_path / "r.json", HEAD)
     store.add_trial(search.trials[1])
     store.set_answers([answer])
     document = json.loads(store.path.read_text())

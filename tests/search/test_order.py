@@ -35,7 +35,7 @@ def test_the_less_certain_of_two_follows_the_other() -> None:
     assert _rates(in_order([_estimate(300, 0.5), _estimate(200, 0.01)])) == [200, 200]
     (_, wide) = in_order([_estimate(300, 0.01), _estimate(200, 0.5)])
     assert wide is not None
-    assert "narrower limit" in wide.notes[-1]
+    assert wide.findings[-1].code == "from_narrower_limit"
 
 
 def test_order_holds_over_several_bounds() -> None:

@@ -10,7 +10,8 @@ from mlbench.contracts import wire
 from mlbench.outcomes import UNMET, Answer
 from mlbench.pool.virtual import Batch, Service, SimulatedService, VirtualPool
 from mlbench.queueing.line import Queue
-from mlbench.records import Completions
+from mlbench.records import Completions, HostAccount
+from mlbench.report.sentences import sentence, sentences
 from mlbench.search.plan import SearchPlan
 from mlbench.search.search import Search
 from mlbench.trial.schedule import make_schedule
@@ -79,7 +80,7 @@ def test_workers_of_different_speed_get_their_answer() -> None:
     answer = _answer(_plan(max_latencies_s=(0.015,), queue=Queue(2), guess_qps=700.0), serve)
     assert answer.capacity_qps == pytest.approx(583.2, rel=0.015)
     assert 0.95 * 583.2 < answer.qps < 1.01 * 583.2
-    assert any("the slowest worker takes" in note for note in answer.notes)
+    assert any("the slowest worker takes" in note for note in sentences(answer.findings))
 
 
 def test_linear_arrivals_reach_the_service_rate() -> None:
@@ -116,7 +117,9 @@ def test_a_target_below_the_service_time_is_unmet_with_the_reason() -> None:
     answer = _answer(_plan(guess_qps=80.0), SimulatedService(0.012))
     assert answer.qps == UNMET
     assert answer.trial is None
-    assert answer.notes[0].startswith("the service time's 99th percentile, 12 ms, is already over")
+    assert sentence(answer.findings[0]).startswith(
+        "the service time's 99th percentile, 12 ms, is already over"
+    )
     assert _capacity(answer) == (0.0, 0.0, 0.0)
 
 
@@ -158,7 +161,7 @@ def test_a_device_too_slow_for_the_trials_is_told_apart() -> None:
     answer = _answer(_plan(max_latencies_s=(0.050,), guess_qps=40.0), SimulatedService(0.025))
     assert answer.qps == UNMET
     assert answer.capacity_qps == pytest.approx(5.4, rel=0.02)
-    assert answer.notes[0].endswith("takes a trial of 28 s; raise --time")
+    assert sentence(answer.findings[0]).endswith("takes a trial of 28 s; raise --time")
     assert answer.measured_s < 30
 
 
@@ -173,7 +176,7 @@ def test_invalid_trials_end_the_search_and_are_named() -> None:
     search = _run(_plan(), SimulatedService(0.002), fail_one)
     answer = search.answers()["exponential"][0.010]
     assert answer.qps == UNMET
-    assert "every trial was invalid: 1 of" in answer.notes[0]
+    assert "every trial was invalid: 1 of" in sentence(answer.findings[0])
     assert len(search.trials) <= 5
 
 
@@ -185,7 +188,7 @@ def test_one_invalid_trial_is_repeated() -> None:
         spoilt.append(1)
         if len(spoilt) != 2:
             return completions
-        return replace(completions, host=replace(completions.host, steal_fraction=0.5))
+        return replace(completions, host=HostAccount(steal_fraction=0.5))
 
     search = _run(_plan(), SimulatedService(0.002), spoil_second)
     assert [trial.judgement.verdict for trial in search.trials][1] == "invalid"
@@ -198,7 +201,7 @@ def test_idle_slowdown_is_modelled_and_noted() -> None:
     """A device that is slower after idling gets its own answer (266 qps, by simulation)."""
     answer = _answer(_plan(), SimulatedService(0.002, cv=0.1, idle_slowdown=0.3))
     assert answer.capacity_qps == pytest.approx(266.5, rel=0.02)
-    assert any("idle before" in note for note in answer.notes)
+    assert any("idle before" in note for note in sentences(answer.findings))
 
 
 def _cliff(rng: np.random.Generator, batch: Batch) -> float:
@@ -211,7 +214,7 @@ def test_a_cliff_is_found_by_measured_brackets(seed: int) -> None:
     """A device that collapses over 200 qps gets no answer above that, and a note."""
     answer = _answer(_plan(seed=seed, budget_s=150.0), _cliff)
     assert 150 < answer.qps <= 200
-    assert any("does not fit" in note for note in answer.notes)
+    assert any("does not fit" in note for note in sentences(answer.findings))
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -222,14 +225,14 @@ def test_stalls_give_no_false_pass(seed: int) -> None:
     low, high, capacity = _capacity(answer)
     assert low < 379.2 < high
     assert answer.qps * low / capacity < 379.2
-    assert any("stalls" in note for note in answer.notes)
+    assert any("stalls" in note for note in sentences(answer.findings))
 
 
 def test_drift_is_noted_and_widens_the_interval() -> None:
     """A device that slows down while it is measured is said to, and is less certain."""
     steady = _answer(_plan(budget_s=100.0), SimulatedService(0.002, cv=0.1))
     adrift = _answer(_plan(budget_s=100.0), SimulatedService(0.002, cv=0.1, drift_per_s=0.002))
-    assert any("slowed down" in note for note in adrift.notes)
+    assert any("slowed down" in note for note in sentences(adrift.findings))
     wide, narrow = (_capacity(a)[1] - _capacity(a)[0] for a in (adrift, steady))
     assert wide > narrow
 

@@ -9,7 +9,9 @@ from mlbench.contracts import wire
 from mlbench.outcomes import Judgement, LatencyLimit
 from mlbench.pool.virtual import Batch, SimulatedService, VirtualPool
 from mlbench.queueing.line import Queue
-from mlbench.records import Completions, HostAccount
+from mlbench.records import Completions, GpuState, HostAccount
+from mlbench.report.sentences import sentence
+from mlbench.trial.replay import send_lag_ns
 from mlbench.trial.schedule import make_schedule
 from mlbench.trial.verdict import judge
 
@@ -28,21 +30,26 @@ def _trial(
 
 
 def _judge(completions: Completions, limit: LatencyLimit, queue: Queue | None = None) -> Judgement:
-    return judge(completions, limit, queue or Queue())
+    queue = queue or Queue()
+    return judge(completions, limit, queue, send_lag_ns(completions, queue))
+
+
+def _reason(judged: Judgement, number: int = 0) -> str:
+    return sentence(judged.reasons[number])
 
 
 def test_a_fast_trial_passes_with_its_figures() -> None:
     """A trial within its limit passes, and says how many queries were late."""
     judged = _judge(_trial(200), TEN_MS)
     assert judged.verdict == "pass"
-    assert "of 5,000 were later" in judged.reasons[0]
+    assert "of 5,000 were later" in _reason(judged)
 
 
 def test_a_slow_trial_fails() -> None:
     """A trial far over its limit fails."""
     judged = _judge(_trial(400), TEN_MS)
     assert judged.verdict == "fail"
-    assert "is over 10 ms" in judged.reasons[0]
+    assert "is over 10 ms" in _reason(judged)
 
 
 def test_a_near_miss_is_undecided() -> None:
@@ -51,7 +58,7 @@ def test_a_near_miss_is_undecided() -> None:
     just_missed = LatencyLimit(99, float(np.quantile(completions.latency_s, 0.988)))
     judged = _judge(completions, just_missed)
     assert judged.verdict == "undecided"
-    assert "chance" in judged.reasons[0]
+    assert "chance" in _reason(judged)
 
 
 @pytest.mark.parametrize("kind", ["linear", "exponential"])
@@ -65,7 +72,7 @@ def test_certain_overload_fails_in_words() -> None:
     """A constant device that is offered 1 % too much fails, however long the limit."""
     judged = _judge(_trial(505, "linear"), LatencyLimit(99, 60.0))
     assert judged.verdict == "fail"
-    assert "fell behind" in judged.reasons[0]
+    assert "fell behind" in _reason(judged)
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -139,7 +146,7 @@ def test_a_pause_of_the_generator_that_cuts_a_trial_short_is_invalid() -> None:
     fates[900:] = wire.LOST
     judged = _judge(replace(paused, status=fates, cut_short=True), TEN_MS)
     assert judged.verdict == "invalid"
-    assert "the load generator's own lateness decides" in judged.reasons[0]
+    assert "the load generator's own lateness decides" in _reason(judged)
 
 
 def test_what_a_cut_short_trial_left_is_late() -> None:
@@ -151,7 +158,7 @@ def test_what_a_cut_short_trial_left_is_late() -> None:
     assert judged.verdict == "fail"
     late = 1000 + int((completions.latency_s[:4000] > 0.010).sum())
     figures = f"p99 (not served by the end) is over 10 ms: {late:,} of 5,000 were later"
-    assert judged.reasons[-1].startswith(figures)
+    assert _reason(judged, -1).startswith(figures)
 
 
 @pytest.mark.parametrize(("status", "word"), [(wire.FAILED, "failed"), (wire.LOST, "no answer")])
@@ -162,7 +169,7 @@ def test_failed_and_lost_queries_are_invalid(status: int, word: str) -> None:
     fates[7] = status
     judged = _judge(replace(completions, status=fates), TEN_MS)
     assert judged.verdict == "invalid"
-    assert f"1 of 5,000 queries {'got ' if status == wire.LOST else ''}{word}" in judged.reasons[0]
+    assert f"1 of 5,000 queries {'got ' if status == wire.LOST else ''}{word}" in _reason(judged)
 
 
 def test_the_worker_on_which_queries_fail_is_named() -> None:
@@ -174,14 +181,14 @@ def test_the_worker_on_which_queries_fail_is_named() -> None:
     fates[completions.worker == 1] = wire.FAILED
     judged = _judge(replace(completions, status=fates), TEN_MS, Queue(2))
     count = int((fates == wire.FAILED).sum())
-    assert judged.reasons[0].endswith(f"failed, {count} of them on worker 1 (virtual)")
+    assert _reason(judged).endswith(f"failed, {count} of them on worker 1 (virtual)")
 
 
 def test_too_few_queries_are_invalid() -> None:
     """A percentile that the queries can't tell is invalid, with the number needed."""
     judged = _judge(_trial(200, queries=60), TEN_MS)
     assert judged.verdict == "invalid"
-    assert "too few queries: 60, but p99 needs 100" in judged.reasons[0]
+    assert "too few queries: 60, but p99 needs 100" in _reason(judged)
 
 
 def test_a_missed_rate_is_invalid() -> None:
@@ -193,7 +200,7 @@ def test_a_missed_rate_is_invalid() -> None:
     slow = replace(completions, sent_ns=late_ns, done_ns=completions.done_ns + shift_ns)
     judged = _judge(slow, LatencyLimit(99, 60.0))
     assert judged.verdict == "invalid"
-    assert "asked for" in judged.reasons[0]
+    assert "asked for" in _reason(judged)
 
 
 def test_lateness_of_the_generator_is_invalid_when_it_decides() -> None:
@@ -207,7 +214,7 @@ def test_lateness_of_the_generator_is_invalid_when_it_decides() -> None:
     )
     judged = _judge(late, TEN_MS)
     assert judged.verdict == "invalid"
-    assert "the load generator's own lateness decides" in judged.reasons[0]
+    assert "the load generator's own lateness decides" in _reason(judged)
     assert _judge(late, LatencyLimit(99, 0.1)).verdict == "pass"
 
 
@@ -217,15 +224,19 @@ def test_lateness_of_the_generator_is_invalid_when_it_decides() -> None:
         ({"steal_fraction": 0.2}, "taken away 20%"),
         ({"other_cpu_fraction": 0.5}, "other processes used 50%"),
         ({"major_faults": 100_000}, "100,000 pages"),
-        ({"throttled": 3}, "3 times (throttling)"),
-        ({"notes": ("the GPU was throttled",)}, "the GPU was throttled"),
+        ({"quota_throttles": 3}, "3 times (throttling)"),
+        ({"heat_throttles": 2}, "slowed down by heat 2 times"),
+        (
+            {"gpus": (GpuState(1, 91, 600, 2**30, ("power brake",)),)},
+            "GPU 1 was throttled: power brake (91 C, 600 MHz, 1.0 GiB used)",
+        ),
     ],
 )
 def test_a_disturbed_host_is_invalid(host: dict[str, Any], words: str) -> None:
     """A host that was busy with something else makes a trial invalid, with the figure."""
     judged = _judge(replace(_trial(200), host=HostAccount(**host)), TEN_MS)
     assert judged.verdict == "invalid"
-    assert words in judged.reasons[0]
+    assert words in _reason(judged)
 
 
 def test_a_burst_after_lateness_is_not_the_devices_fault() -> None:
@@ -234,4 +245,4 @@ def test_a_burst_after_lateness_is_not_the_devices_fault() -> None:
     late = _start_late(completions, slice(400, 460), int(completions.due_ns[460]))
     judged = _judge(late, TEN_MS)
     assert judged.verdict == "invalid"
-    assert "the load generator's own lateness decides" in judged.reasons[0]
+    assert "the load generator's own lateness decides" in _reason(judged)

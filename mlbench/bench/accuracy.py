@@ -1,0 +1,45 @@
+"""The accuracy stage: how many answers are right, and how far that can be trusted."""
+
+import numpy as np
+
+from mlbench.arrivals.linear import Linear
+from mlbench.bench.samples import Samples
+from mlbench.contracts.errors import RunError
+from mlbench.outcomes import Accuracy, Summary
+from mlbench.pool.coordinator import WorkerPool
+from mlbench.records import Completions
+from mlbench.trial.schedule import make_schedule
+from mlbench.trial.summary import summarise
+
+_NEEDED = 0.99  # of the published accuracy
+
+
+def check_accuracy(
+    pool: WorkerPool, samples: Samples, saturated_qps: float, target: float | None
+) -> tuple[Summary, Accuracy]:
+    """Serve every sample once at about the highest rate, and compare answers with labels.
+
+    Raises RunError when a query had no answer, or the model's output is not a class.
+    """
+    assert samples.labels is not None  # noqa: S101 - the caller skips the stage otherwise
+    schedule = make_schedule(Linear(), saturated_qps, samples.count, seed=0)
+    completions = pool.run(schedule, samples=np.arange(samples.count, dtype=np.uint32))
+    _check_complete(completions)
+    right = int(np.count_nonzero(completions.prediction == samples.labels))
+    needed = None if target is None else 100 * _NEEDED * target
+    accuracy = Accuracy(right, samples.count, needed, samples.whole_set, samples.skipped)
+    return summarise(completions), accuracy
+
+
+def _check_complete(completions: Completions) -> None:
+    missing = len(completions.status) - completions.completed
+    if missing:
+        raise RunError(
+            f"accuracy: {completions.failed} queries failed and {completions.lost} got no answer"
+            + "".join(f"; {fault}" for fault in completions.faults)
+        )
+    if completions.prediction is None or bool((completions.prediction < 0).all()):
+        raise RunError(
+            "accuracy: the model's output is not a class for each image; name the right one with "
+            "--outputs, or use --skip-accuracy"
+        )

@@ -1,0 +1,38 @@
+"""What this machine can run, what is missing, and the command that mends it."""
+
+import importlib.metadata
+from typing import Any
+
+from mlbench import __version__
+from mlbench.bench.calibration import calibrate
+from mlbench.contracts.errors import install_command
+from mlbench.contracts.registry import backend_names, find_backend, missing_runtime
+from mlbench.host.gpus import visible_gpus
+from mlbench.host.system import describe_system
+
+
+def examine() -> dict[str, Any]:
+    """Return backends, devices and versions as plain JSON values, and what the generator holds.
+
+    The last, `generator`, is a finding.
+    """
+    return {
+        "version": __version__,
+        "system": describe_system(),
+        "backends": {name: _backend(name) for name in backend_names()},
+        "gpus": len(visible_gpus()),
+        "generator": calibrate().finding,
+    }
+
+
+def _backend(name: str) -> dict[str, str | None]:
+    backend = find_backend(name)
+    extra = missing_runtime(backend)
+    if extra is not None:
+        return {"state": "missing", "mend": install_command(extra)}
+    return {"state": "ready", "version": _version(backend.RUNTIME[0]) if backend.RUNTIME else None}
+
+
+def _version(module: str) -> str | None:
+    packages = importlib.metadata.packages_distributions().get(module, [])
+    return f"{packages[0]} {importlib.metadata.version(packages[0])}" if packages else None

@@ -1,0 +1,115 @@
+"""What is told while something runs: one small class for each event.
+
+Everything that is shown or saved is a listener, a function of an event: the log lines,
+`results.json`, progress. What runs knows none of them.
+
+    settings -> run(...) --events--> ResultFile, LogLines, Progress, or your own
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from mlbench.bench.settings import RunSettings, TrialSettings
+from mlbench.contracts.findings import Finding
+from mlbench.data.events import CacheAwaited, ImagesPrepared
+from mlbench.outcomes import Accuracy, Answer, Summary, Trial, TrialRequest
+from mlbench.records import Completions
+
+
+@dataclass(frozen=True)
+class RunStarted:
+    """A run begins: its settings are valid, and nothing was done yet."""
+
+    settings: RunSettings
+
+
+@dataclass(frozen=True)
+class SingleTrialStarted:
+    """A trial on its own begins: its settings are valid, and nothing was done yet."""
+
+    settings: TrialSettings
+
+
+@dataclass(frozen=True)
+class SingleTrialFinished:
+    """A trial on its own has ended."""
+
+    completions: Completions
+
+
+@dataclass(frozen=True)
+class EmbeddedModelChosen:
+    """No model was named: the embedded one is served."""
+
+
+@dataclass(frozen=True)
+class ImagesStreamed:
+    """`count` images do not fit in memory: trials draw from the first `resident`."""
+
+    count: int
+    resident: int
+
+
+@dataclass(frozen=True)
+class Noted:
+    """Something was found about the whole run; a `warning` is told to people even when quiet."""
+
+    finding: Finding
+    warning: bool = False
+
+
+@dataclass(frozen=True)
+class AccuracyMeasured:
+    """The accuracy stage has ended."""
+
+    summary: Summary
+    accuracy: Accuracy
+
+
+@dataclass(frozen=True)
+class TrialStarted:
+    """A trial of a search begins."""
+
+    request: TrialRequest
+
+
+@dataclass(frozen=True)
+class TrialFinished:
+    """A trial of a search has ended; `taken` when it is the best of its answer so far."""
+
+    trial: Trial
+    taken: bool
+
+
+@dataclass(frozen=True)
+class SearchEnded:
+    """The search has ended or was interrupted, with these answers in the order asked for."""
+
+    answers: Sequence[Answer]
+
+
+Event = (
+    RunStarted
+    | SingleTrialStarted
+    | SingleTrialFinished
+    | EmbeddedModelChosen
+    | ImagesPrepared
+    | CacheAwaited
+    | ImagesStreamed
+    | Noted
+    | AccuracyMeasured
+    | TrialStarted
+    | TrialFinished
+    | SearchEnded
+)
+Listener = Callable[[Event], None]
+
+
+def to_all(listeners: Sequence[Listener]) -> Listener:
+    """Return one listener that tells all of these, in order."""
+
+    def tell(event: Event) -> None:
+        for listener in listeners:
+            listener(event)
+
+    return tell

@@ -1,0 +1,35 @@
+"""A job's workers as a pool, with the host watched during each trial."""
+
+from collections.abc import Callable, Sequence
+
+from mlbench.bench.job import Job
+from mlbench.bench.settings import Settings
+from mlbench.host.system import HostMonitor
+from mlbench.pool.coordinator import WorkerPool
+from mlbench.pool.local import LocalLauncher
+from mlbench.queueing.line import Queue
+from mlbench.records import HostAccount
+
+
+def open_pool(job: Job, settings: Settings) -> WorkerPool:
+    """Start the workers of a job and warm them up; the caller closes the pool."""
+    gpus = {int(s.device[len("cuda:") :]) for s in job.specs if s.device.startswith("cuda:")}
+
+    def watch_host(pids: Sequence[int]) -> Callable[[], HostAccount]:
+        monitor = HostMonitor(pids, gpus)
+        monitor.start()
+        return monitor.stop
+
+    # A simulated device keeps its own time: whatever else the host does cannot slow it down.
+    simulated = settings.backend == "simulated"
+    return WorkerPool(
+        job.specs,
+        LocalLauncher(),
+        round_robin=settings.dispatch == "round-robin",
+        host_account=None if simulated else watch_host,
+    )
+
+
+def shape_of(pool: WorkerPool, settings: Settings) -> Queue:
+    """Return the queue that requests meet at this pool."""
+    return Queue(pool.size, settings.batch_size, settings.batch_timeout_s)

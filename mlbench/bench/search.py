@@ -1,0 +1,69 @@
+"""The search on a pool, trial by trial."""
+
+from dataclasses import replace
+
+from mlbench.bench.events import Listener, SearchEnded, TrialFinished, TrialStarted
+from mlbench.bench.pool import shape_of
+from mlbench.bench.settings import RunSettings
+from mlbench.contracts.errors import RunError
+from mlbench.contracts.findings import Finding
+from mlbench.outcomes import Answer, Trial
+from mlbench.pool.coordinator import WorkerPool
+from mlbench.search.plan import SearchPlan
+from mlbench.search.search import Search
+from mlbench.trial.schedule import make_schedule
+
+_ONE_LINE = Finding("one_line_model")
+
+
+def search_rates(pool: WorkerPool, settings: RunSettings, tell: Listener) -> list[Answer]:
+    """Run the whole search; tells of each trial, and of the answers at the end.
+
+    The answers are told even when the search is interrupted or a worker dies. Raises RunError when
+    a worker died.
+    """
+    search = Search(plan_search(pool, settings))
+    best: dict[tuple[str, float], float] = {}
+    try:
+        while (request := search.next()) is not None:
+            schedule = make_schedule(
+                request.kind, request.target_qps, request.queries, request.seed
+            )
+            tell(TrialStarted(request))
+            trial = search.record(request, pool.run(schedule, request.max_backlog_s))
+            tell(TrialFinished(trial, taken=_is_best(trial, best)))
+            if pool.dead:
+                raise RunError("; ".join(pool.dead.values()))
+    finally:
+        answers = [a for by_target in search.answers().values() for a in by_target.values()]
+        if settings.dispatch == "round-robin" and pool.size > 1:
+            answers = [
+                replace(answer, findings=(_ONE_LINE, *answer.findings)) for answer in answers
+            ]
+        tell(SearchEnded(answers))
+    return answers
+
+
+def plan_search(pool: WorkerPool, settings: RunSettings) -> SearchPlan:
+    """Return what the search is to find out, with the pool's shape."""
+    return SearchPlan(
+        kinds=settings.kinds,
+        max_latencies_s=settings.max_latency,
+        percentile=settings.percentile,
+        max_trial_s=settings.time,
+        budget_s=settings.budget,
+        precision=settings.precision,
+        seed=settings.seed,
+        queue=shape_of(pool, settings),
+        first_guess_qps=pool.saturated_qps,
+    )
+
+
+def _is_best(trial: Trial, best: dict[tuple[str, float], float]) -> bool:
+    key = (trial.request.kind.name, trial.request.max_latency_s)
+    if trial.request.purpose != "search" or trial.judgement.verdict != "pass":
+        return False
+    if trial.request.target_qps <= best.get(key, 0.0):
+        return False
+    best[key] = trial.request.target_qps
+    return True

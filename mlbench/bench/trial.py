@@ -1,0 +1,58 @@
+"""One trial on its own, at a fixed rate."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlbench.bench.events import Listener, SingleTrialFinished, SingleTrialStarted, to_all
+from mlbench.bench.job import prepare
+from mlbench.bench.pool import open_pool, shape_of
+from mlbench.bench.settings import TrialSettings, make_settings
+from mlbench.outcomes import Judgement, LatencyLimit
+from mlbench.records import Completions
+from mlbench.trial.replay import send_lag_ns
+from mlbench.trial.schedule import make_schedule, query_count
+from mlbench.trial.verdict import judge
+
+
+@dataclass(frozen=True)
+class SingleTrial:
+    """What one trial showed.
+
+    `lag_ns`: what the load generator added to each query, int64 (n,). `judgement` is None where no
+    latency limit was given. `dead_workers`: how workers ended that died on the way.
+    """
+
+    settings: TrialSettings
+    completions: Completions
+    lag_ns: NDArray[np.int64]
+    judgement: Judgement | None
+    dead_workers: tuple[str, ...] = ()
+
+
+def run_trial(listeners: Sequence[Listener] = (), **options: Any) -> SingleTrial:
+    """Run one trial and return all that happened to its queries.
+
+    `options` are those of `mlbench-coordinator trial`, with underscores; `qps` is needed. Nothing
+    is printed or saved unless a listener does it. Raises RequestError for what cannot be done,
+    before anything is measured, and RunError when no worker is left.
+    """
+    settings = make_settings(TrialSettings, options, os.environ)
+    tell = to_all(listeners)
+    tell(SingleTrialStarted(settings))
+    job = prepare(settings, tell)
+    queries = query_count(settings.qps, settings.duration)
+    schedule = make_schedule(settings.kind, settings.qps, queries, settings.seed)
+    with open_pool(job, settings) as pool:
+        completions = pool.run(schedule)
+        queue, dead = shape_of(pool, settings), tuple(pool.dead.values())
+    tell(SingleTrialFinished(completions))
+    lag_ns, judgement = send_lag_ns(completions, queue), None
+    if settings.max_latency is not None:
+        limit = LatencyLimit(settings.percentile, settings.max_latency)
+        judgement = judge(completions, limit, queue, lag_ns)
+    return SingleTrial(settings, completions, lag_ns, judgement, dead)

@@ -1,0 +1,88 @@
+"""Progress for people, on stderr."""
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
+from rich.progress import Progress as Bar
+
+from mlbench.bench.events import (
+    AccuracyMeasured,
+    EmbeddedModelChosen,
+    Event,
+    ImagesStreamed,
+    Noted,
+    SearchEnded,
+    TrialFinished,
+)
+from mlbench.data.events import CacheAwaited, ImagesPrepared
+from mlbench.outcomes import Accuracy, Answer
+from mlbench.report.sentences import accuracy_sentence, sentence, sentences
+
+
+class Progress:
+    """Turns events into lines and bars on stderr; only warnings when quiet."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._bar: Bar | None = None
+        self._task = TaskID(0)
+
+    def __call__(self, event: Event) -> None:
+        """Show what an event tells."""
+        match event:
+            case ImagesPrepared(done, total):
+                self._preparing(done, total)
+            case CacheAwaited(path):
+                self._say(f"waiting for another process that prepares {path}")
+            case EmbeddedModelChosen():
+                self._say("model: the embedded default, EfficientNet-Lite0, trained on ImageNet")
+            case ImagesStreamed(count, resident):
+                self._say(
+                    f"{count:,} images do not fit in memory: accuracy streams them, trials draw "
+                    f"from the first {resident:,}"
+                )
+            case Noted(finding, warning):
+                (self._warn if warning else self._say)(sentence(finding))
+            case AccuracyMeasured(_, accuracy):
+                self._accuracy(accuracy)
+            case TrialFinished(trial):
+                judged = trial.judgement
+                self._say(f"  {judged.verdict}: {'; '.join(sentences(judged.reasons))}")
+            case SearchEnded(answers):
+                for answer in answers:
+                    self._say(_estimate(answer))
+
+    def _say(self, line: str) -> None:
+        if not self._quiet:
+            self._console.print(line, markup=False)
+
+    def _warn(self, line: str) -> None:
+        self._console.print(f"warning: {line}", markup=False)
+
+    def _accuracy(self, accuracy: Accuracy) -> None:
+        self._say(accuracy_sentence(accuracy))
+        for skipped in accuracy.skipped_images:
+            self._warn(f"left out: {skipped}")
+
+    def _preparing(self, done: int, total: int) -> None:
+        if self._quiet:
+            return
+        if self._bar is None:
+            columns = (TextColumn("preparing images"), BarColumn(), MofNCompleteColumn())
+            self._bar = Bar(*columns, console=self._console, transient=True)
+            self._task = self._bar.add_task("images", total=total)
+            self._bar.start()
+        self._bar.update(self._task, completed=done)
+        if done >= total:
+            self._bar.stop()
+            self._bar = None
+
+
+def _estimate(answer: Answer) -> str:
+    head = f"  {answer.kind} {answer.max_latency_s:g} s:"
+    if answer.capacity_qps is None or answer.capacity_ci95 is None:
+        body = " no estimate"
+    else:
+        low, high = answer.capacity_ci95
+        body = f" capacity {answer.capacity_qps:.1f} qps, 95 % interval {low:.1f} to {high:.1f}"
+    return head + body + "".join(f"; {found}" for found in sentences(answer.findings))

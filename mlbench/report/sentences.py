@@ -1,0 +1,201 @@
+"""The sentence that people read for each finding. Pure."""
+
+import math
+import string
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from mlbench.contracts.findings import Figure, Figures, Finding
+from mlbench.outcomes import Accuracy
+
+
+class _Formatter(string.Formatter):
+    """Knows durations in seconds, too: {lag_s:time} is 3.2 ms or 1.25 s, {lag_s:us} is 85 us."""
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        if format_spec == "us":
+            return f"{value * 1e6:.0f} us"
+        if format_spec != "time":
+            return str(super().format_field(value, format_spec))
+        if value is None or not math.isfinite(value):
+            return "(not served by the end)"
+        return f"{value * 1e3:.3g} ms" if value < 1 else f"{value:.2f} s"
+
+
+def _fill(template: str, figures: Figures, **more: Figure) -> str:
+    return _Formatter().vformat(template, (), {**figures, **more})
+
+
+def _compared(figures: Figures) -> str:
+    latency_s, max_latency_s = figures["latency_s"], figures["max_latency_s"]
+    is_over = latency_s is None or float(latency_s) > float(max_latency_s or 0)
+    return _fill(
+        "p{percentile:g} {latency_s:time} is {side} {max_latency_s:time}: "
+        "{late:,} of {queries:,} were later",
+        figures,
+        side="over" if is_over else "within",
+    )
+
+
+def _over_by_chance(figures: Figures) -> str:
+    chance = _fill(
+        "{likely_fraction:.2%} or more is likely, {allowed_fraction:.2%} is allowed, worth "
+        "{independent_queries:,.0f} queries",
+        figures,
+    )
+    return f"{_compared(figures)}, which may be chance ({chance})"
+
+
+def _generator_late(figures: Figures) -> str:
+    less_lag = {"latency_s": figures["latency_less_lag_s"], "late": figures["late_less_lag"]}
+    return (
+        _fill("the load generator's own lateness decides (its p{percentile:g} is ", figures)
+        + _fill("{lag_s:time}): ", figures)
+        + f"{_compared(figures)}; without it {_compared({**figures, **less_lag})}"
+    )
+
+
+def _generator_off_rate(figures: Figures) -> str:
+    error = float(figures["error_fraction"] or 0)
+    return _fill(
+        "the load generator sent {size:.1%} {side} than the {target_qps:,.6g} qps asked for",
+        figures,
+        size=abs(error),
+        side="less" if error < 0 else "more",
+    )
+
+
+def _queries_failed(figures: Figures) -> str:
+    text = "{failed:,} of {queries:,} queries failed"
+    if figures.get("worker") is not None:
+        text += ", {on_worker:,} of them on worker {worker} ({device})"
+    return _fill(text, figures)
+
+
+def _because(text: str) -> Callable[[Figures], str]:
+    """Return what tells a finding that rests on another, whose code stands in `because`."""
+
+    def tell(figures: Figures) -> str:
+        return f"{text}: {sentence(Finding(str(figures['because']), figures))}"
+
+    return tell
+
+
+def _model_misfit(figures: Figures) -> str:
+    against = "it settles on no rate"
+    if figures["trial_qps"] is not None:
+        did = "met" if figures["met"] else "did not meet"
+        against = _fill("a trial at {trial_qps:.4g} qps {did} the limit", figures, did=did)
+    return _fill(
+        "the queue model does not fit ({against}, against a prediction of {predicted_qps:.4g} qps):"
+        " the estimate is the bracket of measured rates",
+        figures,
+        against=against,
+    )
+
+
+def _layout(figures: Figures) -> str:
+    batch_size, threads = figures["batch_size"], figures["threads"]
+    return _fill(
+        "workers: {workers} of {threads} thread{s}, as {what} takes {query_s:time} on one; "
+        "--workers-per-device and --threads decide otherwise",
+        figures,
+        s="" if threads == 1 else "s",
+        what="a query" if batch_size == 1 else f"a batch of {batch_size}",
+    )
+
+
+SENTENCES: Mapping[str, str | Callable[[Figures], str]] = {
+    # The reasons of verdicts.
+    "within_limit": _compared,
+    "over_limit": _compared,
+    "over_limit_by_chance": _over_by_chance,
+    "device_behind": "the device fell behind: it served {served_qps:,.4g} of the "
+    "{offered_qps:,.4g} qps offered, and latency grew from {before_s:time} to {after_s:time}",
+    "cut_short": "the trial was cut short because the backlog grew over its limit",
+    "generator_late": _generator_late,
+    "generator_off_rate": _generator_off_rate,
+    "queries_failed": _queries_failed,
+    "queries_lost": "{lost:,} of {queries:,} queries got no answer",
+    "fault": "fault: {fault}",
+    "too_few_queries": "too few queries: {completed:,}, but p{percentile:g} needs {needed:,}; "
+    "measure longer",
+    # What the host did during a trial.
+    "cpu_stolen": "the host's CPU was taken away {steal_fraction:.0%} of the time",
+    "host_busy": "other processes used {other_cpu_fraction:.0%} of the host's CPU",
+    "memory_short": "memory was short: {major_faults:,} pages were read back from disk",
+    "cpu_quota": "the CPU quota stopped the processes {quota_throttles:,} times (throttling)",
+    "cpu_hot": "the CPU was slowed down by heat {heat_throttles:,} times",
+    "gpu_throttled": "GPU {gpu} was throttled: {throttled_by} ({temperature_c} C, {clock_mhz} MHz, "
+    "{memory_used_gib:.1f} GiB used)",
+    "gpu_state": "GPU {gpu}: {temperature_c} C, {clock_mhz} MHz, {memory_used_gib:.1f} GiB used",
+    # What an estimate rests on.
+    "slower_after_idling": "a batch takes {change_fraction:+.0%} on a device that was idle before",
+    "unlike_workers": "the slowest worker takes {ratio:.2f} times as long as the quickest",
+    "trials_differ": "service times differ by {scatter_fraction:.1%} between trials beyond chance",
+    "drift_at_end": "the estimate is for the device as it was when the measuring ended",
+    "model_corrected": "measured latencies differ by {difference_fraction:+.0%} from the queue "
+    "model; corrected",
+    "model_misfit": _model_misfit,
+    "from_narrower_limit": "taken from the narrower limit, which is better known: its own were "
+    "{own_qps:.4g} qps",
+    "from_wider_limit": "taken from the wider limit, which is better known: its own were "
+    "{own_qps:.4g} qps",
+    "one_line_model": "the queue model has one line for all workers, but --dispatch is "
+    "round-robin: the capacity is too high",
+    # What service times say about the device.
+    "slowed_down": "the device slowed down while it was measured, by {change_per_s:.2%} a second",
+    "sped_up": "the device sped up while it was measured, by {change_per_s:.2%} a second",
+    "stalls": "{slow:,} of {batches:,} batches took more than {times:g} times as long as the "
+    "median (stalls)",
+    "runs": "slow and fast batches come in runs of about {batches:.0f}",
+    # Why a limit has no rate, or a doubtful one.
+    "slower_trial_failed": "a slower trial, at {trial_qps:.4g} qps, did not meet the limit",
+    "budget_spent": "no trial was run for it: the budget was spent before; raise --budget",
+    "run_ended": "no trial was run for it: the run ended",
+    "all_trials_invalid": _because("every trial was invalid"),
+    "service_over_limit": "the service time's {percentile:g}th percentile, {service_s:time}, is "
+    "already over {max_latency_s:time}",
+    "trials_too_short": "at the {qps:.3g} qps that seem possible the {percentile:g}th percentile "
+    "takes a trial of {needed_s:.0f} s; raise --time",
+    "slow_trial_failed": _because("not even a slow trial met the limit"),
+    "device_slowed_since": "the rates that trials met are above what the device still holds",
+    "rates_above_estimate": "the rates that trials met are above what the estimate supports",
+    "no_trial_met": "no trial met the limit",
+    "no_trial_met_in_budget": "no trial met the limit before the budget was spent",
+    # About a whole run.
+    "accuracy_skipped": "accuracy skipped: {why}",
+    "synthetic_model": "this is not a trained model: {description}",
+    "layout": _layout,
+    "generator": "generator: adds {lag_p50_s:us} to a query (median), {lag_p99_s:us} (99th "
+    "percentile) at {lag_qps:,.0f} qps; holds {held_qps:,.0f} qps within {max_latency_s:time} "
+    "against a no-op",
+}
+"""For each code its sentence, with the figures' names in braces."""
+
+
+def sentence(finding: Finding) -> str:
+    """Return a finding in words."""
+    words = SENTENCES[finding.code]
+    return _fill(words, finding.figures) if isinstance(words, str) else words(finding.figures)
+
+
+def sentences(findings: Iterable[Finding]) -> list[str]:
+    """Return findings in words, one by one."""
+    return [sentence(finding) for finding in findings]
+
+
+def accuracy_sentence(accuracy: Accuracy) -> str:
+    """Return an accuracy with its interval, and how its target stands to that."""
+    low, high = accuracy.ci95
+    interval = f"accuracy {accuracy.percent:.2f} %, 95 % interval {low:.2f} to {high:.2f} %"
+    if accuracy.target is None:
+        return interval
+    target = f"target {accuracy.target:.2f} %"
+    if accuracy.target_met is not None:
+        return f"{interval}; {target} {'met' if accuracy.target_met else 'not met'}"
+    inside = "lies in it" if low <= accuracy.target <= high else "lies outside it"
+    return (
+        f"{interval}; {target} {inside} ({accuracy.total_items} items cannot decide it, only the "
+        "whole set can)"
+    )
