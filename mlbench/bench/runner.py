@@ -47,7 +47,7 @@ class Listener(Protocol):
 
 def open_pool(job: Job, settings: Settings) -> WorkerPool:
     """Start the workers of a job and warm them up; the caller closes the pool."""
-    gpus = {int(s.device[len("cuda:") :]) for s in job.specs if s.device.startswith("cuda:")}
+    gpus = {spec.device.index for spec in job.specs if spec.device.index is not None}
 
     def watch_host(pids: Sequence[int]) -> Callable[[], HostAccount]:
         monitor = HostMonitor(pids, gpus)

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mlbench.contracts.device import ANY_CPU, Device
 from mlbench.contracts.errors import RequestError
 
 Feed = Mapping[str, NDArray[Any]]
@@ -39,8 +40,8 @@ class WorkerSpec:
     """Everything one worker process needs; sent to it as JSON.
 
     `feeds` maps each model input to the cache file (.npy, first axis is the sample) that it is
-    drawn from. `device` is cpu, or cuda:N as the user counts; the process sees only that GPU, which
-    is CUDA's number 0 there. `cores` are the logical CPUs to pin to, or None. `label_offset` is
+    drawn from. Of a GPU as `device`, the process sees that one alone, which is CUDA's number 0
+    there, whatever its index. `cores` are the logical CPUs to pin to, or None. `label_offset` is
     subtracted from predictions (1 for models with a background class). `timetable_fd` and
     `claims_fd` are inherited descriptors: of the requests of the worker's line, and of the claims
     where workers share a line; without claims the worker has a line of its own.
@@ -53,7 +54,7 @@ class WorkerSpec:
     model: str | None = None
     outputs: tuple[str, ...] = ()
     feeds: dict[str, str] = field(default_factory=dict)
-    device: str = "cpu"
+    device: Device = ANY_CPU
     cores: tuple[int, ...] | None = None
     threads: int = 1
     batch_size: int = 1
@@ -75,11 +76,12 @@ class WorkerSpec:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "WorkerSpec":
         """Rebuild a spec from `to_dict`'s result after a trip through JSON."""
-        tuples = {
+        fields = {
+            "device": Device.from_dict(values["device"]),
             "outputs": tuple(values["outputs"]),
             "cores": None if values["cores"] is None else tuple(values["cores"]),
         }
-        return cls(**{**values, **tuples})
+        return cls(**{**values, **fields})
 
 
 @dataclass(frozen=True)

@@ -64,8 +64,8 @@ class LocalLauncher:
 def _environment(spec: WorkerSpec) -> dict[str, str]:
     """The worker's own GPU is the only one it sees; OpenMP keeps to the worker's threads."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(spec.threads)}
-    if spec.device.startswith("cuda:"):
-        number, names = int(spec.device[len("cuda:") :]), visible_gpus()
+    if spec.device.index is not None:
+        number, names = spec.device.index, visible_gpus()
         environment["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
         environment["CUDA_VISIBLE_DEVICES"] = names[number] if number < len(names) else str(number)
     return environment

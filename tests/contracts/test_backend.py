@@ -9,6 +9,7 @@ from mlbench.contracts.backend import (
     nearest,
     parse_options,
 )
+from mlbench.contracts.device import Device
 from mlbench.contracts.errors import RequestError
 
 KNOWN = {"service_ms": (2.0,), "cv": 0.0, "seed": 1, "fast": False, "graph": "all"}
@@ -30,6 +31,21 @@ def test_a_worker_spec_survives_json():
         label_offset=1,
     )
     assert WorkerSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+
+
+@pytest.mark.parametrize(
+    ("device", "kind"),
+    [
+        (Device("cpu:0-2", cpus=(0, 1, 2)), "cpu"),
+        (Device("cuda:1", 1), "cuda"),
+        (Device("cuda:0", 0), "cuda"),
+    ],
+)
+def test_a_device_survives_json(device, kind):
+    """A worker is told its device as the coordinator read it, and people see its word."""
+    spec = WorkerSpec(0, "ipc:///a", "null", device=device)
+    told = WorkerSpec.from_dict(json.loads(json.dumps(spec.to_dict()))).device
+    assert (told, told.kind, str(told)) == (device, kind, device.name)
 
 
 def test_a_worker_that_is_not_pinned_survives_json():

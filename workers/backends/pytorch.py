@@ -65,6 +65,7 @@ class TorchBackend:
         if spec.model is None:
             raise RequestError("backend 'torch' needs a model: --model PATH")
         self._torch = _import_torch()
+        self._on_gpu = spec.device.kind == "cuda"
         self._device = _claim_device(self._torch, spec)
         self._model = _load(self._torch, spec.model, self._device)
         self._inputs = [i.name for i in self._model.signature.inputs]
@@ -89,12 +90,11 @@ class TorchBackend:
     def describe(self) -> dict[str, Any]:
         """Return the version, the model's format, and the device in use."""
         torch = self._torch
-        on_gpu = self._device.startswith("cuda")
         return {
             "name": "torch",
             "version": torch.__version__,
             "format": self._model.format,
-            "device": torch.cuda.get_device_name(self._device) if on_gpu else "cpu",
+            "device": torch.cuda.get_device_name(self._device) if self._on_gpu else "cpu",
             "threads": torch.get_num_threads(),
         }
 
@@ -114,7 +114,7 @@ def _import_torch() -> Any:
 
 def _claim_device(torch: Any, spec: WorkerSpec) -> str:
     torch.set_num_threads(spec.threads)
-    if not spec.device.startswith("cuda"):
+    if spec.device.kind == "cpu":
         return "cpu"
     if not torch.cuda.device_count():
         raise RequestError(f"device {spec.device}: {_why_no_gpu(torch)}")

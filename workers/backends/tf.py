@@ -101,7 +101,7 @@ def _claim_device(tf: Any, spec: WorkerSpec) -> str:
     """Hide every device but the wanted one and return its name; must precede all other use."""
     tf.config.threading.set_intra_op_parallelism_threads(spec.threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    if not spec.device.startswith("cuda"):
+    if spec.device.kind == "cpu":
         tf.config.set_visible_devices([], "GPU")
         return "cpu"
     gpus = tf.config.list_physical_devices("GPU")
