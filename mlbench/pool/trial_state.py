@@ -116,10 +116,8 @@ class TrialState:
         All workers of one line are told of the same, otherwise each line, numbered as its worker,
         gets its share; the caller tells them at once.
         """
-        begin, end = (
-            self.pushed,
-            min(self._due_by(now_ns + horizon_ns) + self._least_ahead, self.end),
-        )
+        begin = self.pushed
+        end = min(self._due_by(now_ns + horizon_ns) + self._least_ahead, self.end)
         if end <= begin or not self.alive:
             return []
         ids = np.arange(begin, end, dtype=np.uint32)
