@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from mlbench.bench.layout import lay_out
 from mlbench.bench.settings import Settings
 from mlbench.contracts.backend import (
-    Backend,
     Signature,
     TensorSpec,
     WorkerSpec,
+    no_model,
     parse_options,
 )
 from mlbench.contracts.errors import RequestError
@@ -81,7 +81,8 @@ def prepare(settings: Settings, progress: Progress) -> Job:
     cpus = sorted(os.sched_getaffinity(0))
     devices = parse_devices(settings.devices, cpus, len(visible_gpus()))
     require_runtime(settings.backend, backend)
-    model = _model_path(settings, backend, progress)
+    needs_model = backend.NEEDS_MODEL
+    model = _model_path(settings, needs_model, progress)
     signature = inspect_model(settings.backend, str(model)) if model else Signature((), ())
     _check_batch(settings, signature)
     samples = _samples(settings, signature, progress)
@@ -93,7 +94,7 @@ def prepare(settings: Settings, progress: Progress) -> Job:
     workers = settings.workers_per_device
     specs = specs_at(place_workers(devices, workers or 1, settings.threads, topology))
     layout = None
-    if workers is None and settings.threads is None and backend.NEEDS_MODEL:
+    if workers is None and settings.threads is None and needs_model:
         layout = lay_out(devices, specs, settings.max_latencies_s, topology)
     if layout:
         progress("layout", {"sentence": layout.sentence})
@@ -123,7 +124,7 @@ def _worker_spec(
     )
 
 
-def _model_path(settings: Settings, backend: type[Backend], progress: Progress) -> Path | None:
+def _model_path(settings: Settings, needed: bool, progress: Progress) -> Path | None:
     if settings.model is not None:
         path = settings.model.absolute()
         if not path.exists():
@@ -131,10 +132,10 @@ def _model_path(settings: Settings, backend: type[Backend], progress: Progress) 
         if path.is_file() and not os.access(path, os.R_OK):
             raise RequestError(f"model {settings.model}: cannot be read (permission denied)")
         return path
-    if not backend.NEEDS_MODEL:
+    if not needed:
         return None
     if settings.profile not in ("lite0-onnxruntime", "lite0-tf"):
-        raise RequestError(f"backend '{settings.backend}' needs a model: --model PATH")
+        raise no_model(settings.backend)
     progress("embedded_model", {})
     fmt: Literal["onnx", "pb"] = "pb" if settings.backend == "tensorflow" else "onnx"
     return lite0_path(fmt, settings.data_format, cache_dir())

@@ -12,7 +12,9 @@ import numpy as np
 from mlbench.arrivals.linear import Linear
 from mlbench.bench.job import Job, Samples
 from mlbench.bench.settings import RunSettings, Settings
+from mlbench.contracts.backend import stamps_its_own_times
 from mlbench.contracts.errors import RunError
+from mlbench.contracts.registry import find_backend
 from mlbench.host.system import HostMonitor
 from mlbench.outcomes import Answer, Summary, Trial
 from mlbench.pool.coordinator import WorkerPool
@@ -54,13 +56,13 @@ def open_pool(job: Job, settings: Settings) -> WorkerPool:
         monitor.start()
         return monitor.stop
 
-    # A simulated device keeps its own time: whatever else the host does cannot slow it down.
-    simulated = settings.backend == "simulated"
+    # A device with a clockwork of its own is not slowed down by whatever else the host does.
+    unmoved = stamps_its_own_times(find_backend(settings.backend))
     return WorkerPool(
         job.specs,
         LocalLauncher(),
         round_robin=settings.dispatch == "round-robin",
-        host_account=None if simulated else watch_host,
+        host_account=None if unmoved else watch_host,
     )
 
 

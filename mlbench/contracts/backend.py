@@ -7,7 +7,7 @@ Its module must be cheap to import: the runtime itself is imported when the clas
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +65,13 @@ class WorkerSpec:
     claims_fd: int | None = None
 
     @property
+    def needed_model(self) -> str:
+        """The model's path; raises RequestError when there is none."""
+        if self.model is None:
+            raise no_model(self.backend)
+        return self.model
+
+    @property
     def inherited(self) -> tuple[int, ...]:
         """The descriptors that the worker's process inherits."""
         return tuple(fd for fd in (self.timetable_fd, self.claims_fd) if fd is not None)
@@ -110,11 +117,13 @@ class Backend(Protocol):
     OPTIONS: the `--backend-option` keys with their defaults; a value's type is its default's.
     RUNTIME: the module that must be importable and the extra that installs it, or None.
     NEEDS_MODEL: whether a model file is required.
+    STAMPS_ITS_OWN_TIMES: whether it is `SelfTimed`; without the attribute it is not.
     """
 
     OPTIONS: ClassVar[Mapping[str, Any]]
     RUNTIME: ClassVar[tuple[str, str] | None]
     NEEDS_MODEL: ClassVar[bool]
+    STAMPS_ITS_OWN_TIMES: ClassVar[bool] = False
 
     def __init__(self, spec: WorkerSpec) -> None:
         """Load the model; raises RequestError when it or the device cannot be had."""
@@ -131,6 +140,37 @@ class Backend(Protocol):
 
     def describe(self) -> dict[str, Any]:
         """Return the runtime's name and version and the provider or device really in use."""
+
+
+class SelfTimed(Backend, Protocol):
+    """A backend with a clockwork of its own: its stamps count, and `predict` is not called.
+
+    Only for devices whose times are known without a clock. One that measures could hide its queue.
+    `free_ns`: when the device is free, in nanoseconds of the monotonic clock.
+    """
+
+    free_ns: int
+
+    def serve(self, start_ns: int, items: int) -> int:
+        """Serve a batch from `start_ns` (not before the device is free); return when it is done."""
+
+    def mean_service_ns(self, items: int) -> float:
+        """Return the mean nanoseconds of a batch, which stand for those of a warm-up."""
+
+
+def stamps_its_own_times(backend: type[Backend]) -> bool:
+    """Say whether a backend declares that it is `SelfTimed`."""
+    return getattr(backend, "STAMPS_ITS_OWN_TIMES", False)
+
+
+def is_self_timed(backend: Backend) -> TypeGuard[SelfTimed]:
+    """Say the same of a backend that is loaded."""
+    return stamps_its_own_times(type(backend))
+
+
+def no_model(backend: str) -> RequestError:
+    """Return the error for a backend of this name that needs a model and has none."""
+    return RequestError(f"backend '{backend}' needs a model: --model PATH")
 
 
 def parse_options(

@@ -54,6 +54,13 @@ def test_a_worker_that_is_not_pinned_survives_json():
     assert WorkerSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
 
 
+def test_a_model_that_is_needed_and_missing_is_named():
+    """A worker without the model that its backend needs says how to give one."""
+    assert WorkerSpec(0, "", "torch", model="/m.pt2").needed_model == "/m.pt2"
+    with pytest.raises(RequestError, match=r"backend 'torch' needs a model: --model PATH"):
+        _ = WorkerSpec(0, "", "torch").needed_model
+
+
 def test_a_signature_survives_json():
     """Free dimensions stay free."""
     signature = Signature((TensorSpec("x", "float32", (None, 3, 224)),), ("y", "z"))

@@ -52,15 +52,14 @@ class OrtBackend:
     def __init__(self, spec: WorkerSpec) -> None:
         import onnxruntime
 
-        if spec.model is None:
-            raise RequestError("backend 'onnxruntime' needs a model: --model PATH")
+        model = spec.needed_model
         options = parse_options(spec.options, self.OPTIONS, "onnxruntime")
         self._version = onnxruntime.__version__
         self._device = spec.device.name
         self._label_offset = spec.label_offset
         providers = _providers(onnxruntime, spec.device, options["provider"])
         session_options = _session_options(onnxruntime, spec.threads, options)
-        self._session = _open(onnxruntime, spec.model, session_options, providers)
+        self._session = _open(onnxruntime, model, session_options, providers)
         _check_provider(self._session, providers[0][0])
         self._outputs = list(spec.outputs) or _class_output(self._session)
         _check_outputs(self._session, self._outputs)
