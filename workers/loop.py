@@ -9,16 +9,22 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from mlbench.contracts import wire
-from mlbench.contracts.backend import Backend, Predictions, WorkerSpec
+from mlbench.contracts.backend import (
+    Backend,
+    Predictions,
+    SelfTimed,
+    WorkerSpec,
+    is_self_timed,
+)
 from mlbench.contracts.claims import ClaimLog
 from mlbench.contracts.errors import one_line
 from mlbench.host.clock import Alarm, now_ns, sleep_until
-from workers.backends.simulated import SimulatedBackend
 from workers.connection import Connection
 from workers.feeds import Feeds
 from workers.line import Batch, Line
@@ -57,9 +63,10 @@ class Worker:
         self._closing = False
         self._stopped = False
         self._receive_at_ns = 0
+        self._clockwork = backend if is_self_timed(backend) else None
         self._serve: Callable[[Batch], None] = self._serve_batch
-        if isinstance(backend, SimulatedBackend):
-            self._serve = self._serve_simulated
+        if self._clockwork is not None:
+            self._serve = partial(self._serve_by_clockwork, self._clockwork)
         elif spec.batch_size == 1:
             self._serve = self._serve_singles
 
@@ -107,7 +114,7 @@ class Worker:
 
     def _free_ns(self, now: int) -> int:
         """Return when the device became free; one that keeps its own time tells."""
-        return self._backend.free_ns if isinstance(self._backend, SimulatedBackend) else now
+        return now if self._clockwork is None else self._clockwork.free_ns
 
     def _receive(self) -> None:
         self._receive_at_ns = now_ns() + _RECEIVE_EVERY_NS
@@ -195,9 +202,7 @@ class Worker:
         self._service_ns = max(took_ns, _SLOWEST_MEMORY * self._service_ns)
         self._outbox.add_singles(batch.requests["id"], starts_ns, dones_ns, answers)
 
-    def _serve_simulated(self, batch: Batch) -> None:
-        device = self._backend
-        assert isinstance(device, SimulatedBackend)  # noqa: S101 - chosen so in the constructor
+    def _serve_by_clockwork(self, device: SelfTimed, batch: Batch) -> None:
         items = len(batch.requests)
         start_ns = batch.ready_ns if batch.ready_ns <= device.free_ns else now_ns()
         done_ns = device.serve(start_ns, items)

@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from mlbench.contracts.backend import Backend, WorkerSpec
+from mlbench.contracts.backend import Backend, WorkerSpec, is_self_timed
 from mlbench.host.clock import now_ns
-from workers.backends.simulated import SimulatedBackend
 from workers.feeds import Feeds
 
 _FEWEST_CALLS = 5
@@ -17,7 +16,7 @@ def warm_up(backend: Backend, feeds: Feeds, spec: WorkerSpec, seconds: float) ->
     figure is the median call at the largest size over its items.
     """
     feeds.touch(spec.sample_count)
-    if isinstance(backend, SimulatedBackend):
+    if is_self_timed(backend):
         return backend.mean_service_ns(spec.batch_size) / spec.batch_size
     sizes = _sizes(spec.batch_size)
     times_ns: list[int] = []

@@ -2,8 +2,6 @@
 
 from dataclasses import asdict, dataclass
 
-import numpy as np
-
 from mlbench.arrivals.exponential import Exponential
 from mlbench.contracts.backend import WorkerSpec
 from mlbench.contracts.findings import Finding
@@ -11,6 +9,7 @@ from mlbench.pool.coordinator import WorkerPool
 from mlbench.pool.local import LocalLauncher
 from mlbench.queueing.line import Queue
 from mlbench.records import Completions, TrialRunner
+from mlbench.stats.percentiles import percentile
 from mlbench.trial.replay import send_lag_ns
 from mlbench.trial.schedule import make_schedule, query_count
 
@@ -52,8 +51,7 @@ def _highest_held(pool: TrialRunner) -> float:
     held = 0.0
     for qps in _RATES_QPS:
         completions = _play(pool, qps, _STEP_S)
-        late = float(np.quantile(completions.latency_s, 0.99))
-        if late > _MAX_LATENCY_S or completions.lost:
+        if completions.lost or percentile(completions.latency_s, 99) > _MAX_LATENCY_S:
             break
         held = qps
     return held
@@ -64,6 +62,5 @@ def _play(pool: TrialRunner, qps: float, duration_s: float) -> Completions:
 
 
 def _lag_s(completions: Completions) -> tuple[float, float]:
-    lag_s = send_lag_ns(completions, Queue(1, _BATCH)) * 1e-9
-    p50, p99 = np.quantile(lag_s, [0.5, 0.99])
-    return float(p50), float(p99)
+    lag_ns = send_lag_ns(completions, Queue(1, _BATCH))
+    return percentile(lag_ns, 50) * 1e-9, percentile(lag_ns, 99) * 1e-9

@@ -14,9 +14,9 @@ from mlbench.bench.layout import lay_out
 from mlbench.bench.samples import Samples, make_samples
 from mlbench.bench.settings import Settings
 from mlbench.contracts.backend import (
-    Backend,
     Signature,
     WorkerSpec,
+    no_model,
     parse_options,
 )
 from mlbench.contracts.errors import RequestError
@@ -54,7 +54,8 @@ def prepare(settings: Settings, tell: Listener) -> Job:
     cpus = sorted(os.sched_getaffinity(0))
     devices = parse_devices(settings.devices, cpus, len(visible_gpus()))
     require_runtime(settings.backend, backend)
-    model = _model_path(settings, backend, tell)
+    needs_model = backend.NEEDS_MODEL
+    model = _model_path(settings, needs_model, tell)
     signature = inspect_model(settings.backend, str(model)) if model else Signature((), ())
     _check_batch(settings, signature)
     samples = make_samples(settings, signature, tell)
@@ -66,7 +67,7 @@ def prepare(settings: Settings, tell: Listener) -> Job:
     workers = settings.workers_per_device
     specs = specs_at(place_workers(devices, workers or 1, settings.threads, topology))
     layout = None
-    if workers is None and settings.threads is None and backend.NEEDS_MODEL:
+    if workers is None and settings.threads is None and needs_model:
         layout = lay_out(devices, specs, settings.max_latencies_s, topology)
     if layout:
         tell(Noted(layout.finding))
@@ -95,7 +96,7 @@ def _worker_spec(
     )
 
 
-def _model_path(settings: Settings, backend: type[Backend], tell: Listener) -> Path | None:
+def _model_path(settings: Settings, needed: bool, tell: Listener) -> Path | None:
     if settings.model is not None:
         path = settings.model.absolute()
         if not path.exists():
@@ -103,10 +104,10 @@ def _model_path(settings: Settings, backend: type[Backend], tell: Listener) -> P
         if path.is_file() and not os.access(path, os.R_OK):
             raise RequestError(f"model {settings.model}: cannot be read (permission denied)")
         return path
-    if not backend.NEEDS_MODEL:
+    if not needed:
         return None
     if settings.profile not in ("lite0-onnxruntime", "lite0-tf"):
-        raise RequestError(f"backend '{settings.backend}' needs a model: --model PATH")
+        raise no_model(settings.backend)
     tell(EmbeddedModelChosen())
     fmt: Literal["onnx", "pb"] = "pb" if settings.backend == "tensorflow" else "onnx"
     return lite0_path(fmt, settings.data_format, cache_dir())

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mlbench.contracts.backend import WorkerSpec
+from mlbench.contracts.device import Device
 from mlbench.contracts.findings import Finding
-from mlbench.host.devices import Device, Place, place_workers
+from mlbench.host.devices import Place, place_workers
 from mlbench.host.topology import Processor
 from mlbench.pool.coordinator import WorkerPool
 from mlbench.pool.local import LocalLauncher

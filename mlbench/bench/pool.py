@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 
 from mlbench.bench.job import Job
 from mlbench.bench.settings import Settings
+from mlbench.contracts.backend import stamps_its_own_times
+from mlbench.contracts.registry import find_backend
 from mlbench.host.system import HostMonitor
 from mlbench.pool.coordinator import WorkerPool
 from mlbench.pool.local import LocalLauncher
@@ -13,20 +15,20 @@ from mlbench.records import HostAccount
 
 def open_pool(job: Job, settings: Settings) -> WorkerPool:
     """Start the workers of a job and warm them up; the caller closes the pool."""
-    gpus = {int(s.device[len("cuda:") :]) for s in job.specs if s.device.startswith("cuda:")}
+    gpus = {spec.device.index for spec in job.specs if spec.device.index is not None}
 
     def watch_host(pids: Sequence[int]) -> Callable[[], HostAccount]:
         monitor = HostMonitor(pids, gpus)
         monitor.start()
         return monitor.stop
 
-    # A simulated device keeps its own time: whatever else the host does cannot slow it down.
-    simulated = settings.backend == "simulated"
+    # A device with a clockwork of its own is not slowed down by whatever else the host does.
+    unmoved = stamps_its_own_times(find_backend(settings.backend))
     return WorkerPool(
         job.specs,
         LocalLauncher(),
         round_robin=settings.dispatch == "round-robin",
-        host_account=None if simulated else watch_host,
+        host_account=None if unmoved else watch_host,
     )
 
 

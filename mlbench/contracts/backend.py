@@ -7,11 +7,12 @@ Its module must be cheap to import: the runtime itself is imported when the clas
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mlbench.contracts.device import ANY_CPU, Device
 from mlbench.contracts.errors import RequestError
 
 Feed = Mapping[str, NDArray[Any]]
@@ -39,8 +40,8 @@ class WorkerSpec:
     """Everything one worker process needs; sent to it as JSON.
 
     `feeds` maps each model input to the cache file (.npy, first axis is the sample) that it is
-    drawn from. `device` is cpu, or cuda:N as the user counts; the process sees only that GPU, which
-    is CUDA's number 0 there. `cores` are the logical CPUs to pin to, or None. `label_offset` is
+    drawn from. Of a GPU as `device`, the process sees that one alone, which is CUDA's number 0
+    there, whatever its index. `cores` are the logical CPUs to pin to, or None. `label_offset` is
     subtracted from predictions (1 for models with a background class). `timetable_fd` and
     `claims_fd` are inherited descriptors: of the requests of the worker's line, and of the claims
     where workers share a line; without claims the worker has a line of its own.
@@ -53,7 +54,7 @@ class WorkerSpec:
     model: str | None = None
     outputs: tuple[str, ...] = ()
     feeds: dict[str, str] = field(default_factory=dict)
-    device: str = "cpu"
+    device: Device = ANY_CPU
     cores: tuple[int, ...] | None = None
     threads: int = 1
     batch_size: int = 1
@@ -62,6 +63,13 @@ class WorkerSpec:
     label_offset: int = 0
     timetable_fd: int | None = None
     claims_fd: int | None = None
+
+    @property
+    def needed_model(self) -> str:
+        """The model's path; raises RequestError when there is none."""
+        if self.model is None:
+            raise no_model(self.backend)
+        return self.model
 
     @property
     def inherited(self) -> tuple[int, ...]:
@@ -75,11 +83,12 @@ class WorkerSpec:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "WorkerSpec":
         """Rebuild a spec from `to_dict`'s result after a trip through JSON."""
-        tuples = {
+        fields = {
+            "device": Device.from_dict(values["device"]),
             "outputs": tuple(values["outputs"]),
             "cores": None if values["cores"] is None else tuple(values["cores"]),
         }
-        return cls(**{**values, **tuples})
+        return cls(**{**values, **fields})
 
 
 @dataclass(frozen=True)
@@ -108,11 +117,13 @@ class Backend(Protocol):
     OPTIONS: the `--backend-option` keys with their defaults; a value's type is its default's.
     RUNTIME: the module that must be importable and the extra that installs it, or None.
     NEEDS_MODEL: whether a model file is required.
+    STAMPS_ITS_OWN_TIMES: whether it is `SelfTimed`; without the attribute it is not.
     """
 
     OPTIONS: ClassVar[Mapping[str, Any]]
     RUNTIME: ClassVar[tuple[str, str] | None]
     NEEDS_MODEL: ClassVar[bool]
+    STAMPS_ITS_OWN_TIMES: ClassVar[bool] = False
 
     def __init__(self, spec: WorkerSpec) -> None:
         """Load the model; raises RequestError when it or the device cannot be had."""
@@ -129,6 +140,37 @@ class Backend(Protocol):
 
     def describe(self) -> dict[str, Any]:
         """Return the runtime's name and version and the provider or device really in use."""
+
+
+class SelfTimed(Backend, Protocol):
+    """A backend with a clockwork of its own: its stamps count, and `predict` is not called.
+
+    Only for devices whose times are known without a clock. One that measures could hide its queue.
+    `free_ns`: when the device is free, in nanoseconds of the monotonic clock.
+    """
+
+    free_ns: int
+
+    def serve(self, start_ns: int, items: int) -> int:
+        """Serve a batch from `start_ns` (not before the device is free); return when it is done."""
+
+    def mean_service_ns(self, items: int) -> float:
+        """Return the mean nanoseconds of a batch, which stand for those of a warm-up."""
+
+
+def stamps_its_own_times(backend: type[Backend]) -> bool:
+    """Say whether a backend declares that it is `SelfTimed`."""
+    return getattr(backend, "STAMPS_ITS_OWN_TIMES", False)
+
+
+def is_self_timed(backend: Backend) -> TypeGuard[SelfTimed]:
+    """Say the same of a backend that is loaded."""
+    return stamps_its_own_times(type(backend))
+
+
+def no_model(backend: str) -> RequestError:
+    """Return the error for a backend of this name that needs a model and has none."""
+    return RequestError(f"backend '{backend}' needs a model: --model PATH")
 
 
 def parse_options(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
+from mlbench.contracts.device import Device
 from mlbench.contracts.errors import RequestError
 from mlbench.host.topology import Processor
 
@@ -13,23 +14,10 @@ _Core = list[int]  # the logical CPUs of one physical core, in numeric order
 
 
 @dataclass(frozen=True)
-class Device:
-    """A device by its name, and the logical CPUs that are its own (empty for a GPU)."""
-
-    name: str
-    cpus: tuple[int, ...] = ()
-
-    @property
-    def is_gpu(self) -> bool:
-        """Whether this is a GPU."""
-        return self.name.startswith("cuda")
-
-
-@dataclass(frozen=True)
 class Place:
     """Where one worker runs: its device, the logical CPUs to pin it to (None: any), its threads."""
 
-    device: str
+    device: Device
     cpus: tuple[int, ...] | None
     threads: int
 
@@ -50,21 +38,22 @@ def parse_devices(words: Sequence[str], cpus: Sequence[int], gpus: int) -> list[
 
 def _parse(word: str, cpus: tuple[int, ...], gpus: int) -> list[Device]:
     if word == "cpu":
-        return [Device("cpu", cpus)]
+        return [Device("cpu", cpus=cpus)]
     if word == "gpu":
         if gpus == 0:
             raise RequestError(
                 "device gpu: no NVIDIA GPU found (no driver, or it shows none); see 'nvidia-smi' "
                 "and 'mlbench-coordinator doctor'"
             )
-        return [Device(f"cuda:{number}") for number in range(gpus)]
+        return [Device(f"cuda:{number}", number) for number in range(gpus)]
     if match := re.fullmatch(r"cuda:(\d+)", word):
-        if int(match[1]) >= gpus:
+        number = int(match[1])
+        if number >= gpus:
             raise RequestError(
                 f"device {word}: this machine shows {gpus or 'no'} NVIDIA GPU{'s' * (gpus != 1)}; "
                 "see 'nvidia-smi' and 'mlbench-coordinator doctor'"
             )
-        return [Device(word)]
+        return [Device(word, number)]
     if match := re.fullmatch(r"cpu:(\d+)(?:-(\d+))?", word):
         first, last = int(match[1]), int(match[2] or match[1])
         wanted = tuple(range(first, last + 1))
@@ -72,17 +61,17 @@ def _parse(word: str, cpus: tuple[int, ...], gpus: int) -> list[Device]:
         if not wanted or missing:
             have = ", ".join(map(str, cpus))
             raise RequestError(f"device {word}: this process may run on cores {have}")
-        return [Device(word, wanted)]
+        return [Device(word, cpus=wanted)]
     raise RequestError(f"device '{word}': expected cpu, cpu:0, cpu:0-3, gpu or cuda:0")
 
 
 def _refuse_twice(devices: Sequence[Device]) -> None:
-    seen: dict[object, str] = {}
+    seen: dict[object, Device] = {}
     for device in devices:
-        for thing in device.cpus or (device.name,):
+        for thing in device.cpus or ((device.kind, device.index),):
             if thing in seen:
-                raise RequestError(f"devices {seen[thing]} and {device.name} overlap")
-            seen[thing] = device.name
+                raise RequestError(f"devices {seen[thing]} and {device} overlap")
+            seen[thing] = device
 
 
 def place_workers(
@@ -102,12 +91,12 @@ def place_workers(
     """
     places: list[Place] = []
     for device in devices:
-        if device.is_gpu:
-            places += [Place(device.name, None, threads or 1)] * workers_per_device
+        if device.kind == "cuda":
+            places += [Place(device, None, threads or 1)] * workers_per_device
             continue
         for share in _shares(device.cpus, workers_per_device, topology):
             cpus = tuple(sorted(cpu for core in share for cpu in core))
-            places.append(Place(device.name, cpus, threads or len(share)))
+            places.append(Place(device, cpus, threads or len(share)))
     return places
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import psutil
 
+from mlbench.host.gpus import gpu_name
 from mlbench.records import GpuState, HostAccount
 
 _CPU = Path("/sys/devices/system/cpu")
@@ -190,8 +191,7 @@ def _nvml() -> Any | None:
 
 def _gpu_handle(nvml: Any, cuda_index: int) -> Any:
     """Return the handle of the GPU that CUDA calls `cuda_index`, which renumbers what it shows."""
-    visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-    name = visible[cuda_index] if cuda_index < len(visible) else str(cuda_index)
+    name = gpu_name(cuda_index)
     if name.isdigit():
         return nvml.nvmlDeviceGetHandleByIndex(int(name))
     return nvml.nvmlDeviceGetHandleByUUID(name)

@@ -192,7 +192,7 @@ class WorkerPool:
     def _accounts(self, state: TrialState) -> tuple[WorkerAccount, ...]:
         length_ns = max(state.last_answer_ns - state.start_ns, 1)
         return tuple(
-            WorkerAccount(spec.device, state.served[i], min(1.0, state.busy_ns[i] / length_ns))
+            WorkerAccount(spec.device.name, state.served[i], min(1.0, state.busy_ns[i] / length_ns))
             for i, spec in enumerate(self._specs)
         )
 

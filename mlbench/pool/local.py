@@ -8,7 +8,7 @@ import sys
 
 from mlbench.contracts.backend import Signature, WorkerSpec
 from mlbench.contracts.errors import RequestError
-from mlbench.host.gpus import visible_gpus
+from mlbench.host.gpus import only_gpu
 
 # -P keeps the current folder off the import path: a user's own workers/ must not shadow ours.
 _COMMAND = [sys.executable, "-P", "-m", "workers"]
@@ -64,10 +64,8 @@ class LocalLauncher:
 def _environment(spec: WorkerSpec) -> dict[str, str]:
     """The worker's own GPU is the only one it sees; OpenMP keeps to the worker's threads."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(spec.threads)}
-    if spec.device.startswith("cuda:"):
-        number, names = int(spec.device[len("cuda:") :]), visible_gpus()
-        environment["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
-        environment["CUDA_VISIBLE_DEVICES"] = names[number] if number < len(names) else str(number)
+    if spec.device.index is not None:
+        environment |= only_gpu(spec.device.index)
     return environment
 
 

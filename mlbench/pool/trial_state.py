@@ -1,11 +1,14 @@
 """One trial as a state machine: events in, commands out, with the time as an argument.
 
 It owns the columns of the trial and knows who has which query. It reads no clock and no socket, so
-that crashes, late answers and early ends are tested without either.
+that crashes, late answers and early ends are tested without either. Each query has a state:
 
-    pushed ahead ---> claimed by a worker ---> completed or failed
-          |                   |
-          +-------------------+--> lost: its worker died, nobody answered, or the trial ended before
+    PENDING ---> CLAIMED by a worker ---> COMPLETED or FAILED
+       |            |
+       +------------+--> LOST: its worker died, nobody answered, or the trial ended before
+
+It takes no other step. An answer that would is a fault of the worker that sent it, counted and left
+out; a claim that would is an error in this program, and raises TransitionError.
 """
 
 from collections.abc import Iterable
@@ -24,7 +27,16 @@ Push = tuple[int, NDArray[np.void]]
 NOBODY = 65535
 """In the column of workers: nobody has claimed the query."""
 
-_OPEN = 3  # in the column of states: not answered and not written off; lost when the trial is over
+PENDING, CLAIMED = 3, 4
+"""The states of an open query: lost when the trial is over. The final ones are those of the wire.
+
+Open ones are the highest, so that one comparison finds both. They are plain numbers because NumPy
+takes ten times as long to compare a column with an IntEnum.
+"""
+
+
+class TransitionError(RuntimeError):
+    """A query was to take a step that its state does not allow."""
 
 
 class TrialState:
@@ -65,6 +77,7 @@ class TrialState:
         self._least_ahead = least_ahead
         self._turn = 0
         self._oldest = 0  # all queries before are answered or written off
+        self._claimed = 0  # all queries before were claimed, and none from here on
         self._samples = samples
         self._pushed_ns = np.zeros(queries, np.int64)
         self._start_ns = np.zeros(queries, np.int64)
@@ -72,7 +85,7 @@ class TrialState:
         self._returned_ns = np.zeros(queries, np.int64)
         self._worker = np.full(queries, NOBODY, np.uint16)
         self._batch = np.zeros(queries, np.uint16)
-        self._status = np.full(queries, _OPEN, np.uint8)
+        self._status = np.full(queries, PENDING, np.uint8)
         self._prediction = np.full(queries, -1, np.int32)
         self.busy_ns = [0.0] * workers
         self.served = [0] * workers
@@ -103,10 +116,8 @@ class TrialState:
         All workers of one line are told of the same, otherwise each line, numbered as its worker,
         gets its share; the caller tells them at once.
         """
-        begin, end = (
-            self.pushed,
-            min(self._due_by(now_ns + horizon_ns) + self._least_ahead, self.end),
-        )
+        begin = self.pushed
+        end = min(self._due_by(now_ns + horizon_ns) + self._least_ahead, self.end)
         if end <= begin or not self.alive:
             return []
         ids = np.arange(begin, end, dtype=np.uint32)
@@ -122,26 +133,41 @@ class TrialState:
         return self._dealt(requests)
 
     def _dealt(self, requests: NDArray[np.void]) -> list[Push]:
-        """Deal queries out in turn, going on where the last ones ended."""
+        """Deal queries out in turn, going on where the last ones ended; no claims will follow."""
         pushes = []
         for place, worker in enumerate(self.alive):
             own = requests[(place - self._turn) % len(self.alive) :: len(self.alive)]
             self._worker[own["id"]] = worker
             pushes.append((worker, own))
+        self._claim(self.pushed)
         self._turn = (self._turn + len(requests)) % len(self.alive)
         self.frames += len(pushes)
         return pushes
 
     def claimed(self, claims: Iterable[Claim]) -> None:
-        """Note who serves which queries."""
+        """Note who serves which queries; raises TransitionError for claims out of their order."""
+        end = self._claimed
         for worker, first, size in claims:
-            self._worker[first : first + size] = worker
+            if first != end:
+                raise TransitionError(f"query {first} is claimed, and the next in line is {end}")
+            end = first + size
+            self._worker[first:end] = worker
+        self._claim(end)
+
+    def _claim(self, end: int) -> None:
+        """Let all queries before `end` that were pending be claimed."""
+        states = self._status[self._claimed : end]
+        if not (states == PENDING).all():
+            raise TransitionError(f"queries {self._claimed} to {end - 1} are not all pending")
+        states[:] = CLAIMED
+        self._claimed = end
 
     def received(self, worker: int, answers: NDArray[np.void], now_ns: int) -> None:
         """Take in the COMPLETION records of one frame of a worker, in the order they were served.
 
-        Answers to queries that the worker does not hold are counted as a fault and left out. Those
-        to queries after an early end, or of a worker that was given up, are left out silently.
+        Answers to queries that the worker does not hold, or with a status that is no answer's, are
+        counted as a fault and left out. Those to queries after an early end, or of a worker that
+        was given up, are left out silently.
         """
         if self.closing:
             answers = answers[answers["id"] < self.end]
@@ -151,11 +177,15 @@ class TrialState:
         if not self._is_expected(worker, ids):
             self.faults.append(f"worker {worker} answered queries that it did not hold")
             return
+        status = answers["status"].astype(np.uint8)
+        if not ((status == wire.COMPLETED) | (status == wire.FAILED)).all():
+            self.faults.append(f"worker {worker} answered with a status that is no answer's")
+            return
         self._start_ns[ids] = answers["start_ns"]
         self._done_ns[ids] = answers["done_ns"]
         self._returned_ns[ids] = now_ns
         self._batch[ids] = answers["batch"]
-        self._status[ids] = answers["status"]
+        self._status[ids] = status
         self._prediction[ids] = answers["prediction"]
         share_ns = (answers["done_ns"] - answers["start_ns"]) / answers["batch"]
         self.busy_ns[worker] += float(share_ns.sum())
@@ -166,14 +196,14 @@ class TrialState:
     def _is_expected(self, worker: int, ids: NDArray[np.intp]) -> bool:
         if int(ids.max()) >= len(self._worker):
             return False
-        held = (self._worker[ids] == worker) & (self._status[ids] == _OPEN)
+        held = (self._worker[ids] == worker) & (self._status[ids] == CLAIMED)
         # A worker takes ids in rising order and serves them in that order: none can stand twice.
         return bool(held.all()) and bool((ids[1:] > ids[:-1]).all())
 
     def worker_lost(self, worker: int, reason: str) -> None:
         """Write off what a dead worker held, and give it nothing more."""
         self.alive.remove(worker)
-        held = (self._worker[: self.end] == worker) & (self._status[: self.end] == _OPEN)
+        held = (self._worker[: self.end] == worker) & (self._status[: self.end] == CLAIMED)
         self._status[: self.end][held] = wire.LOST
         count = int(np.count_nonzero(held))
         self.written_off += count
@@ -212,7 +242,7 @@ class TrialState:
         That is since it was due, or since workers were told of it where that was later.
         """
         stop = min(self._due_by(now_ns), self.pushed)
-        open_ = self._status[self._oldest : stop] == _OPEN
+        open_ = self._status[self._oldest : stop] >= PENDING
         self._oldest += int(open_.argmax()) if open_.any() else len(open_)
         if self._oldest >= stop:
             return 0
@@ -248,7 +278,7 @@ class TrialState:
     def completions(self, **accounts: object) -> Completions:
         """Return the columns of all queries that were played; `accounts` are further fields."""
         played = slice(0, self.end)
-        self._status[self._status == _OPEN] = wire.LOST
+        self._status[self._status >= PENDING] = wire.LOST
         return Completions(
             schedule=self.played_schedule(),
             start_of_trial_ns=self.start_ns,

@@ -9,6 +9,7 @@ from mlbench.contracts.backend import (
     nearest,
     parse_options,
 )
+from mlbench.contracts.device import Device
 from mlbench.contracts.errors import RequestError
 
 KNOWN = {"service_ms": (2.0,), "cv": 0.0, "seed": 1, "fast": False, "graph": "all"}
@@ -32,10 +33,32 @@ def test_a_worker_spec_survives_json():
     assert WorkerSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
 
 
+@pytest.mark.parametrize(
+    ("device", "kind"),
+    [
+        (Device("cpu:0-2", cpus=(0, 1, 2)), "cpu"),
+        (Device("cuda:1", 1), "cuda"),
+        (Device("cuda:0", 0), "cuda"),
+    ],
+)
+def test_a_device_survives_json(device, kind):
+    """A worker is told its device as the coordinator read it, and people see its word."""
+    spec = WorkerSpec(0, "ipc:///a", "null", device=device)
+    told = WorkerSpec.from_dict(json.loads(json.dumps(spec.to_dict()))).device
+    assert (told, told.kind, str(told)) == (device, kind, device.name)
+
+
 def test_a_worker_that_is_not_pinned_survives_json():
     """No cores means any cores, on both sides."""
     spec = WorkerSpec(0, "ipc:///a", "null")
     assert WorkerSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+
+
+def test_a_model_that_is_needed_and_missing_is_named():
+    """A worker without the model that its backend needs says how to give one."""
+    assert WorkerSpec(0, "", "torch", model="/m.pt2").needed_model == "/m.pt2"
+    with pytest.raises(RequestError, match=r"backend 'torch' needs a model: --model PATH"):
+        _ = WorkerSpec(0, "", "torch").needed_model
 
 
 def test_a_signature_survives_json():

@@ -3,6 +3,7 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from mlbench.contracts import registry
+from mlbench.contracts.backend import stamps_its_own_times
 from mlbench.contracts.errors import RequestError
 from mlbench.contracts.registry import (
     backend_names,
@@ -10,6 +11,8 @@ from mlbench.contracts.registry import (
     missing_runtime,
     require_runtime,
 )
+
+OURS = {"null", "simulated", "onnxruntime", "tensorflow", "torch"}
 
 
 class Foreign:
@@ -20,10 +23,15 @@ class Foreign:
 
 def test_our_backends_are_registered():
     """Every backend of the project is found by its name."""
-    ours = {"null", "simulated", "onnxruntime", "tensorflow", "torch"}
-    assert ours <= set(backend_names())
-    for name in ours:
+    assert set(backend_names()) >= OURS
+    for name in OURS:
         assert find_backend(name).OPTIONS is not None
+
+
+def test_only_the_simulated_backend_stamps_its_own_times():
+    """What measures is stamped by the worker; a class that does not say otherwise is, too."""
+    assert {n for n in OURS if stamps_its_own_times(find_backend(n))} == {"simulated"}
+    assert not stamps_its_own_times(Foreign)
 
 
 def test_an_unknown_backend_names_the_nearest():

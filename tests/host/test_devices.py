@@ -1,7 +1,8 @@
 import pytest
 
+from mlbench.contracts.device import Device
 from mlbench.contracts.errors import RequestError
-from mlbench.host.devices import Device, Place, parse_devices, place_workers
+from mlbench.host.devices import Place, parse_devices, place_workers
 from mlbench.host.topology import Processor
 
 CORES = (0, 1, 2, 3, 6, 7)
@@ -14,7 +15,7 @@ TWO_SOCKETS = {cpu: Processor(cpu % 2, cpu % 2, cpu % 8) for cpu in range(16)}
 
 def _places(topology, workers, cpus=None, threads=None):
     """Return the CPUs and the threads of workers on a device that has all CPUs, or these."""
-    device = Device("cpu", tuple(cpus or topology))
+    device = Device("cpu", cpus=tuple(cpus or topology))
     places = place_workers([device], workers, threads, topology)
     return [place.cpus for place in places], [place.threads for place in places]
 
@@ -22,18 +23,18 @@ def _places(topology, workers, cpus=None, threads=None):
 @pytest.mark.parametrize(
     ("words", "devices"),
     [
-        (["cpu"], [Device("cpu", CORES)]),
-        (["cpu:1"], [Device("cpu:1", (1,))]),
-        (["cpu:0-2"], [Device("cpu:0-2", (0, 1, 2))]),
-        (["cpu:0", "cpu:6-7"], [Device("cpu:0", (0,)), Device("cpu:6-7", (6, 7))]),
-        (["cpu:0, cpu:1"], [Device("cpu:0", (0,)), Device("cpu:1", (1,))]),
-        (["cuda:1"], [Device("cuda:1")]),
-        (["gpu"], [Device("cuda:0"), Device("cuda:1")]),
-        (["cpu", "cuda:0"], [Device("cpu", CORES), Device("cuda:0")]),
+        (["cpu"], [Device("cpu", cpus=CORES)]),
+        (["cpu:1"], [Device("cpu:1", cpus=(1,))]),
+        (["cpu:0-2"], [Device("cpu:0-2", cpus=(0, 1, 2))]),
+        (["cpu:0", "cpu:6-7"], [Device("cpu:0", cpus=(0,)), Device("cpu:6-7", cpus=(6, 7))]),
+        (["cpu:0, cpu:1"], [Device("cpu:0", cpus=(0,)), Device("cpu:1", cpus=(1,))]),
+        (["cuda:1"], [Device("cuda:1", 1)]),
+        (["gpu"], [Device("cuda:0", 0), Device("cuda:1", 1)]),
+        (["cpu", "cuda:0"], [Device("cpu", cpus=CORES), Device("cuda:0", 0)]),
     ],
 )
 def test_words_become_devices(words, devices):
-    """A device is a name with the cores that are its own; lists and repeats are the same."""
+    """A device is a name with its cores or its GPU's number; lists and repeats are the same."""
     assert parse_devices(words, CORES, gpus=2) == devices
 
 
@@ -49,7 +50,7 @@ def test_words_become_devices(words, devices):
         ("cuda:2", "shows 2 NVIDIA GPUs"),
         ("cpu:0,cpu:0-1", "overlap"),
         ("cpu,cpu:1", "overlap"),
-        ("gpu,cuda:0", "overlap"),
+        ("gpu,cuda:0", "devices cuda:0 and cuda:0 overlap"),
     ],
 )
 def test_words_that_are_no_device_are_refused(word, named):
@@ -158,11 +159,12 @@ def test_every_worker_has_a_place_and_no_cpu_is_idle(topology, workers):
 
 def test_workers_of_a_gpu_are_not_pinned():
     """A worker of a GPU may run on any core."""
-    assert place_workers([Device("cuda:0")], 2, None, {}) == [Place("cuda:0", None, 1)] * 2
+    gpu = Device("cuda:0", 0)
+    assert place_workers([gpu], 2, None, {}) == [Place(gpu, None, 1)] * 2
 
 
 def test_every_device_gets_its_workers():
     """The number of workers is for each device."""
-    devices = [Device("cpu:0", (0,)), Device("cuda:0")]
-    names = [place.device for place in place_workers(devices, 2, None, FLAT)]
+    devices = [Device("cpu:0", cpus=(0,)), Device("cuda:0", 0)]
+    names = [place.device.name for place in place_workers(devices, 2, None, FLAT)]
     assert names == ["cpu:0", "cpu:0", "cuda:0", "cuda:0"]

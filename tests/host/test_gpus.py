@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from mlbench.host.gpus import visible_gpus
+from mlbench.host.gpus import gpu_name, only_gpu, visible_gpus
 
 
 @pytest.fixture
@@ -34,3 +34,13 @@ def test_gpus_are_those_that_cuda_shows(driver: Path, shown: str | None, names: 
 def test_without_a_driver_there_is_no_gpu(tmp_path: Path) -> None:
     """A machine without the driver's folder shows nothing, whatever the environment says."""
     assert visible_gpus({"CUDA_VISIBLE_DEVICES": "0"}, tmp_path / "none") == []
+
+
+@pytest.mark.parametrize("shown", [None, "", "2,0", " 1 , 2 ", "1,-1,2", "GPU-8f1c,1"])
+def test_a_gpu_has_one_name_whoever_asks(driver: Path, shown: str | None) -> None:
+    """Each GPU that may be asked for is named as it is listed, and shown alone by that name."""
+    environment = {} if shown is None else {"CUDA_VISIBLE_DEVICES": shown}
+    names = visible_gpus(environment, driver)
+    assert [gpu_name(index, environment) for index in range(len(names))] == names
+    for index, name in enumerate(names):
+        assert visible_gpus(only_gpu(index, environment), driver) == [name]

@@ -5,7 +5,7 @@ import pytest
 
 from mlbench.contracts import wire
 from mlbench.contracts.claims import Claim
-from mlbench.pool.trial_state import TrialState
+from mlbench.pool.trial_state import CLAIMED, PENDING, TransitionError, TrialState
 from mlbench.trial.schedule import make_schedule
 
 MS = 1_000_000
@@ -195,6 +195,44 @@ def test_a_duplicate_answer_is_refused():
     assert len(state.faults) == 1
     assert _fates(state) == (5, 0, 5)
     assert state.completions().done_ns[held[0][0]] == START_NS + 30 * MS
+
+
+@pytest.mark.parametrize("status", [wire.LOST, PENDING, CLAIMED, 77])
+def test_an_answer_completes_or_fails_and_does_nothing_else(status):
+    """An answer with a status that no answer has is a fault, and its query stays open."""
+    state = _state()
+    held = _push(state, 20)
+    _answer(state, 0, held[0][:1], at_ms=30, status=status)
+    assert (state.answered, len(state.faults)) == (0, 1)
+    _answer(state, 0, held[0], at_ms=30)
+    assert _fates(state) == (5, 0, 5)
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        [Claim(1, 1, 2)],
+        [Claim(1, 0, 2)],
+        [Claim(1, 4, 1)],
+        [Claim(1, 2, 2), Claim(0, 3, 1)],
+    ],
+)
+def test_a_query_is_claimed_once_and_in_its_turn(claims):
+    """Claims that overlap or leave a gap would be an error of ours, and raise."""
+    state = _state(shared=True)
+    _push(state, 20)
+    state.claimed([Claim(0, 0, 2)])
+    with pytest.raises(TransitionError):
+        state.claimed(claims)
+
+
+def test_nothing_is_claimed_after_the_account_was_taken():
+    """What was written off as lost stays lost."""
+    state = _state(shared=True)
+    _push(state, 20)
+    assert _fates(state) == (0, 0, 10)
+    with pytest.raises(TransitionError, match="not all pending"):
+        state.claimed([Claim(0, 0, 2)])
 
 
 def test_an_early_end_calls_back_what_is_not_due():

@@ -76,6 +76,22 @@ class Doubler:
         return samples * 2
 
 
+class Clockwork:
+    """A device with a clockwork of its own, which takes a second for a batch and works ahead."""
+
+    STAMPS_ITS_OWN_TIMES = True
+
+    def __init__(self):
+        self.free_ns = 0
+        self.batches = []
+
+    def serve(self, start_ns, items):
+        """Note the batch; it was done a second before it could be."""
+        self.batches.append(items)
+        self.free_ns = start_ns - 10**9
+        return self.free_ns
+
+
 STOP = wire.pack_control("stop")
 
 
@@ -94,7 +110,7 @@ def serve(tmp_path):
     """Return a function that plays messages to a worker; returns its connection and backend."""
     np.save(tmp_path / "x.npy", np.arange(10))
 
-    def play(*messages, batch_size=1):
+    def play(*messages, batch_size=1, backend=None):
         feeds, timetable = {"x": str(tmp_path / "x.npy")}, create_timetable()
         spec = WorkerSpec(
             0,
@@ -105,7 +121,7 @@ def serve(tmp_path):
             sample_count=10,
             timetable_fd=timetable,
         )
-        connection, backend = Script(timetable, *messages), Doubler()
+        connection, backend = Script(timetable, *messages), backend or Doubler()
         Worker(spec, backend, connection).run()
         return connection, backend
 
@@ -130,6 +146,14 @@ def test_singles_are_a_call_each(serve):
     assert _column(connection, "batch") == [1, 1, 1]
     starts_ns, dones_ns = (_column(connection, name) for name in ("start_ns", "done_ns"))
     assert all(later >= done for later, done in zip(starts_ns[1:], dones_ns, strict=False))
+
+
+def test_a_device_of_its_own_time_stamps_for_itself(serve):
+    """A backend that declares so is asked when its batch ends, and its word is what is sent."""
+    connection, backend = serve(_requests(1, 1, 2), _go(1), STOP, backend=Clockwork(), batch_size=2)
+    assert backend.batches == [2]
+    starts_ns, dones_ns = (_column(connection, name) for name in ("start_ns", "done_ns"))
+    assert dones_ns == [start_ns - 10**9 for start_ns in starts_ns]
 
 
 def test_batches_are_one_call(serve):

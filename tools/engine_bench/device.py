@@ -13,6 +13,7 @@ from engine_bench.pairs import Estimate, crossing_qps, mean_ratio, pooled_p99_ra
 from engine_bench.systems import BareLine, Block, OurPool, Shape
 from mlbench.outcomes import LatencyLimit
 from mlbench.queueing import Queue, ServiceTimes, predict_capacity
+from mlbench.stats.percentiles import percentile
 
 _LOADS = (0.75, 0.87)  # of the saturated rate: queries wait now and then, and mostly
 _BOUNDS_S = (0.050, 0.010)
@@ -48,7 +49,7 @@ def _compared(metric: str, workers: int, pairs: Sequence[Pair]) -> Iterator[Find
     yield metric_queued, "mlbench / bare", pooled_p99_ratio(*queued)
     measured = [[block.latency_s for block in side] for side in (ours, bare)]
     for system, latencies in zip((_OURS, _BARE), measured, strict=True):
-        p99_ms = float(np.quantile(np.concatenate(latencies), 0.99)) * 1e3
+        p99_ms = percentile(np.concatenate(latencies), 99) * 1e3
         yield f"{metric}: p99 measured (ms)", system, Estimate(p99_ms)
     yield f"{metric}: p99 measured, pooled", "mlbench / bare", pooled_p99_ratio(*measured)
     ratios = np.array([one.p99_s / other.p99_s for one, other in pairs])
@@ -96,7 +97,7 @@ def _crossings(
     metric: str, shape: Shape, max_latency_s: float, rates: Floats, pairs: Sequence[Pair]
 ) -> Iterator[Finding]:
     ours_s = np.array([ours.p99_s for ours, _ in pairs])
-    ideal_s = np.array([np.quantile(queued_s(bare, shape.workers), 0.99) for _, bare in pairs])
+    ideal_s = np.array([percentile(queued_s(bare, shape.workers), 99) for _, bare in pairs])
 
     def crossing(p99_s: Floats) -> Callable[[np.ndarray], float]:
         return lambda chosen: crossing_qps(rates[chosen], p99_s[chosen], max_latency_s)

@@ -9,6 +9,7 @@ from engine_bench.ideal import Floats, line_latency_s
 from engine_bench.ours import percentile_s, play, simulated_pool
 from mlbench.queueing import Levels, Queue, line_latencies
 from mlbench.records import Completions
+from mlbench.stats.percentiles import percentile
 
 Row = tuple[str, str, float]
 _SECONDS = 10.0
@@ -71,7 +72,7 @@ def _compare(case: Case, repeat: int, *, round_robin: bool) -> Iterator[Row]:
     with simulated_pool(case.options, 2, round_robin=round_robin, **fields) as pool:
         completions = play(pool, case.qps, _SECONDS, repeat)
     measured_s = percentile_s(completions, 99)
-    recomputed_s = float(np.quantile(case.ideal_s(completions), 0.99))
+    recomputed_s = percentile(case.ideal_s(completions), 99)
     metric = f"two workers, {case.name}, {case.qps:,.0f} qps"
     system = "mlbench, round robin" if round_robin else "mlbench, one line"
     yield f"{metric}: p99 (ms)", system, measured_s * 1e3

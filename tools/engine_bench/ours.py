@@ -3,12 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from mlbench.contracts.backend import WorkerSpec
 from mlbench.pool.coordinator import WorkerPool
 from mlbench.pool.local import LocalLauncher
 from mlbench.records import Completions, TrialRunner
+from mlbench.stats.percentiles import percentile
 from mlbench.trial.schedule import make_schedule, query_count
 
 BOUND_S = 0.010
@@ -41,12 +40,12 @@ def percentile_s(completions: Completions, p: float) -> float:
     """Return a percentile of the latency; infinite when a query got no answer."""
     if completions.completed < len(completions.status):
         return float("inf")
-    return float(np.quantile(completions.latency_s, p / 100))
+    return percentile(completions.latency_s, p)
 
 
 def lag_s(completions: Completions, p: float) -> float:
     """Return a percentile of the time from when a query was due to its start on a device."""
-    return float(np.quantile((completions.start_ns - completions.due_ns) * 1e-9, p / 100))
+    return percentile((completions.start_ns - completions.due_ns) * 1e-9, p)
 
 
 def highest_held(p99_s: Callable[[float], float], start_qps: float, step: float = 1.12) -> float:

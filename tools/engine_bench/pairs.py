@@ -8,6 +8,7 @@ import numpy as np
 
 from engine_bench.ideal import Floats
 from mlbench.stats.intervals import student_quantile
+from mlbench.stats.percentiles import percentile
 
 _RESAMPLES = 1000  # the ends of a 95 % interval then vary by a few hundredths of its width
 _BEYOND = 1.25  # a line through logarithms of a p99 does not hold further than that
@@ -56,10 +57,9 @@ def pooled_p99_ratio(ours: Sequence[Floats], theirs: Sequence[Floats]) -> Estima
 
     def ratio(chosen: np.ndarray) -> float:
         tails = [
-            np.quantile(np.concatenate([series[i] for i in chosen]), 0.99)
-            for series in (ours, theirs)
+            percentile(np.concatenate([series[i] for i in chosen]), 99) for series in (ours, theirs)
         ]
-        return float(tails[0] / tails[1])
+        return tails[0] / tails[1]
 
     return resampled(ratio, len(ours))
 

@@ -25,6 +25,7 @@ from mlbench.models.lite0 import lite0_path
 from mlbench.pool.coordinator import WorkerPool
 from mlbench.pool.local import LocalLauncher
 from mlbench.records import Schedule
+from mlbench.stats.percentiles import percentile
 
 _HERE = Path(__file__).parent
 _SAMPLES = 64
@@ -101,7 +102,7 @@ class Block:
     @property
     def p99_s(self) -> float:
         """The 99th percentile of the latency."""
-        return float(np.quantile(self.latency_s, 0.99))
+        return percentile(self.latency_s, 99)
 
     @property
     def offered_qps(self) -> float:

@@ -14,6 +14,7 @@ from mlbench.contracts.backend import (
     WorkerSpec,
     parse_options,
 )
+from mlbench.contracts.device import Device
 from mlbench.contracts.errors import RequestError, install_command
 from mlbench.contracts.predictions import as_classes
 
@@ -51,20 +52,19 @@ class OrtBackend:
     def __init__(self, spec: WorkerSpec) -> None:
         import onnxruntime
 
-        if spec.model is None:
-            raise RequestError("backend 'onnxruntime' needs a model: --model PATH")
+        model = spec.needed_model
         options = parse_options(spec.options, self.OPTIONS, "onnxruntime")
         self._version = onnxruntime.__version__
-        self._device = spec.device
+        self._device = spec.device.name
         self._label_offset = spec.label_offset
         providers = _providers(onnxruntime, spec.device, options["provider"])
         session_options = _session_options(onnxruntime, spec.threads, options)
-        self._session = _open(onnxruntime, spec.model, session_options, providers)
+        self._session = _open(onnxruntime, model, session_options, providers)
         _check_provider(self._session, providers[0][0])
         self._outputs = list(spec.outputs) or _class_output(self._session)
         _check_outputs(self._session, self._outputs)
         self._run: Callable[[Feed], Any] = self._run_in_place
-        if spec.device.startswith("cuda"):
+        if spec.device.kind == "cuda":
             self._run = BoundRun(self._session, self._outputs, "cuda")
 
     @classmethod
@@ -161,9 +161,9 @@ def _open(onnxruntime: Any, model: str, options: Any, providers: list[tuple[str,
         raise RequestError(f"{model}: ONNX Runtime cannot load it: {error}") from error
 
 
-def _providers(onnxruntime: Any, device: str, wanted: str) -> list[tuple[str, Any]]:
+def _providers(onnxruntime: Any, device: Device, wanted: str) -> list[tuple[str, Any]]:
     """Return the provider list for a device; raises RequestError when it cannot be had."""
-    if not device.startswith("cuda"):
+    if device.kind == "cpu":
         return [("CPUExecutionProvider", {})]
     if wanted not in _GPU_PROVIDERS:
         raise RequestError(f"backend option provider={wanted}: one of {', '.join(_GPU_PROVIDERS)}")

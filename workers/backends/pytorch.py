@@ -9,7 +9,6 @@ What a model file can do when it is loaded:
 - Files of `torch.save` are plain pickles and are refused.
 """
 
-import ctypes
 import json
 import os
 import warnings
@@ -24,11 +23,11 @@ from mlbench.contracts.backend import (
     Signature,
     TensorSpec,
     WorkerSpec,
-    nearest,
     parse_options,
 )
 from mlbench.contracts.errors import RequestError, install_command
 from mlbench.contracts.predictions import as_classes
+from workers.backends.refusals import check_outputs, loading, missing_driver
 
 SIGNATURE_FILE = "signature.json"
 SIGNATURE_EXAMPLE = (
@@ -62,13 +61,13 @@ class TorchBackend:
 
     def __init__(self, spec: WorkerSpec) -> None:
         parse_options(spec.options, self.OPTIONS, "torch")
-        if spec.model is None:
-            raise RequestError("backend 'torch' needs a model: --model PATH")
+        model = spec.needed_model
         self._torch = _import_torch()
+        self._on_gpu = spec.device.kind == "cuda"
         self._device = _claim_device(self._torch, spec)
-        self._model = _load(self._torch, spec.model, self._device)
+        self._model = _load(self._torch, model, self._device)
         self._inputs = [i.name for i in self._model.signature.inputs]
-        self._chosen = _place_of(spec.outputs, self._model.signature.outputs, spec.model)
+        self._chosen = _place_of(spec.outputs, self._model.signature.outputs, model)
         self._label_offset = spec.label_offset
 
     @classmethod
@@ -89,12 +88,11 @@ class TorchBackend:
     def describe(self) -> dict[str, Any]:
         """Return the version, the model's format, and the device in use."""
         torch = self._torch
-        on_gpu = self._device.startswith("cuda")
         return {
             "name": "torch",
             "version": torch.__version__,
             "format": self._model.format,
-            "device": torch.cuda.get_device_name(self._device) if on_gpu else "cpu",
+            "device": torch.cuda.get_device_name(self._device) if self._on_gpu else "cpu",
             "threads": torch.get_num_threads(),
         }
 
@@ -114,7 +112,7 @@ def _import_torch() -> Any:
 
 def _claim_device(torch: Any, spec: WorkerSpec) -> str:
     torch.set_num_threads(spec.threads)
-    if not spec.device.startswith("cuda"):
+    if spec.device.kind == "cpu":
         return "cpu"
     if not torch.cuda.device_count():
         raise RequestError(f"device {spec.device}: {_why_no_gpu(torch)}")
@@ -127,11 +125,7 @@ def _why_no_gpu(torch: Any) -> str:
             f"this PyTorch {torch.__version__} is built without CUDA: "
             "install a CUDA build as https://pytorch.org/get-started tells"
         )
-    try:
-        ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return "the NVIDIA driver (libcuda.so.1) is not installed, or not passed to the container"
-    return (
+    return missing_driver() or (
         f"PyTorch {torch.__version__} with CUDA {torch.version.cuda} finds no GPU; "
         "see that nvidia-smi lists it and that the driver is new enough for this CUDA"
     )
@@ -139,15 +133,8 @@ def _why_no_gpu(torch: Any) -> str:
 
 def _load(torch: Any, path: str, device: str) -> _Model:
     loader = _loader_of(path)
-    try:
+    with loading(path, "PyTorch"):
         return loader(torch, path, device)
-    except RequestError:
-        raise
-    except (
-        Exception
-    ) as error:  # torch raises whatever fits: RuntimeError, KeyError, ValueError, ...
-        reason = " ".join(str(error).split())[:300]
-        raise RequestError(f"model {path}: PyTorch cannot load it: {reason}") from error
 
 
 def _loader_of(path: str) -> Callable[[Any, str, str], _Model]:
@@ -207,12 +194,7 @@ def _tensor_spec(name: str, value: Any) -> TensorSpec:
 
 def _place_of(wanted: Sequence[str], known: Sequence[str], path: str) -> int | None:
     """Return where the first wanted output stands among the known ones; None for no choice."""
-    for name in wanted:
-        if name not in known:
-            hint = nearest(name, list(known))
-            raise RequestError(
-                f"model {path} has no output '{name}'{hint}; it has: {', '.join(known)}"
-            )
+    check_outputs(path, wanted, list(known))
     return known.index(wanted[0]) if wanted else None
 
 

@@ -12,7 +12,7 @@ from mlbench.host.clock import now_ns
 
 
 class SimulatedBackend:
-    """One device. Only this backend stamps for itself, with the times of its own clockwork.
+    """One device, which stamps with the times of its own clockwork (`SelfTimed`).
 
     A batch starts when the device is free and its requests were sent, and takes exactly its drawn
     time: service_ms, spread lognormally with the coefficient of variation cv, plus per_item_ms for
@@ -32,6 +32,7 @@ class SimulatedBackend:
     }
     RUNTIME: ClassVar[tuple[str, str] | None] = None
     NEEDS_MODEL: ClassVar[bool] = False
+    STAMPS_ITS_OWN_TIMES: ClassVar[bool] = True
 
     def __init__(self, spec: WorkerSpec) -> None:
         options = parse_options(spec.options, self.OPTIONS, "simulated")

@@ -7,7 +7,6 @@ A session reads aligned samples in place. On EfficientNet-Lite0 it answers in 6.
 graph, pruned to a concrete function, answers in 7.6 ms (medians, side by side, on one thread).
 """
 
-import ctypes
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,11 +22,11 @@ from mlbench.contracts.backend import (
     Signature,
     TensorSpec,
     WorkerSpec,
-    nearest,
     parse_options,
 )
 from mlbench.contracts.errors import RequestError, install_command
 from mlbench.contracts.predictions import as_classes
+from workers.backends.refusals import check_outputs, loading, missing_driver
 
 
 @dataclass(frozen=True)
@@ -55,11 +54,10 @@ class TensorFlowBackend:
 
     def __init__(self, spec: WorkerSpec) -> None:
         parse_options(spec.options, self.OPTIONS, "tensorflow")
-        if spec.model is None:
-            raise RequestError("backend 'tensorflow' needs a model: --model PATH")
+        model = spec.needed_model
         self._tf = _import_tensorflow()
         self._device = _claim_device(self._tf, spec)
-        self._model = _load(self._tf, spec.model, spec.outputs)
+        self._model = _load(self._tf, model, spec.outputs)
         self._threads = spec.threads
         self._label_offset = spec.label_offset
 
@@ -101,7 +99,7 @@ def _claim_device(tf: Any, spec: WorkerSpec) -> str:
     """Hide every device but the wanted one and return its name; must precede all other use."""
     tf.config.threading.set_intra_op_parallelism_threads(spec.threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    if not spec.device.startswith("cuda"):
+    if spec.device.kind == "cpu":
         tf.config.set_visible_devices([], "GPU")
         return "cpu"
     gpus = tf.config.list_physical_devices("GPU")
@@ -120,13 +118,9 @@ def _why_no_gpu(tf: Any) -> str:
             f"this TensorFlow {tf.__version__} is built without CUDA: "
             f"pip uninstall tensorflow-cpu; {install_command('tensorflow-gpu')}"
         )
-    try:
-        ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return "the NVIDIA driver (libcuda.so.1) is not installed, or not passed to the container"
     build = tf.sysconfig.get_build_info()
     wanted = f"CUDA {build.get('cuda_version')} and cuDNN {build.get('cudnn_version')}"
-    return (
+    return missing_driver() or (
         f"TensorFlow {tf.__version__} finds no GPU; it needs the libraries of {wanted}: "
         f"{install_command('tensorflow-gpu')}, and see that nvidia-smi lists the GPU"
     )
@@ -134,13 +128,8 @@ def _why_no_gpu(tf: Any) -> str:
 
 def _load(tf: Any, path: str, outputs: Sequence[str]) -> _Model:
     loader = _loader_of(Path(path))
-    try:
+    with loading(path, "TensorFlow"):
         return loader(tf, path, outputs)
-    except RequestError:
-        raise
-    except Exception as error:  # TensorFlow, Keras and protobuf have no common error
-        reason = " ".join(str(error).split())[:300]
-        raise RequestError(f"model {path}: TensorFlow cannot load it: {reason}") from error
 
 
 def _choose_output(path: str, known: Mapping[str, Any], wanted: Sequence[str]) -> str:
@@ -148,12 +137,7 @@ def _choose_output(path: str, known: Mapping[str, Any], wanted: Sequence[str]) -
 
     `known` maps the outputs' names to their TensorFlow dtypes.
     """
-    for name in wanted:
-        if name not in known:
-            hint = nearest(name, known)
-            raise RequestError(
-                f"model {path} has no output '{name}'{hint}; it has: {', '.join(known)}"
-            )
+    check_outputs(path, wanted, known)
     integers = (name for name, dtype in known.items() if dtype.is_integer)
     return wanted[0] if wanted else next(integers, next(iter(known)))
 

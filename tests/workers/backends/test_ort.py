@@ -4,6 +4,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from mlbench.contracts.backend import TensorSpec, WorkerSpec
+from mlbench.contracts.device import Device
 from mlbench.contracts.errors import RequestError
 from workers.backends.ort import BoundRun, OrtBackend
 
@@ -121,7 +122,7 @@ def test_a_gpu_that_the_runtime_cannot_use_is_refused(models):
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("not for an ONNX Runtime that has the CUDA provider")
     with pytest.raises(RequestError, match="CUDAExecutionProvider"):
-        _load(models["one"], device="cuda:0")
+        _load(models["one"], device=Device("cuda:0", 0))
 
 
 def test_bound_buffers_give_the_answers_of_a_plain_run(models):

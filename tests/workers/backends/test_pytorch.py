@@ -8,6 +8,7 @@ import pytest
 from optional import TORCH, TORCH_GPU
 
 from mlbench.contracts.backend import TensorSpec, WorkerSpec
+from mlbench.contracts.device import Device
 from mlbench.contracts.errors import RequestError
 from workers.backends.pytorch import SIGNATURE_EXAMPLE, SIGNATURE_FILE, TorchBackend
 
@@ -189,7 +190,7 @@ def test_a_gpu_that_cannot_be_used_is_refused(torch, models):
     if torch.cuda.device_count():
         pytest.skip("not for a machine with a GPU that PyTorch can use")
     with pytest.raises(RequestError, match=r"device cuda:1: .*(PyTorch|driver)"):
-        TorchBackend(_spec(models["torch.export"], device="cuda:1"))
+        TorchBackend(_spec(models["torch.export"], device=Device("cuda:1", 1)))
 
 
 @pytest.mark.gpu
@@ -198,6 +199,6 @@ def test_a_gpu_gives_the_same_classes(torch, models, kind):
     """The model on the first GPU answers as it does on the CPU, and says where it ran."""
     if not torch.cuda.is_available():
         pytest.skip(TORCH_GPU)
-    backend = TorchBackend(_spec(models[kind], device="cuda:0"))
+    backend = TorchBackend(_spec(models[kind], device=Device("cuda:0", 0)))
     assert backend.predict({"x": FEED}).tolist() == CLASSES
     assert backend.describe()["device"] == torch.cuda.get_device_name(0)

@@ -10,6 +10,7 @@ import pytest
 from optional import TENSORFLOW, TENSORFLOW_GPU
 
 from mlbench.contracts.backend import TensorSpec, WorkerSpec
+from mlbench.contracts.device import Device
 from mlbench.contracts.errors import RequestError
 from workers.backends.tf import TensorFlowBackend, _import_tensorflow
 
@@ -174,7 +175,7 @@ def test_a_gpu_that_cannot_be_used_is_refused(tf, models):
         pytest.skip("not for a machine with a GPU that TensorFlow can use")
     path, _ = models["frozen graph"]
     with pytest.raises(RequestError, match=r"device cuda:1: .*TensorFlow"):
-        TensorFlowBackend(_spec(path, device="cuda:1"))
+        TensorFlowBackend(_spec(path, device=Device("cuda:1", 1)))
 
 
 IN_ITS_OWN_PROCESS = """
@@ -214,7 +215,9 @@ def test_a_gpu_gives_the_same_classes(tf, models):
     if not tf.config.list_physical_devices("GPU"):
         pytest.skip(TENSORFLOW_GPU)
     path, name = models["frozen graph"]
-    classes, device, _, gpus = _serve_in_its_own_process(_spec(path, device="cuda:0"), name)
+    classes, device, _, gpus = _serve_in_its_own_process(
+        _spec(path, device=Device("cuda:0", 0)), name
+    )
     assert classes == CLASSES
     assert device != "cpu"
     assert gpus == ["/device:GPU:0"]
