@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.contracts import wire
+from mlbench.contracts.findings import Finding
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class Completions:
     coordinator_busy: float = 0.0
     cut_short: bool = False
     host: HostAccount | None = None
-    faults: tuple[str, ...] = ()
+    faults: tuple[Finding, ...] = ()
 
     @property
     def due_ns(self) -> NDArray[np.int64]:

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.contracts.errors import MlbenchError, RequestError, RunError, install_command
+from mlbench.host.files import replacing
 from mlbench.models.checkpoints import IMAGE_SIZE, load_resnet50
-from mlbench.models.files import write_atomically
 from mlbench.models.graphdef_writer import graphdef_bytes
 from mlbench.models.network import Floats, Network
 from mlbench.models.resnet50 import features_network, resnet50_network
@@ -127,8 +127,14 @@ def write_files(model: Network, folder: Path) -> None:
         (GRAPHDEF_NAME, graphdef_bytes(model, "NHWC")),
     ):
         path = folder / name
-        write_atomically(path, content)
+        _write(path, content)
         click.echo(f"wrote {path}, {len(content) / 1e6:.1f} MB")
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
+        file.write(content)
 
 
 def write_digits(folder: Path, image_size: int) -> None:
@@ -141,9 +147,9 @@ def write_digits(folder: Path, image_size: int) -> None:
     for index in range(FITTED, FITTED + HELD_OUT):
         name = f"digit_{index:04}_{labels[index]}.png"
         png = cv2.imencode(".png", photos[index])[1].tobytes()
-        write_atomically(folder / name, png)
+        _write(folder / name, png)
         lines.append(f"{name} {labels[index]}\n")
-    write_atomically(folder / "val_map.txt", "".join(lines).encode())
+    _write(folder / "val_map.txt", "".join(lines).encode())
     click.echo(f"wrote {HELD_OUT} digits to {folder}")
 
 

@@ -80,7 +80,7 @@ def _wrong(completions: Completions) -> str | None:
         return "another's query lost"
     if (
         len(completions.faults) != 1
-        or f"holding {completions.lost:,} q" not in completions.faults[0]
+        or completions.faults[0].figures.get("held") != completions.lost
     ):
         return "not told"
     return None

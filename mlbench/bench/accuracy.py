@@ -1,5 +1,7 @@
 """The accuracy stage: how many answers are right, and how far that can be trusted."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from mlbench.arrivals.linear import Linear
@@ -24,19 +26,19 @@ def check_accuracy(
     assert samples.labels is not None  # noqa: S101 - the caller skips the stage otherwise
     schedule = make_schedule(Linear(), saturated_qps, samples.count, seed=0)
     completions = pool.run(schedule, samples=np.arange(samples.count, dtype=np.uint32))
-    _check_complete(completions)
+    _check_complete(completions, pool.dead.values())
     right = int(np.count_nonzero(completions.prediction == samples.labels))
     needed = None if target is None else 100 * _NEEDED * target
     accuracy = Accuracy(right, samples.count, needed, samples.whole_set, samples.skipped)
     return summarise(completions), accuracy
 
 
-def _check_complete(completions: Completions) -> None:
+def _check_complete(completions: Completions, dead: Iterable[str]) -> None:
     missing = len(completions.status) - completions.completed
     if missing:
         raise RunError(
             f"accuracy: {completions.failed} queries failed and {completions.lost} got no answer"
-            + "".join(f"; {fault}" for fault in completions.faults)
+            + "".join(f"; {how}" for how in dead)
         )
     if completions.prediction is None or bool((completions.prediction < 0).all()):
         raise RunError(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from mlbench.bench.settings import RunSettings, TrialSettings
 from mlbench.contracts.findings import Finding
-from mlbench.data.events import CacheAwaited, ImagesPrepared
+from mlbench.data.events import DataEvent
 from mlbench.outcomes import Accuracy, Answer, Summary, Trial, TrialRequest
 from mlbench.records import Completions
 
@@ -40,14 +40,6 @@ class SingleTrialFinished:
 @dataclass(frozen=True)
 class EmbeddedModelChosen:
     """No model was named: the embedded one is served."""
-
-
-@dataclass(frozen=True)
-class ImagesStreamed:
-    """`count` images do not fit in memory: trials draw from the first `resident`."""
-
-    count: int
-    resident: int
 
 
 @dataclass(frozen=True)
@@ -93,9 +85,7 @@ Event = (
     | SingleTrialStarted
     | SingleTrialFinished
     | EmbeddedModelChosen
-    | ImagesPrepared
-    | CacheAwaited
-    | ImagesStreamed
+    | DataEvent
     | Noted
     | AccuracyMeasured
     | TrialStarted

@@ -4,13 +4,13 @@ Everything that can be wrong with a request is found here, before a worker start
 """
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from mlbench.bench.events import EmbeddedModelChosen, Listener, Noted
-from mlbench.bench.layout import lay_out
+from mlbench.bench.layout import Division, divide_by_time
 from mlbench.bench.samples import Samples, make_samples
 from mlbench.bench.settings import Settings
 from mlbench.contracts.backend import (
@@ -19,29 +19,25 @@ from mlbench.contracts.backend import (
     no_model,
     parse_options,
 )
+from mlbench.contracts.device import Device
 from mlbench.contracts.errors import RequestError
-from mlbench.contracts.registry import find_backend, require_runtime
+from mlbench.contracts.findings import Finding
+from mlbench.contracts.registry import ready_backend
 from mlbench.host.devices import Place, parse_devices, place_workers
 from mlbench.host.folders import cache_dir
 from mlbench.host.gpus import visible_gpus
 from mlbench.host.topology import read_topology
 from mlbench.models.lite0 import lite0_path
-from mlbench.models.metadata import model_metadata
 from mlbench.pool.local import inspect_model
 
 
 @dataclass(frozen=True)
 class Job:
-    """Everything a pool needs, and what the model file says about itself."""
+    """Everything a pool needs; `model` is None for a backend that takes none."""
 
     specs: tuple[WorkerSpec, ...]
     samples: Samples
-    model_says: Mapping[str, str]
-
-    @property
-    def synthetic(self) -> bool:
-        """Whether the model was never trained, so that its answers mean nothing."""
-        return self.model_says.get("weights") == "synthetic"
+    model: Path | None
 
 
 def prepare(settings: Settings, tell: Listener) -> Job:
@@ -49,46 +45,66 @@ def prepare(settings: Settings, tell: Listener) -> Job:
 
     It tells of work that takes long.
     """
-    backend = find_backend(settings.backend)
+    backend = ready_backend(settings.backend)
     parse_options(settings.backend_options, backend.OPTIONS, settings.backend)
     cpus = sorted(os.sched_getaffinity(0))
     devices = parse_devices(settings.devices, cpus, len(visible_gpus()))
-    require_runtime(settings.backend, backend)
     needs_model = backend.NEEDS_MODEL
     model = _model_path(settings, needs_model, tell)
     signature = inspect_model(settings.backend, str(model)) if model else Signature((), ())
     _check_batch(settings, signature)
     samples = make_samples(settings, signature, tell)
-    topology = read_topology(cpus)
-
-    def specs_at(places: Sequence[Place]) -> tuple[WorkerSpec, ...]:
-        return tuple(_worker_spec(settings, i, p, model, samples) for i, p in enumerate(places))
-
-    workers = settings.workers_per_device
-    specs = specs_at(place_workers(devices, workers or 1, settings.threads, topology))
-    layout = None
-    if workers is None and settings.threads is None and needs_model:
-        layout = lay_out(devices, specs, settings.max_latencies_s, topology)
-    if layout:
-        tell(Noted(layout.finding))
-        specs = specs_at(layout.places)
-    return Job(specs, samples, model_metadata(model) if model else {})
+    worker = _worker(settings, model, samples)
+    specs = _place(worker, devices, settings, needs_model, tell)
+    return Job(specs, samples, model)
 
 
-def _worker_spec(
-    settings: Settings, index: int, place: Place, model: Path | None, samples: Samples
-) -> WorkerSpec:
+def _place(
+    worker: WorkerSpec,
+    devices: Sequence[Device],
+    settings: Settings,
+    needs_model: bool,
+    tell: Listener,
+) -> tuple[WorkerSpec, ...]:
+    """Return the workers that were asked for; where nobody asked, as many as the limits allow."""
+    topology = read_topology(sorted(os.sched_getaffinity(0)))
+    asked, threads = settings.workers_per_device, settings.threads
+    division = Division([asked or 1] * len(devices))
+    if needs_model and asked is None and threads is None:
+        division = divide_by_time(devices, worker, settings.max_latencies_s, topology)
+    places = [
+        place
+        for device, workers in zip(devices, division.workers, strict=True)
+        for place in place_workers(device, workers, threads, topology)
+    ]
+    if division.query_s is not None:
+        tell(Noted(_layout(places, division.query_s, worker.batch_size)))
+    return tuple(
+        replace(worker, index=index, device=place.device, cores=place.cpus, threads=place.threads)
+        for index, place in enumerate(places)
+    )
+
+
+def _layout(places: Sequence[Place], query_s: float, batch_size: int) -> Finding:
+    figures = {
+        "workers": len(places),
+        "threads": max(place.threads for place in places),
+        "query_s": query_s,
+        "batch_size": batch_size,
+    }
+    return Finding("layout", figures)
+
+
+def _worker(settings: Settings, model: Path | None, samples: Samples) -> WorkerSpec:
+    """Return what all workers have alike."""
     return WorkerSpec(
-        index=index,
+        index=0,
         endpoint="",
         backend=settings.backend,
         options=dict(settings.backend_options),
         model=None if model is None else str(model),
         outputs=settings.outputs,
         feeds=samples.feeds,
-        device=place.device,
-        cores=place.cpus,
-        threads=place.threads,
         batch_size=settings.batch_size,
         batch_timeout_ns=round(settings.batch_timeout_s * 1e9),
         sample_count=samples.resident,

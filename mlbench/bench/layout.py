@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 
 from mlbench.contracts.backend import WorkerSpec
 from mlbench.contracts.device import Device
-from mlbench.contracts.findings import Finding
-from mlbench.host.devices import Place, place_workers
 from mlbench.host.topology import Processor
 from mlbench.pool.coordinator import WorkerPool
 from mlbench.pool.local import LocalLauncher
@@ -26,40 +24,33 @@ _WARM_UP_S = 0.5
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Where workers run, and why so."""
+class Division:
+    """How many workers each device gets; `query_s` is what decided it, None where nothing did."""
 
-    places: list[Place]
-    finding: Finding
+    workers: list[int]
+    query_s: float | None = None
 
 
-def lay_out(
+def divide_by_time(
     devices: Sequence[Device],
-    specs: Sequence[WorkerSpec],
+    worker: WorkerSpec,
     max_latencies_s: Sequence[float],
     topology: Mapping[int, Processor],
-) -> Layout | None:
-    """Divide CPU devices by what a query takes on one thread; None where nothing can be divided.
+) -> Division:
+    """Divide CPU devices by what a query, or a full batch, takes on one thread.
 
-    `specs`: one worker on each device. `max_latencies_s`: the latency limits, maybe none. Raises
+    `worker`: what all workers have alike. `max_latencies_s`: the latency limits, maybe none. Raises
     RequestError when a worker cannot load the model.
     """
     cores = [len({topology[cpu].core for cpu in device.cpus}) for device in devices]
-    if max(cores) < 2:
-        return None
-    spec = specs[cores.index(max(cores))]
-    query_s = time_on_one_thread(spec)
-    places: list[Place] = []
-    for device, count in zip(devices, cores, strict=True):
-        workers = max(count // threads_for(query_s, max_latencies_s, max(count, 1)), 1)
-        places += place_workers([device], workers, None, topology)
-    figures = {
-        "workers": len(places),
-        "threads": max(place.threads for place in places),
-        "query_s": query_s,
-        "batch_size": spec.batch_size,
-    }
-    return Layout(places, Finding("layout", figures))
+    most = max(cores)
+    if most < 2:
+        return Division([1] * len(devices))
+    largest = devices[cores.index(most)]
+    query_s = time_on_one_thread(replace(worker, device=largest, cores=largest.cpus))
+    threads = [threads_for(query_s, max_latencies_s, max(count, 1)) for count in cores]
+    workers = [max(count // own, 1) for count, own in zip(cores, threads, strict=True)]
+    return Division(workers, query_s)
 
 
 def threads_for(query_s: float, max_latencies_s: Sequence[float], cores: int) -> int:

@@ -13,6 +13,7 @@ from mlbench.bench.pool import open_pool
 from mlbench.bench.search import search_rates
 from mlbench.bench.settings import RunSettings, make_settings
 from mlbench.contracts.findings import Finding
+from mlbench.models.metadata import model_metadata
 from mlbench.outcomes import Accuracy, Answer
 from mlbench.pool.coordinator import WorkerPool
 
@@ -44,23 +45,25 @@ def run(listeners: Sequence[Listener] = (), **options: Any) -> RunResult:
     tell = to_all(listeners)
     tell(RunStarted(settings))
     job = prepare(settings, tell)
-    if job.synthetic:
-        description = job.model_says.get("description", "no description")
-        tell(Noted(Finding("synthetic_model", {"description": description}), warning=True))
+    says = model_metadata(job.model) if job.model else {}
+    trained = says.get("weights") != "synthetic"
+    if not trained:
+        figures = {"description": says.get("description", "no description")}
+        tell(Noted(Finding("synthetic_model", figures), warning=True))
     tell(Noted(calibrate().finding))
     with open_pool(job, settings) as pool:
-        accuracy = _accuracy_stage(pool, job, settings, tell)
+        target = settings.accuracy_target if trained else None
+        accuracy = _accuracy_stage(pool, job, settings, target, tell)
         return RunResult(settings, accuracy, search_rates(pool, settings, tell))
 
 
 def _accuracy_stage(
-    pool: WorkerPool, job: Job, settings: RunSettings, tell: Listener
+    pool: WorkerPool, job: Job, settings: RunSettings, target: float | None, tell: Listener
 ) -> Accuracy | None:
     why = _why_no_accuracy(settings, job)
     if why is not None:
         tell(Noted(Finding("accuracy_skipped", {"why": why})))
         return None
-    target = None if job.synthetic else settings.accuracy_target
     summary, accuracy = check_accuracy(pool, job.samples, pool.saturated_qps, target)
     tell(AccuracyMeasured(summary, accuracy))
     return accuracy

@@ -4,21 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 
-from mlbench.bench.events import ImagesStreamed, Listener
+from mlbench.bench.events import Listener
 from mlbench.bench.settings import Settings
 from mlbench.contracts.backend import Signature, TensorSpec
 from mlbench.contracts.errors import RequestError
 from mlbench.data.cache import build_cache
 from mlbench.data.datasets import open_dataset
-from mlbench.data.images import ImageList
-from mlbench.data.preprocess import PREPROCESSING, sample_bytes, sample_shape
+from mlbench.data.preprocess import PREPROCESSING, sample_shape
 from mlbench.data.synthetic import draw_samples
 from mlbench.host.folders import cache_dir
-
-_USUAL_COUNT = 500  # images of the accuracy stage, and of most runs
 
 
 @dataclass(frozen=True)
@@ -57,13 +53,9 @@ def make_samples(settings: Settings, signature: Signature, tell: Listener) -> Sa
         files = {name: str(path) for name, path in feeds.items()}
         return Samples(files, settings.count, settings.count)
     name = _check_image_input(settings, inputs)
-    everything = open_dataset(settings.dataset, settings.dataset_path, settings.dataset_list)
-    return _image_samples(settings, name, everything, tell)
-
-
-def _image_samples(settings: Settings, name: str, everything: ImageList, tell: Listener) -> Samples:
-    images = everything.first(settings.count)
-    resident = _resident(len(images.files), settings, tell)
+    images = open_dataset(
+        settings.dataset, settings.dataset_path, settings.dataset_list, settings.count
+    )
     built = build_cache(
         images,
         PREPROCESSING[settings.preprocessing],
@@ -71,25 +63,15 @@ def _image_samples(settings: Settings, name: str, everything: ImageList, tell: L
         cache_dir(),
         tell,
         skip_bad=settings.skip_bad_images,
-        resident=resident,
     )
     return Samples(
         {name: str(built.path)},
         len(built.images.files),
-        min(resident, len(built.images.files)),
+        built.resident,
         built.images.labels,
-        settings.dataset == "imagenet" and len(images.files) == len(everything.files),
+        settings.dataset == "imagenet" and images.whole,
         built.skipped,
     )
-
-
-def _resident(count: int, settings: Settings, tell: Listener) -> int:
-    """Return how many images trials draw from: all that fit in memory, else the usual number."""
-    needed = count * sample_bytes(settings.data_format)
-    if count <= _USUAL_COUNT or needed <= psutil.virtual_memory().available:
-        return count
-    tell(ImagesStreamed(count, _USUAL_COUNT))
-    return _USUAL_COUNT
 
 
 def _chosen_inputs(settings: Settings, signature: Signature) -> Sequence[TensorSpec]:

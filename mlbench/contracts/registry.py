@@ -41,10 +41,15 @@ def missing_runtime(backend: type[Backend]) -> str | None:
     return backend.RUNTIME[1]
 
 
-def require_runtime(name: str, backend: type[Backend]) -> None:
-    """Raise RequestError naming the extra when the backend's runtime is not installed."""
+def ready_backend(name: str) -> type[Backend]:
+    """Return the backend class of this name, whose runtime is installed.
+
+    Raises RequestError as `find_backend` does, or naming the extra that installs the runtime.
+    """
+    backend = find_backend(name)
     extra = missing_runtime(backend)
     if extra is not None:
         raise RequestError(
             f"backend '{name}' needs its runtime; install it with: {install_command(extra)}"
         )
+    return backend

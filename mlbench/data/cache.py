@@ -9,15 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
+import psutil
 
 from mlbench.contracts.errors import RequestError
 from mlbench.data.build import Build, bad_image, read_skipped
-from mlbench.data.events import CacheAwaited, TellData
+from mlbench.data.events import CacheAwaited, ImagesStreamed, TellData
 from mlbench.data.images import ImageList
 from mlbench.data.memory import check_memory
 from mlbench.data.preprocess import Layout, Preprocessing, sample_bytes
 
 _VERSION = 1  # of the preprocessing code; a new one makes new files
+
+
+_USUAL_COUNT = 500  # images: the accuracy stage of the benchmark that this one succeeds
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class BuiltCache:
     path: Path
     images: ImageList
     skipped: tuple[str, ...]
+    resident: int
 
 
 def build_cache(
@@ -40,19 +45,17 @@ def build_cache(
     tell: TellData,
     *,
     skip_bad: bool = False,
-    resident: int | None = None,
     threads: int | None = None,
 ) -> BuiltCache:
     """Prepare all images of the list, or find that done already.
 
-    The file holds float32 (n, 3, 224, 224) or (n, 224, 224, 3). `resident`: how many samples must
-    fit in memory at once, all when None. `threads`: one for each core of this process when None
-    (OpenCV works outside the interpreter lock, so that threads use all cores). It tells how far it
-    is, and when another process is building the same cache. Raises RequestError for a missing file,
-    a bad image (unless `skip_bad`), too little memory or too little room in `folder`.
+    The file holds float32 (n, 3, 224, 224) or (n, 224, 224, 3). `threads`: one for each core of
+    this process when None (OpenCV works outside the interpreter lock, so that threads use all
+    cores). It tells how far it is, and when another process is building the same cache. Raises
+    RequestError for a missing file, a bad image (unless `skip_bad`), too little memory or too
+    little room in `folder`.
     """
-    count = len(images.files)
-    check_memory(count if resident is None else min(resident, count), sample_bytes(layout))
+    resident = _resident(len(images.files), sample_bytes(layout), tell)
     base = folder / _key(images.files, preprocessing, layout)
     finished = base.with_suffix(".npy")
     with _locked(finished, tell):
@@ -62,7 +65,18 @@ def build_cache(
     skipped = read_skipped(base)
     if skipped and not skip_bad:
         raise bad_image(next(iter(skipped.values())))
-    return BuiltCache(finished, images.without(skipped), tuple(skipped.values()))
+    images = images.without(skipped)
+    resident = min(resident, len(images.files))
+    return BuiltCache(finished, images, tuple(skipped.values()), resident)
+
+
+def _resident(count: int, sample_size: int, tell: TellData) -> int:
+    """Return how many images must fit in memory: all if they do, else as many as are usual."""
+    if count > _USUAL_COUNT and count * sample_size > psutil.virtual_memory().available:
+        tell(ImagesStreamed(count, _USUAL_COUNT))
+        count = _USUAL_COUNT
+    check_memory(count, sample_size)
+    return count
 
 
 def _key(files: tuple[Path, ...], preprocessing: Preprocessing, layout: Layout) -> str:

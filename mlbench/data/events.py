@@ -20,5 +20,13 @@ class CacheAwaited:
     path: Path
 
 
-DataEvent = ImagesPrepared | CacheAwaited
+@dataclass(frozen=True)
+class ImagesStreamed:
+    """`count` images do not fit in memory: trials draw from the first `resident`."""
+
+    count: int
+    resident: int
+
+
+DataEvent = ImagesPrepared | CacheAwaited | ImagesStreamed
 TellData = Callable[[DataEvent], None]

@@ -27,7 +27,7 @@ _CLASS_FOLDER = re.compile(r"n\d{8}")
 
 
 def open_imagenet(folder: Path, list_path: Path | None, count: int | None) -> ImageList:
-    """List the first `count` images of `folder`; raises RequestError in one line.
+    """List the first `count` images of `folder`, or all; raises RequestError in one line.
 
     `list_path`: a map of "name label" lines, or a list of one label a line; looked for in the
     folder when None.
@@ -35,10 +35,10 @@ def open_imagenet(folder: Path, list_path: Path | None, count: int | None) -> Im
     try:
         listing = list_path or find_label_list(folder)
         if listing is None:
-            return _by_folder(folder, count)
+            return _by_folder(folder).first(count)
         lines = _read_lines(listing)
         if listing.name == MAP_NAME or len(lines[0].split()) > 1:
-            return _by_map(folder, listing, lines, count)
+            return _by_map(folder, listing, lines, count).first(count)
         return _by_list(folder, listing, lines).first(count)
     except OSError as error:
         raise RequestError(
@@ -58,16 +58,16 @@ def _read_lines(path: Path) -> list[str]:
 
 
 def _by_map(folder: Path, listing: Path, lines: list[str], count: int | None) -> ImageList:
+    """List what a map names; only the first `count` files must exist."""
     files, labels = [], []
     for number, line in enumerate(lines, start=1):
         match = _MAP_LINE.fullmatch(line)
         if not match:
             raise RequestError(f"{listing}:{number}: '{line}' is not 'name label'")
-        if count is None or number <= count:
-            files.append(folder / match["name"])
-            labels.append(int(match["label"]))
-            if not files[-1].is_file():
-                raise RequestError(f"{listing}:{number}: no such file: {files[-1]}")
+        files.append(folder / match["name"])
+        labels.append(int(match["label"]))
+        if (count is None or number <= count) and not files[-1].is_file():
+            raise RequestError(f"{listing}:{number}: no such file: {files[-1]}")
     return ImageList(tuple(files), np.array(labels, dtype=np.int64))
 
 
@@ -82,13 +82,13 @@ def _by_list(folder: Path, listing: Path, lines: list[str]) -> ImageList:
     return ImageList(files, labels)
 
 
-def _by_folder(folder: Path, count: int | None) -> ImageList:
+def _by_folder(folder: Path) -> ImageList:
     entries = list(folder.iterdir())
     classes = sorted(e for e in entries if _CLASS_FOLDER.fullmatch(e.name) and e.is_dir())
     if not classes:
-        return ImageList(_images(folder, entries)[:count], None)
+        return ImageList(_images(folder, entries), None)
     index = {path: i for i, path in enumerate(classes)}
-    files = _images(folder, (file for path in classes for file in path.iterdir()))[:count]
+    files = _images(folder, (file for path in classes for file in path.iterdir()))
     return ImageList(files, np.array([index[file.parent] for file in files], dtype=np.int64))
 
 

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 class ImageList:
     """Image files in the order of their sample numbers; at least one.
 
-    `labels`: int64 (n,), class numbers from 0, or None when they are not known.
+    `labels`: int64 (n,), class numbers from 0, or None when they are not known. `whole` says that
+    these are all images of the dataset.
     """
 
     files: tuple[Path, ...]
     labels: NDArray[np.int64] | None
+    whole: bool = True
 
     def __post_init__(self) -> None:
         if not self.files:
@@ -26,7 +28,9 @@ class ImageList:
 
     def first(self, count: int | None) -> "ImageList":
         """Return the first `count` images, or all when there are fewer or `count` is None."""
-        return ImageList(self.files[:count], None if self.labels is None else self.labels[:count])
+        labels = None if self.labels is None else self.labels[:count]
+        files = self.files[:count]
+        return ImageList(files, labels, self.whole and len(files) == len(self.files))
 
     def without(self, indices: Container[int]) -> "ImageList":
         """Return the list less the images at `indices`; some must remain."""

@@ -1,7 +1,6 @@
 """Samples drawn at random from a model's own signature."""
 
 import hashlib
-import os
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 from mlbench.contracts.backend import Signature, TensorSpec
 from mlbench.contracts.errors import RequestError
 from mlbench.data.memory import check_memory
+from mlbench.host.files import replacing
 
 
 def draw_samples(signature: Signature, count: int, folder: Path, seed: int = 0) -> dict[str, Path]:
@@ -60,20 +60,11 @@ def _draw(spec: TensorSpec, shape: tuple[int, ...], seed: int, folder: Path) -> 
         return path
     dtype = _dtype(spec)
     rng = np.random.default_rng(seed)
-    partial = path.with_suffix(f".partial-{os.getpid()}")
     header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
-    try:
-        with partial.open("wb") as file:
-            np.lib.format.write_array_header_1_0(file, header)
-            for _ in range(shape[0]):
-                file.write(_values(rng, dtype, shape[1:]).tobytes())
-        partial.rename(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise RequestError(
-            f"cannot write synthetic samples to {folder} ({error.strerror}); "
-            "make room, or set MLBENCH_CACHE to another folder"
-        ) from None
+    with replacing(path) as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for _ in range(shape[0]):
+            file.write(_values(rng, dtype, shape[1:]).tobytes())
     return path
 
 

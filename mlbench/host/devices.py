@@ -75,29 +75,26 @@ def _refuse_twice(devices: Sequence[Device]) -> None:
 
 
 def place_workers(
-    devices: Sequence[Device],
-    workers_per_device: int,
+    device: Device,
+    workers: int,
     threads: int | None,
     topology: Mapping[int, Processor],
 ) -> list[Place]:
-    """Divide each device's physical cores among its workers; GPU workers are not pinned.
+    """Divide a device's physical cores among its workers; GPU workers are not pinned.
 
-    `topology` tells where each CPU of the devices lies. Workers are spread over packages and NUMA
+    `topology` tells where each CPU of the device lies. Workers are spread over packages and NUMA
     nodes, and each has neighbouring cores with all their logical CPUs. `threads` defaults to
     the number of a worker's physical cores: a matrix product on one thread already fills the
     arithmetic units that a core's second thread would share.
 
     With more workers than physical cores, cores are shared thread by thread, then CPU by CPU.
     """
-    places: list[Place] = []
-    for device in devices:
-        if device.kind == "cuda":
-            places += [Place(device, None, threads or 1)] * workers_per_device
-            continue
-        for share in _shares(device.cpus, workers_per_device, topology):
-            cpus = tuple(sorted(cpu for core in share for cpu in core))
-            places.append(Place(device, cpus, threads or len(share)))
-    return places
+    if device.kind == "cuda":
+        return [Place(device, None, threads or 1)] * workers
+    return [
+        Place(device, tuple(sorted(cpu for core in share for cpu in core)), threads or len(share))
+        for share in _shares(device.cpus, workers, topology)
+    ]
 
 
 def _shares(

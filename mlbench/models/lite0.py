@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from mlbench.contracts.errors import RequestError, install_command
-from mlbench.models.files import write_atomically
+from mlbench.host.files import replacing
 from mlbench.models.network import (
     INPUT,
     Add,
@@ -60,7 +60,8 @@ def lite0_path(fmt: Format, layout: Layout, cache_dir: Path) -> Path:
     if not path.exists():
         encode = _encoder(fmt)
         model = lite0_network(read_pth(checkpoint_path()))
-        write_atomically(path, encode(model, layout))
+        with replacing(path) as file:
+            file.write(encode(model, layout))
     return path
 
 

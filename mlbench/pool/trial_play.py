@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from mlbench.contracts import wire
 from mlbench.contracts.claims import ClaimLog
+from mlbench.contracts.findings import Finding
 from mlbench.contracts.timetable import TimetableWriter
 from mlbench.host.clock import now_ns
 from mlbench.pool.launcher import Handle
@@ -170,9 +171,10 @@ class TrialPlay:
         state, now = self._state, now_ns()
         silent_s = state.silent_ns(now) * 1e-9
         if not state.alive:
-            state.give_up("no worker is left")
+            state.give_up(Finding("no_worker_left"))
         elif silent_s > self._crew.patience_s():
-            state.give_up(f"no answer for {silent_s:.0f} s to {state.count_waiting(now)} queries")
+            figures = {"silent_s": silent_s, "waiting": state.count_waiting(now)}
+            state.give_up(Finding("no_answer", figures))
         elif state.overloaded(self._max_backlog_s, now):
             if self._crew.claims is not None:
                 self._crew.claims.close()

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from mlbench.contracts import wire
 from mlbench.contracts.claims import Claim
+from mlbench.contracts.findings import Figures, Finding
 from mlbench.contracts.timetable import REQUEST
 from mlbench.records import Completions, Schedule
 
@@ -70,7 +71,7 @@ class TrialState:
         self.frames = 0
         self.last_answer_ns = start_ns
         self.cut_short = False
-        self.faults: list[str] = []
+        self.faults: list[Finding] = []
         self.alive = list(alive)
         self._closing: set[int] | None = None  # who has still to say that it is done
         self._shared = shared
@@ -175,11 +176,11 @@ class TrialState:
             return
         ids = answers["id"].astype(np.intp)
         if not self._is_expected(worker, ids):
-            self.faults.append(f"worker {worker} answered queries that it did not hold")
+            self.faults.append(Finding("foreign_answer", {"worker": worker}))
             return
         status = answers["status"].astype(np.uint8)
         if not ((status == wire.COMPLETED) | (status == wire.FAILED)).all():
-            self.faults.append(f"worker {worker} answered with a status that is no answer's")
+            self.faults.append(Finding("wrong_status", {"worker": worker}))
             return
         self._start_ns[ids] = answers["start_ns"]
         self._done_ns[ids] = answers["done_ns"]
@@ -207,7 +208,8 @@ class TrialState:
         self._status[: self.end][held] = wire.LOST
         count = int(np.count_nonzero(held))
         self.written_off += count
-        self.faults.append(f"{reason}, holding {count:,} queries")
+        figures: Figures = {"worker": worker, "reason": reason, "held": count}
+        self.faults.append(Finding("worker_lost", figures))
         self.worker_closed(worker)
 
     def worker_closed(self, worker: int) -> None:
@@ -215,12 +217,12 @@ class TrialState:
         if self._closing is not None:
             self._closing.discard(worker)
 
-    def give_up(self, reason: str) -> None:
+    def give_up(self, fault: Finding) -> None:
         """Wait for nothing any more."""
-        self.faults.append(reason)
+        self.faults.append(fault)
         self._closing = set()
 
-    def end_early(self, now_ns: int, reason: str | None = None) -> None:
+    def end_early(self, now_ns: int) -> None:
         """End the trial now: what is not yet due counts as not sent, the rest stays in the account.
 
         What was due and that no worker has begun is lost.
@@ -228,8 +230,6 @@ class TrialState:
         self.end = max(1, self._due_by(now_ns))
         self.cut_short = True
         self._closing = set(self.alive)
-        if reason:
-            self.faults.append(reason)
 
     @property
     def closing(self) -> bool:

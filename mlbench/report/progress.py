@@ -8,12 +8,11 @@ from mlbench.bench.events import (
     AccuracyMeasured,
     EmbeddedModelChosen,
     Event,
-    ImagesStreamed,
     Noted,
     SearchEnded,
     TrialFinished,
 )
-from mlbench.data.events import CacheAwaited, ImagesPrepared
+from mlbench.data.events import CacheAwaited, ImagesPrepared, ImagesStreamed
 from mlbench.outcomes import Accuracy, Answer
 from mlbench.report.sentences import accuracy_sentence, sentence, sentences
 

@@ -117,7 +117,11 @@ SENTENCES: Mapping[str, str | Callable[[Figures], str]] = {
     "generator_off_rate": _generator_off_rate,
     "queries_failed": _queries_failed,
     "queries_lost": "{lost:,} of {queries:,} queries got no answer",
-    "fault": "fault: {fault}",
+    "worker_lost": "fault: {reason}, holding {held:,} queries",
+    "foreign_answer": "fault: worker {worker} answered queries that it did not hold",
+    "wrong_status": "fault: worker {worker} answered with a status that is no answer's",
+    "no_worker_left": "fault: no worker is left",
+    "no_answer": "fault: no answer for {silent_s:.0f} s to {waiting:,} queries",
     "too_few_queries": "too few queries: {completed:,}, but p{percentile:g} needs {needed:,}; "
     "measure longer",
     # What the host did during a trial.

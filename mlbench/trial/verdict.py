@@ -118,7 +118,7 @@ def _invalidities(completions: Completions, limit: LatencyLimit) -> list[Finding
         doubts.append(_failures(completions))
     if completions.lost and not completions.cut_short:
         doubts.append(Finding("queries_lost", {"lost": completions.lost, "queries": n}))
-    doubts += [Finding("fault", {"fault": fault}) for fault in completions.faults]
+    doubts += completions.faults
     if not tells(completed, p) and not (completions.cut_short and completed):
         needed = int(np.ceil(100 / (100 - p) - 1e-9))
         figures = {"completed": completed, "percentile": p, "needed": needed}

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mlbench.bench.events import EmbeddedModelChosen, ImagesStreamed, Noted
+from mlbench.bench.events import EmbeddedModelChosen, Noted
 from mlbench.bench.job import prepare
 from mlbench.bench.settings import TrialSettings, make_settings
 from mlbench.contracts.cache import open_samples
 from mlbench.contracts.errors import RequestError
+from mlbench.data.events import ImagesStreamed
 from mlbench.host.topology import Processor
 
 
@@ -141,7 +142,7 @@ def test_channels_last_models_get_channels_last_images(models, photos):
 
 def test_more_images_than_fit_in_memory_are_streamed(models, photos, monkeypatch):
     """Accuracy runs over all images that were asked for, trials over those that fit in memory."""
-    monkeypatch.setattr("mlbench.bench.samples._USUAL_COUNT", 2)
+    monkeypatch.setattr("mlbench.data.cache._USUAL_COUNT", 2)
     memory = SimpleNamespace(available=2 * 3 * 224 * 224 * 4 + 1)
     monkeypatch.setattr("psutil.virtual_memory", lambda: memory)
     events = []

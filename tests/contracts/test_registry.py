@@ -9,7 +9,7 @@ from mlbench.contracts.registry import (
     backend_names,
     find_backend,
     missing_runtime,
-    require_runtime,
+    ready_backend,
 )
 
 OURS = {"null", "simulated", "onnxruntime", "tensorflow", "torch"}
@@ -48,11 +48,13 @@ def test_a_backend_that_cannot_be_imported_says_so(monkeypatch):
         find_backend("broken")
 
 
-def test_a_missing_runtime_names_the_extra():
+def test_a_missing_runtime_names_the_extra(monkeypatch):
     """A runtime that is not installed gets one line with the command that installs it."""
+    foreign = EntryPoint("foreign", f"{__name__}:Foreign", registry.GROUP)
+    monkeypatch.setattr(registry, "entry_points", lambda **_: [foreign])
     assert missing_runtime(Foreign) == "special"
     with pytest.raises(RequestError, match=r"pip install 'mlbench-coordinator\[special\]'"):
-        require_runtime("foreign", Foreign)
+        ready_backend("foreign")
 
 
 def test_a_backend_without_a_runtime_is_always_ready():

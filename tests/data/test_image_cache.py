@@ -11,7 +11,7 @@ from pictures import WriteImages
 
 from mlbench.contracts.cache import open_samples
 from mlbench.contracts.errors import RequestError
-from mlbench.data import build
+from mlbench.data import build, cache
 from mlbench.data.cache import BuiltCache, build_cache
 from mlbench.data.events import CacheAwaited, DataEvent, ImagesPrepared
 from mlbench.data.images import ImageList
@@ -202,7 +202,8 @@ def test_too_little_memory_is_found_first(
     with pytest.raises(RequestError, match=r"40 samples need 23\.0 MiB, 10\.0 MiB .*\(17 fit\)"):
         built(images, folder)
     assert list(folder.iterdir()) == []
-    assert len(built(images, folder, resident=17).images.files) == 40
+    monkeypatch.setattr(cache, "_USUAL_COUNT", 17)
+    assert (built(images, folder).resident, len(built(images, folder).images.files)) == (17, 40)
 
 
 def test_full_disk_is_found_first(

@@ -16,7 +16,7 @@ TWO_SOCKETS = {cpu: Processor(cpu % 2, cpu % 2, cpu % 8) for cpu in range(16)}
 def _places(topology, workers, cpus=None, threads=None):
     """Return the CPUs and the threads of workers on a device that has all CPUs, or these."""
     device = Device("cpu", cpus=tuple(cpus or topology))
-    places = place_workers([device], workers, threads, topology)
+    places = place_workers(device, workers, threads, topology)
     return [place.cpus for place in places], [place.threads for place in places]
 
 
@@ -160,11 +160,4 @@ def test_every_worker_has_a_place_and_no_cpu_is_idle(topology, workers):
 def test_workers_of_a_gpu_are_not_pinned():
     """A worker of a GPU may run on any core."""
     gpu = Device("cuda:0", 0)
-    assert place_workers([gpu], 2, None, {}) == [Place(gpu, None, 1)] * 2
-
-
-def test_every_device_gets_its_workers():
-    """The number of workers is for each device."""
-    devices = [Device("cpu:0", cpus=(0,)), Device("cuda:0", 0)]
-    names = [place.device.name for place in place_workers(devices, 2, None, FLAT)]
-    assert names == ["cpu:0", "cpu:0", "cuda:0", "cuda:0"]
+    assert place_workers(gpu, 2, None, {}) == [Place(gpu, None, 1)] * 2

@@ -90,8 +90,9 @@ def test_tensorflow_agrees(layout: str, cache: Path, photos: np.ndarray) -> None
 @pytest.mark.parametrize("fmt", ["onnx", "pb"])
 def test_builds_are_identical(fmt: str, tmp_path: Path) -> None:
     """Two builds in two folders have the same bytes, and nothing else is left behind."""
-    first = lite0.lite0_path(fmt, "NCHW", tmp_path / "a")
-    second = lite0.lite0_path(fmt, "NCHW", tmp_path / "b")
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+    first, second = (lite0.lite0_path(fmt, "NCHW", tmp_path / folder) for folder in ("a", "b"))
     assert first.read_bytes() == second.read_bytes()
     assert list((tmp_path / "a").iterdir()) == [first]
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mlbench.contracts import wire
+from mlbench.contracts.findings import Finding
 from mlbench.pool import local
 from mlbench.trial.schedule import make_schedule
 
@@ -42,7 +43,8 @@ def test_the_others_go_on_and_what_was_held_is_told(faulty_pool, step):
     assert completions.completed + completions.lost == _QUERIES
     assert completions.lost <= 12
     assert list(pool.dead) == [0]
-    assert completions.faults == (f"{pool.dead[0]}, holding {completions.lost} queries",)
+    figures = {"worker": 0, "reason": pool.dead[0], "held": completions.lost}
+    assert completions.faults == (Finding("worker_lost", figures),)
     assert sum(account.queries for account in completions.workers) == completions.completed
     assert (completions.worker[completions.status == wire.LOST] == 0).all()
     assert np.flatnonzero(completions.worker == 0)[-1] < _QUERIES / 2
@@ -57,4 +59,5 @@ def test_a_batch_that_is_held_is_lost_whole(faulty_pool):
     completions = pool.run(make_schedule("linear", 150.0, _QUERIES, seed=3))
     assert completions.completed + completions.lost == _QUERIES
     assert 4 <= completions.lost <= 12
-    assert completions.faults == (f"{pool.dead[0]}, holding {completions.lost} queries",)
+    figures = {"worker": 0, "reason": pool.dead[0], "held": completions.lost}
+    assert completions.faults == (Finding("worker_lost", figures),)

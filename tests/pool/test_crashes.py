@@ -11,6 +11,7 @@ import pytest
 
 from mlbench.contracts.backend import WorkerSpec
 from mlbench.contracts.errors import RunError
+from mlbench.contracts.findings import Finding
 from mlbench.pool.local import LocalHandle, LocalLauncher
 from mlbench.trial.schedule import make_schedule
 
@@ -63,7 +64,8 @@ def test_a_worker_killed_in_a_trial_loses_what_it_held(start_pool, simulated_spe
     assert completions.lost <= 2
     assert list(pool.dead) == [0]
     assert str(pool.pids[0]) in pool.dead[0]
-    assert completions.faults == (f"{pool.dead[0]}, holding {completions.lost} queries",)
+    figures = {"worker": 0, "reason": pool.dead[0], "held": completions.lost}
+    assert completions.faults == (Finding("worker_lost", figures),)
 
 
 def test_the_next_trial_goes_on_with_the_workers_left(start_pool, simulated_specs):

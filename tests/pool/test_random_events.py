@@ -5,6 +5,7 @@ import pytest
 
 from mlbench.contracts import wire
 from mlbench.contracts.claims import Claim
+from mlbench.contracts.findings import Finding
 from mlbench.pool.trial_state import TrialState
 from mlbench.trial.schedule import make_schedule
 
@@ -98,7 +99,7 @@ class Storm:
             self.held[worker] = []
             self.state.worker_lost(worker, f"worker {worker} crashed")
             if not self.alive:
-                self.state.give_up("no worker is left")
+                self.state.give_up(Finding("no_worker_left"))
 
     def end(self):
         """End the trial early; workers finish later, one by one."""

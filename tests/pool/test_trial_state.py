@@ -5,6 +5,7 @@ import pytest
 
 from mlbench.contracts import wire
 from mlbench.contracts.claims import Claim
+from mlbench.contracts.findings import Finding
 from mlbench.pool.trial_state import CLAIMED, PENDING, TransitionError, TrialState
 from mlbench.trial.schedule import make_schedule
 
@@ -114,7 +115,8 @@ def test_what_a_dead_worker_held_is_lost():
     _answer(state, 1, held[1], at_ms=30)
     assert state.finished
     assert _fates(state) == (7, 0, 3)
-    assert state.completions().faults == ("worker 0 was ended by SIGKILL, holding 3 queries",)
+    figures = {"worker": 0, "reason": "worker 0 was ended by SIGKILL", "held": 3}
+    assert state.completions().faults == (Finding("worker_lost", figures),)
 
 
 def test_in_one_line_a_dead_worker_loses_what_it_claimed():
@@ -267,7 +269,7 @@ def test_giving_up_loses_what_is_out():
     state = _state()
     held = _push(state, 20)
     _answer(state, 0, held[0], at_ms=30)
-    state.give_up("no answer for 10 s")
+    state.give_up(Finding("no_answer", {"silent_s": 10.0, "waiting": 3}))
     assert state.finished
     assert _fates(state) == (5, 0, 5)
 
@@ -275,7 +277,7 @@ def test_giving_up_loses_what_is_out():
 def test_a_trial_that_served_nothing_still_has_a_query():
     """A trial that ended before its first query reports it as lost."""
     state = _state()
-    state.end_early(START_NS - 1, "interrupted")
+    state.end_early(START_NS - 1)
     assert not state.finished
     for worker in (0, 1):
         state.worker_closed(worker)
