@@ -71,10 +71,23 @@ def test_what_the_readme_links_to_is_in_the_sources(source_names):
     assert {link for link in links if "://" not in link} <= source_names
 
 
-def test_errors_advise_to_install_this_distribution(wheel):
-    """The name in `pip install` is the one that the wheel has, and no stranger's."""
+@pytest.fixture(scope="module")
+def metadata(wheel):
+    """What a package index knows of the wheel."""
     (path,) = [n for n in zipfile.ZipFile(wheel).namelist() if n.endswith(".dist-info/METADATA")]
-    metadata = email.message_from_bytes(zipfile.ZipFile(wheel).read(path))
+    return email.message_from_bytes(zipfile.ZipFile(wheel).read(path))
+
+
+def test_a_package_page_has_no_link_into_the_clone(metadata):
+    """The README is the description, in which every link leads to an address or into itself."""
+    page = metadata.get_payload()
+    assert "(`docs/results.md`)" in page
+    links = re.findall(r"\]\(([^)]+)\)", page)
+    assert links == [link for link in links if link.startswith(("https://", "#"))]
+
+
+def test_errors_advise_to_install_this_distribution(metadata):
+    """The name in `pip install` is the one that the wheel has, and no stranger's."""
     assert install_command("gpu") == f"pip install '{metadata['Name']}[gpu]'"
     assert "gpu" in metadata.get_all("Provides-Extra")
 
