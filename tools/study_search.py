@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from multiprocessing.pool import Pool
 
 import numpy as np
-from study.systems import SYSTEMS, TROUBLES, System, late_fraction, levels, true_capacity
+from study.systems import SYSTEMS, TROUBLES, System, late_fraction, mean_times, true_capacity
 
 from mlbench.outcomes import UNMET, Answer
 from mlbench.pool.virtual import Batch, VirtualPool
@@ -70,7 +70,7 @@ def false_passes(number: int, seed: int, queries: int) -> tuple[bool, bool, bool
     wrong = []
     for moment_s in (pool.now_s / 2, pool.now_s):
         slow = trouble(Batch(1, moment_s, 0.0, answer.qps))
-        then = replace(system, levels=levels(slow * float(system.levels.by_size[1])))
+        then = replace(system, mean_times=mean_times(slow * float(system.mean_times.by_size_s[1])))
         wrong.append(late_fraction(then, lowest) > 0.01)
     return True, wrong[0], wrong[1]
 

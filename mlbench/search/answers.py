@@ -52,7 +52,7 @@ def make_answer(
         max_latency_s=goal.max_latency_s,
         qps=best.request.target_qps if best else UNMET,
         trial=best,
-        capacity_qps=estimate.qps if estimate else None,
+        capacity_qps=(estimate.qps or 0.0) if estimate else None,
         capacity_ci95=(estimate.low, estimate.high) if estimate else None,
         trials=len(rests_on),
         measured_s=sum(seen.measured_s for seen in rests_on),

@@ -85,11 +85,11 @@ class Goal:
     def has_rate(self, trials: Iterable[Trial]) -> bool:
         """Whether a trial met the limit at more than a fraction of what is possible."""
         best, known = self.met(trials, self.estimate), self.estimate
-        return bool(best and known and best.request.target_qps > FRACTION * known.qps)
+        return bool(best and known and known.qps and best.request.target_qps > FRACTION * known.qps)
 
     def is_close(self, trials: Iterable[Trial]) -> bool:
         """Whether a trial met the limit closely enough below the estimate."""
         best, known = self.met(trials, self.estimate), self.estimate
-        if best is None or known is None:
+        if best is None or known is None or known.qps is None:
             return False
         return best.request.target_qps >= (1 - _CLOSE) * known.qps or not known.modelled

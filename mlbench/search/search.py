@@ -15,7 +15,8 @@ import numpy as np
 
 from mlbench.arrivals.linear import Linear
 from mlbench.estimation.diagnosis import diagnose
-from mlbench.estimation.estimate import Question, estimate
+from mlbench.estimation.estimate import Question
+from mlbench.estimation.estimator import estimate
 from mlbench.estimation.learning import learn
 from mlbench.estimation.observation import Observation, most_typical, observe
 from mlbench.outcomes import Answer, LatencyLimit, Trial, TrialRequest
@@ -228,7 +229,7 @@ class Search:
         if not usable or (goal.seen == seen and (goal.thorough or not thorough)):
             return
         goal.seen, goal.thorough = seen, thorough
-        known_qps = goal.estimate.qps if goal.estimate else 0.0
+        known_qps = goal.estimate.qps if goal.estimate else None
         seed = self.plan.seed % 2**31
         question = Question(self.plan.queue, goal.kind, goal.limit, seed, thorough)
         goal.estimate = estimate(usable, question, known_qps, 0.7 * self.plan.first_guess_qps)

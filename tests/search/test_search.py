@@ -124,14 +124,14 @@ def test_a_target_below_the_service_time_is_unmet_with_the_reason() -> None:
 
 
 @pytest.mark.parametrize("seed", range(10, 14))
-def test_a_bound_just_below_the_service_percentile_is_not_met_by_luck(seed: int) -> None:
+def test_a_limit_just_below_the_service_percentile_is_not_met_by_chance(seed: int) -> None:
     """2 % below the p99 of a lone query, 3.79 ms, the capacity is 0, whichever trial passes."""
     plan = _plan(("linear",), (0.98 * 3.79e-3,), budget_s=40.0, seed=seed)
     low, _, qps = _capacity(_answer(plan, SimulatedService(0.002, cv=0.3)))
     assert (low, qps) == (0.0, 0.0)
 
 
-def test_a_bound_just_above_the_service_percentile_may_be_unmet() -> None:
+def test_a_limit_just_above_the_service_percentile_may_be_unmet() -> None:
     """2 % above the p99 of a lone query, few queries can't exclude that no rate meets it."""
     plan = _plan(("linear",), (1.02 * 3.79e-3,), budget_s=5.0)
     low, high, _ = _capacity(_answer(plan, SimulatedService(0.002, cv=0.3)))
@@ -262,7 +262,7 @@ def test_no_answer_rests_on_one_trial() -> None:
     assert all(trial.judgement.verdict == "pass" for trial in search.trials[1:])
 
 
-def test_a_last_trial_meets_the_bound() -> None:
+def test_a_last_trial_meets_the_limit() -> None:
     """A search whose budget is nearly spent tries a rate that is safe, and so has one to report."""
     answers = [
         _answer(
