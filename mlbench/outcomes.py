@@ -17,9 +17,6 @@ PERCENTILES = ("50", "80", "90", "95", "99", "99.9")
 
 _Z95 = 1.959964  # 97.5 % quantile of the normal distribution
 
-UNMET = -1
-"""The rate reported for a target that no trial met."""
-
 
 @dataclass(frozen=True)
 class LatencyLimit:
@@ -96,14 +93,15 @@ class Answer:
     """The highest rate for one arrival kind and target, with how well it is known.
 
     `kind` is the name of the arrivals. `qps` is the target rate of `trial`, a real trial that met
-    the limit, or UNMET. `capacity_qps` is the estimate of the true highest rate, `capacity_ci95`
-    its 95 % interval. `trials`, `measured_s` and `queries` count what this answer rests on.
-    `no_verdict`: no valid trial was run for it, so that UNMET says nothing about the device.
+    the limit; both are None when none did. `capacity_qps` is the estimated capacity, 0 where no
+    rate meets the limit, and `capacity_ci95` its 95 % interval; both are None when nothing is
+    known. `trials`, `measured_s` and `queries` count what this answer rests on. `no_verdict`: no
+    valid trial was run for it, so that a `qps` of None says nothing about the device.
     """
 
     kind: str
     max_latency_s: float
-    qps: float
+    qps: float | None
     trial: Trial | None
     capacity_qps: float | None
     capacity_ci95: tuple[float, float] | None

@@ -19,9 +19,9 @@ from dataclasses import dataclass, replace
 from multiprocessing.pool import Pool
 
 import numpy as np
-from study.systems import SYSTEMS, TROUBLES, System, late_fraction, levels, true_capacity
+from study.systems import SYSTEMS, TROUBLES, System, late_fraction, mean_times, true_capacity
 
-from mlbench.outcomes import UNMET, Answer
+from mlbench.outcomes import Answer
 from mlbench.pool.virtual import Batch, VirtualPool
 from mlbench.search.plan import SearchPlan
 from mlbench.search.search import Search
@@ -64,13 +64,13 @@ def false_passes(number: int, seed: int, queries: int) -> tuple[bool, bool, bool
     serve = system.service()
     pool = VirtualPool(lambda rng, batch: serve(rng, batch) * trouble(batch), seed=seed)
     answer = search(system, pool, seed, queries, 0.6 * system.saturated_qps, 0.02)
-    if answer.qps == UNMET or not answer.capacity_qps or not answer.capacity_ci95:
-        return (answer.qps != UNMET,) * 3
+    if answer.qps is None or not answer.capacity_qps or not answer.capacity_ci95:
+        return (answer.qps is not None,) * 3
     lowest = answer.qps * answer.capacity_ci95[0] / answer.capacity_qps
     wrong = []
     for moment_s in (pool.now_s / 2, pool.now_s):
         slow = trouble(Batch(1, moment_s, 0.0, answer.qps))
-        then = replace(system, levels=levels(slow * float(system.levels.by_size[1])))
+        then = replace(system, mean_times=mean_times(slow * float(system.mean_times.by_size_s[1])))
         wrong.append(late_fraction(then, lowest) > 0.01)
     return True, wrong[0], wrong[1]
 
@@ -149,7 +149,7 @@ def study(pool: Pool, number: int, seeds: Iterable[int], queries: int, precision
     ci = np.array([a.capacity_ci95 for a in known])
     covered = ((ci[:, 0] <= truth) & (truth <= ci[:, 1])).mean()
     half = np.median((ci[:, 1] - ci[:, 0]) / 2 / truth)
-    met = np.array([a.qps / truth for a in answers if a.qps != UNMET])
+    met = np.array([a.qps / truth for a in answers if a.qps is not None])
     rivals = np.array([outcome.rivals for outcome in outcomes]) / truth - 1
     cells = [
         f"{system.name}",

@@ -1,242 +1,171 @@
-"""Learns from the trials of a search what service times to expect."""
+"""The service times to expect of a device, learnt from the trials of a search."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.estimation.drift import find_drift
-from mlbench.queueing.line import Floats, Levels, Queue
+from mlbench.estimation.mean_times import (
+    CORRELATED,
+    Batches,
+    error_of_mean,
+    fit_line,
+    measured_means,
+)
+from mlbench.queueing.line import Floats, Queue
 from mlbench.queueing.service import NO_DRIFT, Drift, ServiceTimes
 from mlbench.stats.correlation import correlation_time
 from mlbench.stats.intervals import student_quantile
 from mlbench.stats.normality import anderson_darling
-from mlbench.stats.pooling import chi2_deviations, pool_estimates
+from mlbench.stats.pooling import pool_estimates
 from mlbench.trial.service_log import ServiceLog
 
 NEAR = 0.2
-"""Trials whose rates differ by less than this, in logarithms, load the device alike."""
+"""Trials whose ln(rate) differs by less than this load the device alike."""
 
-_MIN_ERROR = 2e-4  # relative; clocks and rounding are no finer
-_CROOKED = 2.0  # standard deviations of chi squared
-_LOGNORMAL = 0.631  # Anderson and Darling's statistic, exceeded by one normal sample in ten
-_FEWEST, _STEADY = 200, 0.01  # batches, and their spread: fewer or steadier are not worth a test
-_FEW = 30  # batches of a worker, to tell its speed
-_UNLIKE = 0.02  # relative scatter of workers' speeds that matters
-_MOST = 100_000  # batches; more tell hardly more, and cost memory
-_TIMES = 8  # correlation times in a block
-_CERTAIN, _EXPECTED = 3.0, 0.0  # standard deviations by which chi squared must show a scatter
-_FREE = 2  # degrees of freedom of a scatter, at least; two trials would say next to nothing
-_NORMAL = 1.96  # standard deviations that hold 95 % of a normal distribution
-_TOGETHER = 4.0  # standard errors of a correlation between neighbours that is no chance
+_FEWEST = 200  # batches of a trial that tell a correlation, and of a sample that is worth a test
+_MOST = 100_000  # batches; their mean is known to 0.1 % at a coefficient of variation of 0.3
+_LOGNORMAL = 0.631
+"""Anderson and Darling's statistic that one normal sample in ten exceeds (D'Agostino and Stephens
+1986, table 4.7): a tail is extrapolated only when nothing speaks against it."""
+_CONSTANT = 0.01  # standard deviation of ln(ratio), below which the shape does not matter
+_LEAST_RATIO = 1e-12  # keeps the logarithm of a service time of 0 finite
+_BLOCK = 8
+"""Correlation times in a block. About 1 / 8 of the correlation is lost, at the ends of blocks."""
+_LEAST_BLOCKS = 20  # in the sample, so that simulated orders differ
+_PROVEN, _EXPECTED = 3.0, 0.0
+"""Standard deviations of chi squared that show a variance between trials: to find one, and when it
+was found among all trials and is only measured again among those near the rate."""
+_LEAST_DOF = 2
+"""Degrees of freedom of a variance between trials; Student's t of 1, which two trials have, is 12.7
+and would tell next to nothing."""
+_NORMAL95 = 1.96  # two-sided 95 % quantile of the normal distribution
+_ONE_TRIAL_SHARE = 0.5
+"""Of the standard deviation between all trials, expected when one alone is near the rate. A part of
+it comes from the load, and how much cannot be told from one trial."""
 
 
 def learn(logs: Sequence[ServiceLog], queue: Queue, qps: float) -> ServiceTimes:
-    """Learn from trials what service times to expect at the rate `qps`.
+    """Return the service times to expect at the rate `qps`, from the batches of all trials.
 
-    When the device drifted, they are carried forward to the end of the measuring. When the trials
-    still differ by more than chance, the service time depends on the load or on the hour: then
-    only trials near the rate count, if there are any.
+    When the device drifted, they are those at the end of the measurement. When trials still differ
+    by more than chance, service times depend on the load or on the moment: then only trials near
+    the rate are used, or the nearest one.
     """
     logs = [log.first(_MOST // len(logs)) for log in logs]
     times = _combine(logs, queue)
-    drift = find_drift(
-        _by_trial(times.ratio, times.trial), [log.begin_s + log.done_s for log in logs]
-    )
+    ratios = [times.ratio[times.trial == number] for number in range(times.trial[-1] + 1)]
+    drift = find_drift(ratios, [log.begin_s + log.done_s for log in logs])
     if drift.per_s:
         logs = [_carried_forward(log, drift) for log in logs]
         times = _combine(logs, queue, drift)
-    if times.scatter == 0.0 or len(logs) == 1:
+    if times.between_sd == 0.0 or len(logs) == 1:
         return times
+    return _near_rate(times, logs, queue, qps)
+
+
+def service_ratios(logs: Sequence[ServiceLog], queue: Queue) -> list[Floats]:
+    """Return each trial's service times over their means, float64 (m,).
+
+    The mean is that of all trials for the batch's size and worker, after idling or not.
+    """
+    batches = Batches.of(logs)
+    return batches.by_trial(batches.ratios(measured_means(batches, queue)[0]))
+
+
+def _near_rate(
+    times: ServiceTimes, logs: Sequence[ServiceLog], queue: Queue, qps: float
+) -> ServiceTimes:
+    """Return the service times of the trials near a rate; `times` are those of all trials."""
     distance = np.array([abs(np.log(log.qps / qps)) for log in logs])
     near = [log for log, d in zip(logs, distance, strict=True) if d < NEAR]
     if not near:
         near = [logs[int(distance.argmin())]]
-    # All of them scatter, so these few are expected to, and need not prove it.
-    local = _combine(near, queue, drift, _EXPECTED)
-    # One trial alone can't tell how much the next would differ; expect half of what all do.
+    local = _combine(near, queue, times.drift, _EXPECTED)
     if len(near) == 1:
-        return replace(local, scatter=times.scatter / 2, moment_error=times.moment_error / 2)
-    # All of them scatter with the load as well: that is better known, and no moment is further off.
-    at_most = max(local.scatter, times.moment_error)
-    return replace(local, moment_error=min(local.moment_error, at_most))
-
-
-def relative_times(logs: Sequence[ServiceLog], queue: Queue) -> list[Floats]:
-    """Return each trial's service times (m,) relative to what such a batch takes in the mean.
-
-    That is in the mean of all trials, for its size, on its worker, after idling or not.
-    """
-    batches = _Batches.of(logs)
-    ratio = batches.relative_to(_learn_levels(batches, queue)[0])
-    return _by_trial(ratio, batches.trial)
-
-
-def _by_trial(ratio: Floats, trial: NDArray[np.int64]) -> list[Floats]:
-    return [ratio[trial == number] for number in range(trial[-1] + 1)]
+        return replace(
+            local,
+            between_sd=_ONE_TRIAL_SHARE * times.between_sd,
+            next_trial_sd=_ONE_TRIAL_SHARE * times.next_trial_sd,
+        )
+    # All trials differ by the load too: near one rate they differ no more, and more trials tell it.
+    at_most = max(local.between_sd, times.next_trial_sd)
+    return replace(local, next_trial_sd=min(local.next_trial_sd, at_most))
 
 
 def _carried_forward(log: ServiceLog, drift: Drift) -> ServiceLog:
-    return replace(log, seconds=log.seconds / drift.slowness(log.begin_s + log.done_s))
-
-
-@dataclass(frozen=True)
-class _Batches:
-    """The batches of several trials, one after the other, (m,) each."""
-
-    seconds: Floats
-    size: NDArray[np.int64]
-    idle: NDArray[np.bool_]
-    worker: NDArray[np.int64]
-    trial: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, logs: Sequence[ServiceLog]) -> "_Batches":
-        return cls(
-            seconds=np.concatenate([log.seconds for log in logs]),
-            size=np.concatenate([log.size for log in logs]),
-            idle=np.concatenate([log.idle for log in logs]),
-            worker=np.concatenate([log.worker for log in logs]),
-            trial=np.repeat(np.arange(len(logs)), [len(log.seconds) for log in logs]),
-        )
-
-    def relative_to(self, levels: Levels) -> Floats:
-        """Return each batch's service time over what the levels say."""
-        slowness = levels.slowness[self.worker if len(levels.slowness) > 1 else 0]
-        cold = np.where(self.idle, levels.idle_factor, 1.0)
-        return np.asarray(self.seconds / (levels.by_size[self.size] * slowness * cold))
+    return replace(log, seconds=log.seconds / drift.slowdown(log.begin_s + log.done_s))
 
 
 def _combine(
-    logs: Sequence[ServiceLog], queue: Queue, drift: Drift = NO_DRIFT, sure: float = _CERTAIN
+    logs: Sequence[ServiceLog], queue: Queue, drift: Drift = NO_DRIFT, threshold: float = _PROVEN
 ) -> ServiceTimes:
-    batches = _Batches.of(logs)
-    levels, idle_error = _learn_levels(batches, queue)
-    ratio = batches.relative_to(levels)
-    pieces = _by_trial(ratio, batches.trial)
+    """Return the service times of these trials together.
+
+    `threshold`: the standard deviations of chi squared that show a variance between trials.
+    """
+    batches = Batches.of(logs)
+    mean_times, idle_error = measured_means(batches, queue)
+    ratio = batches.ratios(mean_times)
+    pieces = batches.by_trial(ratio)
     long = [own for own in pieces if len(own) >= _FEWEST]
-    tau = correlation_time(*(long or pieces), sure=_TOGETHER)
-    errors = np.array([_error_of_mean(own, tau) for own in pieces])
-    scatter = pool_estimates(np.log([own.mean() for own in pieces]), errors, sure).scatter
-    block = 1 if tau == 1.0 else int(min(np.ceil(_TIMES * tau), max(len(ratio) // 20, 1)))
-    levels, level_error = _straightened(levels, batches.size, ratio.std() * np.sqrt(tau))
-    ratio = batches.relative_to(levels)
+    tau = correlation_time(*(long or pieces), threshold=CORRELATED)
+    errors = np.array([error_of_mean(own, tau) for own in pieces])
+    log_means = np.log([own.mean() for own in pieces])
+    between_sd = pool_estimates(log_means, errors, threshold).between_sd
+    block = _block(tau, len(ratio))
+    error = ratio.std() * np.sqrt(tau)
+    mean_times, covariance_factor = fit_line(mean_times, batches.size, error)
+    ratio = batches.ratios(mean_times)
     return ServiceTimes(
-        levels=levels,
+        mean_times=mean_times,
         ratio=ratio,
-        weight=_weights(batches.trial, errors, scatter),
+        weight=_weights(batches.trial, errors, between_sd),
         trial=batches.trial,
         block=block,
-        scatter=scatter,
-        moment_error=scatter * student_quantile(max(len(logs) - 1, _FREE)) / _NORMAL,
-        level_error=level_error,
-        lognormal=block == 1 and scatter == 0.0 and _is_lognormal(ratio),
+        between_sd=between_sd,
+        next_trial_sd=_next_trial_sd(between_sd, len(logs)),
+        covariance_factor=covariance_factor,
+        lognormal=block == 1 and between_sd == 0.0 and _is_lognormal(ratio),
         drift=drift,
         idle_error=idle_error,
         idle_share=float(batches.idle.mean()),
     )
 
 
-def _error_of_mean(ratio: Floats, tau: float) -> float:
-    """Return the relative standard error of the mean of a correlated series."""
-    return max(float(ratio.std() * np.sqrt(tau / len(ratio)) / ratio.mean()), _MIN_ERROR)
+def _block(tau: float, batches: int) -> int:
+    """Return how many consecutive ratios are drawn together at a correlation time of tau."""
+    if tau == 1.0:
+        return 1
+    return int(min(np.ceil(_BLOCK * tau), max(batches // _LEAST_BLOCKS, 1)))
 
 
-def _weights(trial: NDArray[np.int64], errors: Floats, scatter: float) -> Floats:
-    """Weigh all batches alike; or trials, when they scatter, by what each tells."""
+def _next_trial_sd(between_sd: float, trials: int) -> float:
+    """Return the standard deviation with which ln(mean) of the next trial is predicted.
+
+    The prediction interval has Student's t in place of 1.96, as the variance is from few trials
+    (Higgins, Thompson and Spiegelhalter, JRSS A 172 (2009), 137, with the error of the mean apart).
+    """
+    dof = max(trials - 1, _LEAST_DOF)
+    return between_sd * student_quantile(dof) / _NORMAL95
+
+
+def _weights(trial: NDArray[np.int64], errors: Floats, between_sd: float) -> Floats:
+    """Return the probability of each batch (m,): equal, or by trial when trials differ.
+
+    Trials then have the weights of a random-effects mean, shared by their batches.
+    """
     share = np.ones(len(errors))
-    if scatter:
-        share = 1 / (errors**2 + scatter**2) / np.bincount(trial)
+    if between_sd:
+        share = 1 / (errors**2 + between_sd**2) / np.bincount(trial)
     return np.asarray(share[trial] / share[trial].sum())
 
 
-def _learn_levels(batches: _Batches, queue: Queue) -> tuple[Levels, float]:
-    factor, idle_error = _idle_factor(batches)
-    busy_s = batches.seconds / np.where(batches.idle, factor, 1.0)
-    levels = Levels(_means_by_size(busy_s, batches.size, queue), factor)
-    slowness = _slowness(batches.relative_to(levels), batches.worker, queue.servers)
-    # On an equal footing all together take as long as these servers do.
-    mean = len(slowness) / float((1 / slowness).sum())
-    together = replace(levels, by_size=levels.by_size * mean, slowness=slowness / mean)
-    return together, idle_error
-
-
 def _is_lognormal(ratio: Floats) -> bool:
-    logs = np.log(np.maximum(ratio, 1e-12))
-    return bool(len(logs) >= _FEWEST and logs.std() > _STEADY) and (
-        anderson_darling(logs) < _LOGNORMAL
-    )
-
-
-def _slowness(ratio: Floats, worker: NDArray[np.int64], servers: int) -> Floats:
-    """Return how slow each worker is (servers,); or [1.0] when they differ by chance or little."""
-    pieces = [ratio[worker == number] for number in range(servers)]
-    if servers == 1 or min(map(len, pieces)) < _FEW:
-        return np.ones(1)
-    tau = correlation_time(*pieces, sure=_TOGETHER)
-    errors = np.array([_error_of_mean(own, tau) for own in pieces])
-    means = np.array([own.mean() for own in pieces])
-    differ = pool_estimates(np.log(means), errors).scatter > _UNLIKE
-    return means if differ else np.ones(1)
-
-
-def _means_by_size(busy_s: Floats, size: NDArray[np.int64], queue: Queue) -> Floats:
-    sizes = np.arange(queue.batch_size + 1)
-    count = np.bincount(size, minlength=len(sizes))[: len(sizes)]
-    total = np.bincount(size, weights=busy_s, minlength=len(sizes))[: len(sizes)]
-    seen = np.flatnonzero(count)
-    by_size = np.interp(sizes, seen, total[seen] / count[seen])
-    beyond = sizes > seen[-1]
-    by_size[beyond] *= sizes[beyond] / seen[-1]
-    return by_size
-
-
-def _straightened(levels: Levels, size: NDArray[np.int64], error: float) -> tuple[Levels, Floats]:
-    """Put the levels of batches on a line over their size, if they lie on one but for chance.
-
-    `error` is the relative standard error of one batch. Returns the levels and their errors.
-    """
-    sizes = np.arange(len(levels.by_size))
-    count = np.bincount(size, minlength=len(sizes))[: len(sizes)]
-    errors = np.diag(error / np.sqrt(np.maximum(count, 1)))
-    seen = np.flatnonzero(count)
-    if len(seen) < 4 or error == 0.0:
-        return levels, errors
-    weight = np.sqrt(count[seen]) / (error * levels.by_size[seen])
-    design = np.stack([np.ones(len(sizes)), sizes], axis=1)
-    line, _, _, _ = np.linalg.lstsq(
-        design[seen] * weight[:, None], levels.by_size[seen] * weight, rcond=None
-    )
-    straight = design @ line
-    chi2 = float((((straight - levels.by_size)[seen] * weight) ** 2).sum())
-    if chi2_deviations(chi2, len(seen) - 2) > _CROOKED or straight[1:].min() <= 0:
-        return levels, errors
-    covariance = np.linalg.inv(design[seen].T @ (design[seen] * weight[:, None] ** 2))
-    effects = design @ np.linalg.cholesky(covariance) / np.maximum(straight, 1e-12)[:, None]
-    return replace(levels, by_size=straight), effects
-
-
-def _idle_factor(batches: _Batches) -> tuple[float, float]:
-    """Return how much longer batches take after idling, and its relative standard error.
-
-    1 without an error when that may well be chance.
-
-    Never less than 1: where slow batches come in runs, the queue is busy just then, which looks
-    like a device that is quicker after idling.
-    """
-    logs, errors = [], []
-    kind = batches.size * (batches.worker.max() + 1) + batches.worker  # like is compared with like
-    for one in np.unique(kind):
-        cold = batches.seconds[(kind == one) & batches.idle]
-        warm = batches.seconds[(kind == one) & ~batches.idle]
-        if min(len(cold), len(warm)) >= 30:
-            logs.append(np.log(cold.mean() / warm.mean()))
-            noise2 = [(x.std() / x.mean()) ** 2 / len(x) for x in (cold, warm)]
-            errors.append(max(np.sqrt(sum(noise2)), _MIN_ERROR))
-    if not logs:
-        return 1.0, 0.0
-    pooled = pool_estimates(np.array(logs), np.array(errors))
-    if pooled.mean <= 4 * pooled.error:
-        return 1.0, 0.0
-    return float(np.exp(pooled.mean)), pooled.error
+    """Return whether ratios vary, are enough for a test, and pass it as lognormal."""
+    logs = np.log(np.maximum(ratio, _LEAST_RATIO))
+    if len(logs) < _FEWEST or logs.std() <= _CONSTANT:
+        return False
+    return anderson_darling(logs) < _LOGNORMAL

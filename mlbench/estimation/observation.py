@@ -1,4 +1,4 @@
-"""What a search keeps of each trial, and how the trial compares with the queue model."""
+"""What estimates need of a trial, and how measured latencies compare with simulated ones."""
 
 import math
 from collections.abc import Sequence
@@ -13,27 +13,29 @@ from mlbench.queueing.line import Floats, Queue, line_latencies
 from mlbench.queueing.service import ServiceTimes
 from mlbench.records import Completions
 from mlbench.stats.correlation import correlation_time
-from mlbench.stats.intervals import exceedance_interval
+from mlbench.stats.intervals import binomial_interval
 from mlbench.stats.percentiles import percentile as percentile_of
 from mlbench.stats.percentiles import rank
 from mlbench.stats.pooling import Pooled, pool_estimates
 from mlbench.trial.service_log import ServiceLog, in_seconds, service_log
 
-_REPLICAS = 32  # whose mean is to be known well beside their spread
-_FEW_REPLICAS = 12  # that show which of several schedules is the most typical
-_ENOUGH = 10_000  # queries of a trial; more make its comparison hardly more exact
-_CLIP = 3.0  # standard deviations; a single jam in the queue can make more of one trial
-_SURE = 4.0  # standard deviations of the mean over trials, so that one trial never suffices
-_MIN_ERROR = 0.01  # of a simulated percentile, relative
+_REPLICAS = 32  # the error of their mean is 0.18 of their standard deviation, 3 % in quadrature
+_CHOICE_REPLICAS = 12  # whose median shows which of several schedules is the most typical
+_ENOUGH = 10_000  # queries of a trial; more would make its comparison hardly more exact
+_CLIP = 3.0
+"""Standard deviations at which one trial's discrepancy is cut off. With _SIGNIFICANT above it, one
+busy period with many late queries is never enough for a correction."""
+_SIGNIFICANT = 4.0  # standard errors of the discrepancy over all trials
+_LEAST_ERROR = 0.01  # relative, of a simulated percentile; a constant device would have none
 
 
 @dataclass(frozen=True)
 class Observation:
-    """One trial: its verdicts, its service times, its arrivals and latencies in seconds (n,).
+    """One trial: its verdicts, its service times, and its completed queries.
 
-    A saturation trial tells service times only: so short a trial shows no latency to go by.
-    Latencies are less what the load generator added: verdicts count it, but it is no property of
-    the device and must not move an estimate.
+    `due_s`, `latency_s`: float64 (n,), when each query was due, and its latency less the send lag,
+    which is no property of the device. `measured_s`: the duration of the trial. All are in seconds.
+    A saturation trial serves for its service times only: it is too short for a percentile.
     """
 
     trial: Trial
@@ -49,32 +51,35 @@ class Observation:
 
     @property
     def qps(self) -> float:
-        """The rate that was asked for."""
+        """The target rate."""
         return self.trial.request.target_qps
 
     @property
     def middle_s(self) -> float:
-        """When half of the queries were due, on the clock that all trials share."""
+        """The median of the due times, on the clock that all trials share."""
         return self.log.begin_s + float(np.median(self.due_s))
 
     @property
     def valid(self) -> bool:
-        """Whether the trial told something about the device."""
+        """Whether the trial has a verdict other than invalid for some limit."""
         return any(judged.verdict != "invalid" for judged in self.trial.judgements.values())
 
     def first(self, count: int) -> "Observation":
-        """Return the same with no more than its first `count` queries."""
+        """Return the same with the first `count` queries only."""
         return replace(self, due_s=self.due_s[:count], latency_s=self.latency_s[:count])
 
-    def lateness(self, max_latency_s: float) -> tuple[float, float]:
-        """Return the 95 % interval of the fraction of queries later than the limit."""
+    def late_fraction_interval(self, max_latency_s: float) -> tuple[float, float]:
+        """Return the 95 % interval of the late fraction, for correlated queries.
+
+        It is the binomial one for the effective number of queries, n over the correlation time.
+        """
         late = (self.latency_s > max_latency_s).astype(np.float64)
         n = len(late) / correlation_time(late)
-        return exceedance_interval(float(late.mean()) * n, n)
+        return binomial_interval(float(late.mean()) * n, n)
 
 
 def observe(trial: Trial, completions: Completions, lag_ns: NDArray[np.int64]) -> Observation:
-    """Keep what the estimates need of a trial; `lag_ns` (n,) from `mlbench.trial.replay`."""
+    """Return what estimates need of a trial; `lag_ns`: int64 (n,), from `mlbench.trial.replay`."""
     ok = completions.status == wire.COMPLETED
     return Observation(
         trial=trial,
@@ -85,56 +90,57 @@ def observe(trial: Trial, completions: Completions, lag_ns: NDArray[np.int64]) -
     )
 
 
-def simulated_tails(
+def simulated_percentiles(
     schedules_s: Sequence[Floats],
     service: ServiceTimes,
     queue: Queue,
     percentile: float,
     seed: int,
-    slowness: Floats | float = 1.0,
+    slowdown: Floats | float = 1.0,
     replicas: int = _REPLICAS,
 ) -> Floats:
-    """Return the percentile of the latency on exactly these arrivals, in seconds.
+    """Return the latency's percentile in seconds on given arrivals, float64 (schedules, replicas).
 
-    `schedules_s`: when queries arrive, (n,) each, of different lengths; `slowness`: by how much the
-    service times of each are longer. The result is (schedules, replicas); each replica draws other
-    service times.
+    `schedules_s`: when queries arrive, float64 (n,) for each schedule; the lengths may differ.
+    `slowdown`: a factor on the service times of each. Each replica has service times of its own.
     """
-    rng, tails = np.random.default_rng(seed), np.empty((len(schedules_s), replicas))
-    slow = np.broadcast_to(slowness, len(schedules_s))
+    rng, found_s = np.random.default_rng(seed), np.empty((len(schedules_s), replicas))
+    slow = np.broadcast_to(slowdown, len(schedules_s))
     for number, own_s in enumerate(schedules_s):
         arrive_s = np.tile(own_s, (replicas, 1))
         ratio = slow[number] * service.draw(rng, *arrive_s.shape)
         place = rank(len(own_s), percentile) - 1
-        latency_s = line_latencies(queue, service.levels, arrive_s, ratio)
-        tails[number] = np.partition(latency_s, place, axis=1)[:, place]
-    return tails
+        latency_s = line_latencies(queue, service.mean_times, arrive_s, ratio)
+        found_s[number] = np.partition(latency_s, place, axis=1)[:, place]
+    return found_s
 
 
-def misfit(
+def discrepancy(
     observations: Sequence[Observation],
     service: ServiceTimes,
     queue: Queue,
     percentile: float,
     seed: int,
 ) -> Pooled:
-    """Return by how much measured percentiles exceed simulated ones, in logarithms.
+    """Return ln(measured percentile / simulated percentile), pooled over trials.
 
-    The control variate: each trial is compared with the simulation of its very arrivals, which
-    takes the luck of the arrivals out. What remains is the luck of the service times, known from
-    the replicas, and what the model lacks: 0 unless the trials agree on it beyond chance.
+    It is 0 with error 0 unless the trials together differ from the model by more than 4 standard
+    errors. Each trial is compared with simulations of its own arrivals, so that these do not add to
+    the error: the simulated percentile is a control variate (Law, Simulation Modeling and Analysis
+    (2015), section 11.4). What remains is chance in the service times, whose size the replicas
+    show, and what the model lacks.
     """
     if not observations:
         return Pooled(0.0, 0.0, 0.0)
     observations = [seen.first(_ENOUGH) for seen in observations]
     due_s = [seen.due_s for seen in observations]
-    slowness = service.drift.slowness(np.array([seen.middle_s for seen in observations]))
-    tails = np.log(simulated_tails(due_s, service, queue, percentile, seed, slowness))
+    slowdown = service.drift.slowdown(np.array([seen.middle_s for seen in observations]))
+    simulated = np.log(simulated_percentiles(due_s, service, queue, percentile, seed, slowdown))
     measured = np.log([percentile_of(seen.latency_s, percentile) for seen in observations])
-    residual = measured - tails.mean(axis=1)
-    error = np.hypot(tails.std(axis=1, ddof=1), _MIN_ERROR)
-    agreed = float(np.clip(residual / error, -_CLIP, _CLIP).sum()) / math.sqrt(len(residual))
-    if abs(agreed) < _SURE:
+    residual = measured - simulated.mean(axis=1)
+    error = np.hypot(simulated.std(axis=1, ddof=1), _LEAST_ERROR)
+    z_score = float(np.clip(residual / error, -_CLIP, _CLIP).sum()) / math.sqrt(len(residual))
+    if abs(z_score) < _SIGNIFICANT:
         return Pooled(0.0, 0.0, 0.0)
     return pool_estimates(residual, error)
 
@@ -146,13 +152,16 @@ def most_typical(
     limit: LatencyLimit,
     seed: int,
 ) -> int:
-    """Return which of these schedules, all at the estimated capacity, is most typical.
+    """Return the index of the most typical of several schedules at the estimated capacity.
 
-    That is the one on which the model gives the percentile closest to the limit, as it does in
-    the long run. It favours neither verdict, and spares the device trials that an unusual burst,
-    or the lack of any, would decide.
+    `dues_ns`: int64 (n,) for each. In the long run the percentile at that rate is the limit; the
+    most typical schedule is the one on which the simulated percentile is closest to it, by ratio.
+    This favours no verdict, and spares the device trials that an unusual burst, or the lack of any,
+    would decide.
     """
     due_s = [in_seconds(due_ns) for due_ns in dues_ns]
-    played = simulated_tails(due_s, service, queue, limit.percentile, seed, replicas=_FEW_REPLICAS)
-    tails = np.median(played, axis=1)
-    return int(np.argmin(np.abs(np.log(tails / limit.max_latency_s))))
+    simulated_s = simulated_percentiles(
+        due_s, service, queue, limit.percentile, seed, replicas=_CHOICE_REPLICAS
+    )
+    typical_s = np.median(simulated_s, axis=1)
+    return int(np.argmin(np.abs(np.log(typical_s / limit.max_latency_s))))

@@ -1,4 +1,4 @@
-"""The queue that requests meet, in virtual time; of use without a search or a trial.
+"""The queue model: a simulated queue and its capacity, of use without a search or a trial.
 
     from mlbench.outcomes import LatencyLimit
     from mlbench.queueing import Effort, Queue, ServiceTimes, predict_capacity
@@ -6,19 +6,20 @@
     times = ServiceTimes.sampled(seconds)  # measured service times, float64 (m,)
     limit = LatencyLimit(percentile=99, max_latency_s=0.050)
     found = predict_capacity(Queue(servers=2), times, "exponential", limit, effort=Effort(32))
-    print(f"{found.qps:.1f} qps, standard error {found.error:.1%}")
+    if found is not None:
+        print(f"{found.qps:.1f} qps, standard error {found.error:.1%}")
 
-`line_latencies` plays given arrivals.
+`line_latencies` computes the latencies of given arrivals.
 """
 
 from mlbench.queueing.capacity import Capacity, Effort, predict_capacity
-from mlbench.queueing.line import Levels, Queue, line_latencies
+from mlbench.queueing.line import MeanTimes, Queue, line_latencies
 from mlbench.queueing.service import ServiceTimes
 
 __all__ = [
     "Capacity",
     "Effort",
-    "Levels",
+    "MeanTimes",
     "Queue",
     "ServiceTimes",
     "line_latencies",

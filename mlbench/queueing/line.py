@@ -1,7 +1,7 @@
-"""The queue that a trial plays, in virtual time: one line, servers of their own speed, batches.
+"""A queue with one line, several servers and batches.
 
-Queries wait in one line. The server that has been free for longest takes the next one, or with
-batches the next few, by the same rule as a worker (`mlbench.contracts.batching`).
+All queries wait in one line. The server that has been free for longest takes the oldest one, or
+the next few as a batch, by the rule that workers follow too (`mlbench.contracts.batching`).
 """
 
 from dataclasses import dataclass, field
@@ -14,7 +14,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Queue:
-    """The shape of a queue: how many servers, their largest batch, its longest wait."""
+    """The shape of a queue: its servers, the most queries in a batch, the longest wait for one.
+
+    Raises ValueError without a server, with batches of less than one query or a negative timeout.
+    """
 
     servers: int = 1
     batch_size: int = 1
@@ -26,50 +29,51 @@ class Queue:
 
 
 @dataclass(frozen=True)
-class Levels:
-    """Mean service times in seconds.
+class MeanTimes:
+    """Mean service times in seconds, by the size of the batch, the server and its state.
 
-    `by_size`: float64 (batch_size + 1,), the mean of a batch of that size that starts right after
-    another; entry 0 is not used. `idle_factor`: how many times longer a batch takes on a server
-    that was idle before, as cold cores do. `slowness`: (servers,), each server's service times
-    over these, or (1,) where servers do not differ.
+    `by_size_s`: float64 (batch_size + 1,), the mean for a batch of each size that starts right
+    after another one; entry 0 is not used. `idle_factor`: the factor by which a batch takes longer
+    on a server that was idle before it. `slowdown`: float64 (servers,), the factor by which each
+    server takes longer than `by_size_s`; or (1,) when servers do not differ.
     """
 
-    by_size: Floats
+    by_size_s: Floats
     idle_factor: float = 1.0
-    slowness: Floats = field(default_factory=lambda: np.ones(1))
+    slowdown: Floats = field(default_factory=lambda: np.ones(1))
 
     @property
     def alike(self) -> bool:
         """Whether all servers are equally fast."""
-        return float(np.ptp(self.slowness)) == 0.0
+        return float(np.ptp(self.slowdown)) == 0.0
 
-    def servers_worth(self, servers: int) -> float:
-        """Return how many servers of slowness 1 so many servers are worth."""
-        return float((1 / np.broadcast_to(self.slowness, servers)).sum())
+    def equivalent_servers(self, servers: int) -> float:
+        """Return how many servers without slowdown serve as much as these `servers` together."""
+        return float((1 / np.broadcast_to(self.slowdown, servers)).sum())
 
 
-def line_latencies(queue: Queue, levels: Levels, arrive_s: Floats, ratio: Floats) -> Floats:
+def line_latencies(queue: Queue, mean_times: MeanTimes, arrive_s: Floats, ratio: Floats) -> Floats:
     """Return the seconds from arrival to completion of each query, float64 (rows, n).
 
-    `arrive_s`: float64 (rows, n), each row an independent replica, sorted. `ratio`: float64
-    (rows, n), the service time over its level; a batch takes the ratio of its first query. All
-    servers are idle at first. For one server and batches of one it is Lindley's recursion (1952),
-    for equal servers Kiefer and Wolfowitz's (1955). Raises ValueError when shapes don't match.
+    `arrive_s`: float64 (rows, n), arrival times, each row sorted and simulated on its own.
+    `ratio`: float64 (rows, n), the service time over its mean; a batch takes the ratio of its first
+    query. All servers are idle at first. With one server and batches of one this is the recursion
+    of Lindley (Proc. Camb. Phil. Soc. 48 (1952), 277), with equal servers that of Kiefer and
+    Wolfowitz (Trans. AMS 78 (1955), 1). Raises ValueError when shapes do not match.
     """
     from mlbench.queueing.loop import play
 
-    if arrive_s.shape != ratio.shape or len(levels.by_size) <= queue.batch_size:
-        raise ValueError("each query needs a ratio, and each size of a batch a level")
-    slowness = np.array(np.broadcast_to(levels.slowness, queue.servers))
+    if arrive_s.shape != ratio.shape or len(mean_times.by_size_s) <= queue.batch_size:
+        raise ValueError("each query needs a ratio, and each size of a batch a mean")
+    slowdown = np.array(np.broadcast_to(mean_times.slowdown, queue.servers))
     latency_s = np.empty_like(arrive_s)
     for row in zip(arrive_s, ratio, latency_s, strict=True):
         play(
             queue.batch_size,
             queue.batch_timeout_s,
-            levels.by_size,
-            levels.idle_factor,
-            slowness,
+            mean_times.by_size_s,
+            mean_times.idle_factor,
+            slowdown,
             *row,
         )
     return latency_s

@@ -1,7 +1,8 @@
-"""The loops over a line's events, compiled to machine code.
+"""The loops over the batches of a queue, compiled to machine code by numba.
 
-Import this module where something is played, not before: numba takes 0.4 s. The machine code is
-kept on disk and made anew when this file changes; touch it when the batching rule does.
+Import this module inside the functions that need it: loading numba takes 0.4 s. The machine code is
+kept on disk and compiled again when this file changes, but not when the batching rule in
+`mlbench.contracts.batching` does: change this file too then.
 """
 
 from collections.abc import Callable
@@ -13,13 +14,13 @@ from numpy.typing import NDArray
 
 from mlbench.contracts.batching import batch_start
 
-_EVER_NS = np.iinfo(np.int64).min  # before all times
+_EARLIEST_NS = np.iinfo(np.int64).min  # servers are free from the beginning of time
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def _compiled(function: Function) -> Function:
-    """Compile a function when it is first called, for the types of its arguments."""
+    """Return a function that is compiled, for the types of its arguments, when first called."""
     try:
         compiled: Function = njit(function, cache=True)
     except RuntimeError:  # there is no folder that the machine code could be kept in
@@ -31,8 +32,12 @@ _batch_start = _compiled(batch_start)
 
 
 @_compiled
-def _line_up(free: NDArray[Any], server: NDArray[np.int64], until: float) -> None:
-    """Let the first of the servers be busy until then, and keep them in the order they are free."""
+def _occupy(free: NDArray[Any], server: NDArray[np.int64], until: float) -> None:
+    """Make the first server busy until then, and sort all by when they are free.
+
+    `free`: (servers,), when each is free, ascending; `server`: (servers,), their numbers. The
+    server goes behind others that are free at the same time.
+    """
     first, place = server[0], 0
     while place + 1 < len(free) and free[place + 1] <= until:
         free[place], server[place] = free[place + 1], server[place + 1]
@@ -46,17 +51,18 @@ def play(
     timeout_s: float,
     by_size_s: NDArray[np.float64],
     idle_factor: float,
-    slowness: NDArray[np.float64],
+    slowdown: NDArray[np.float64],
     arrive_s: NDArray[np.float64],
     ratio: NDArray[np.float64],
     latency_s: NDArray[np.float64],
 ) -> None:
-    """Put the latency of each query (n,) into `latency_s`.
+    """Write the latency of each query in seconds into `latency_s`, float64 (n,).
 
-    The arguments are those of `mlbench.queueing.line.line_latencies`, for one row of arrivals.
+    The other arguments are the fields of `Queue` and `MeanTimes`, with a slowdown for each server,
+    and one row of the arrays of `mlbench.queueing.line.line_latencies`.
     """
     n, first = len(arrive_s), 0
-    free_s, server = np.full(len(slowness), -np.inf), np.arange(len(slowness))
+    free_s, server = np.full(len(slowdown), -np.inf), np.arange(len(slowdown))
     while first < n:
         oldest_s, end = arrive_s[first], first + 1
         start_s = max(free_s[0], oldest_s)
@@ -67,8 +73,8 @@ def play(
             while end < min(full, n) and arrive_s[end] <= start_s:
                 end += 1
         cold = idle_factor if oldest_s > free_s[0] else 1.0
-        done_s = start_s + by_size_s[end - first] * ratio[first] * slowness[server[0]] * cold
-        _line_up(free_s, server, done_s)
+        done_s = start_s + by_size_s[end - first] * ratio[first] * slowdown[server[0]] * cold
+        _occupy(free_s, server, done_s)
         for query in range(first, end):
             latency_s[query] = done_s - arrive_s[query]
         first = end
@@ -85,12 +91,14 @@ def replay(
     worker: NDArray[np.uint16],
     lag_ns: NDArray[np.int64],
 ) -> None:
-    """Put into `lag_ns` by how much each query (n,) started later than in a perfect line.
+    """Write into `lag_ns`, int64 (n,), by how much each query started later than without harness.
 
-    Neighbours that started together on one worker are a batch.
+    The queue is computed again from the due times, batches and service times of a trial. `due_ns`,
+    `start_ns`, `done_ns`, `worker`: (n,), by due time. Neighbours that started at the same time on
+    one worker are a batch.
     """
     n, first = len(due_ns), 0
-    free_ns, server = np.full(servers, _EVER_NS), np.arange(servers)
+    free_ns, server = np.full(servers, _EARLIEST_NS), np.arange(servers)
     while first < n:
         end, most = first + 1, min(first + batch_size, n)
         while end < most and start_ns[end] == start_ns[first] and worker[end] == worker[first]:
@@ -98,8 +106,8 @@ def replay(
         filled_ns = due_ns[first] + timeout_ns
         if end == first + batch_size:
             filled_ns = due_ns[end - 1]
-        perfect_ns = _batch_start(free_ns[0], due_ns[first], filled_ns, timeout_ns)
-        _line_up(free_ns, server, perfect_ns + done_ns[first] - start_ns[first])
+        ideal_ns = _batch_start(free_ns[0], due_ns[first], filled_ns, timeout_ns)
+        _occupy(free_ns, server, ideal_ns + done_ns[first] - start_ns[first])
         for query in range(first, end):
-            lag_ns[query] = max(start_ns[query] - max(perfect_ns, due_ns[query]), 0)
+            lag_ns[query] = max(start_ns[query] - max(ideal_ns, due_ns[query]), 0)
         first = end

@@ -1,4 +1,8 @@
-"""What service times to expect of a device, and what is drawn from them to simulate it."""
+"""The distribution of a device's service times, for simulation and for the bootstrap.
+
+A service time is a mean times a ratio. The mean depends on the size of the batch, the server, and
+whether the server was idle. The ratios are those of measured batches, in the order measured.
+"""
 
 import functools
 from dataclasses import dataclass, field, replace
@@ -6,20 +10,23 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mlbench.queueing.line import Floats, Levels, Queue
+from mlbench.queueing.line import Floats, MeanTimes, Queue
 from mlbench.stats.percentiles import rank
 
-_LONGER = 2  # times as long are the blocks of the bootstrap as those of the simulation
-_MOMENTS = 32  # resamples for one standard error
-_FINE = 8192  # points of a smooth distribution
+_BOOTSTRAP_BLOCK = 2
+"""The bootstrap's blocks over those of the simulation. Blocks of the same length would give all
+resamples the same autocorrelation, and hide that it is uncertain too."""
+_LEAST_BLOCKS = 4  # of a trial that the bootstrap draws from
+_ERROR_RESAMPLES = 32  # give a standard error to 13 %, 1 / sqrt(2 x 31)
+_QUANTILES = 8192  # of a fitted distribution; eight of them lie above the 99.9th percentile
 
 
 @dataclass(frozen=True)
 class Drift:
-    """Relative growth of the service time a second, and its standard error.
+    """The relative growth of service times a second, `per_s`, and its standard error.
 
-    `end_s`: when the measuring ended, on the trials' common clock; `age_s`: how long before that
-    it took place, in the mean.
+    `end_s`: when the last batch ended, on the clock that all trials share; `age_s`: the mean time
+    from the end of a batch to `end_s`. Both are in seconds.
     """
 
     per_s: float = 0.0
@@ -29,11 +36,11 @@ class Drift:
 
     @property
     def error(self) -> float:
-        """Relative standard error of service times carried forward to the end."""
+        """Relative standard error of the mean service time at `end_s` that the drift causes."""
         return self.error_per_s * self.age_s
 
-    def slowness(self, at_s: float | Floats) -> Floats:
-        """Return the service time at a moment over the one at the end of the measuring."""
+    def slowdown(self, at_s: float | Floats) -> Floats:
+        """Return the service time at a moment over that at `end_s`, of the shape of `at_s`."""
         return np.asarray(np.exp(self.per_s * (np.asarray(at_s) - self.end_s)))
 
 
@@ -42,27 +49,32 @@ NO_DRIFT = Drift()
 
 @dataclass(frozen=True)
 class ServiceTimes:
-    """What service times to expect: mean levels, and the ratios to them in the order measured.
+    """The service times to expect of a device: means, and measured ratios to them.
 
-    `ratio`, `weight`, `trial`: (m,), each batch's service time over its level, its share (the
-    shares add up to 1), and the number of its trial. `block`: how many in a row belong together.
-    `scatter`: relative standard deviation between trials beyond what chance explains;
-    `moment_error`: how far another moment may be off, the larger the fewer trials told the scatter.
-    `level_error`: (batch_size + 1, k), the relative standard errors of the levels, as the effects
-    of k independent causes. `lognormal`: whether the ratios can't be told from lognormal ones; then
-    the fitted distribution, which is smooth, stands for them. `drift`: how the device changed; the
-    service times are those at the end of the measuring. `idle_error`: relative standard error of
-    the levels' idle factor; `idle_share`: the share of batches that it applied to.
+    The arrays have an entry for each of m measured batches, trial by trial in the order measured.
+
+    `ratio`: float64 (m,), the service time over its mean. `weight`: float64 (m,), the probability
+    with which it is drawn. `trial`: int64 (m,), the number of its trial.
+    `block`: how many consecutive ratios are drawn together; 1 when they are independent.
+    `between_sd`: the standard deviation of ln(mean) between trials, beyond sampling error.
+    `next_trial_sd`: the standard deviation with which ln(mean) of the next trial is predicted; it
+    is larger than `between_sd` when few trials tell that.
+    `covariance_factor`: float64 (batch_size + 1, k), a matrix A so that A A' is the covariance of
+    the relative errors of the means by size.
+    `lognormal`: whether ratios are drawn from a lognormal distribution fitted to them.
+    `drift`: how service times grew; those here are as at the end of the measurement.
+    `idle_error`: the relative standard error of the idle factor. `idle_share`: the share of batches
+    that it applied to.
     """
 
-    levels: Levels
+    mean_times: MeanTimes
     ratio: Floats
     weight: Floats
     trial: NDArray[np.int64]
     block: int = 1
-    scatter: float = 0.0
-    moment_error: float = 0.0
-    level_error: Floats = field(default_factory=lambda: np.zeros((1, 1)))
+    between_sd: float = 0.0
+    next_trial_sd: float = 0.0
+    covariance_factor: Floats = field(default_factory=lambda: np.zeros((1, 1)))
     lognormal: bool = False
     drift: Drift = NO_DRIFT
     idle_error: float = 0.0
@@ -70,73 +82,85 @@ class ServiceTimes:
 
     @classmethod
     def constant(cls, seconds: float, batch_size: int = 1) -> "ServiceTimes":
-        """Return the service times of a device that always takes `seconds`, for any batch."""
-        levels = Levels(np.full(batch_size + 1, seconds))
-        return cls(levels, np.ones(1), np.ones(1), np.zeros(1, dtype=np.int64))
+        """Return the service times of a device that takes `seconds` for every batch."""
+        mean_times = MeanTimes(np.full(batch_size + 1, seconds))
+        return cls(mean_times, np.ones(1), np.ones(1), np.zeros(1, dtype=np.int64))
 
     @classmethod
     def sampled(cls, seconds: Floats, block: int = 1) -> "ServiceTimes":
-        """Return the service times of a device without batches, from a sample (m,) of them."""
+        """Return the service times of a device without batches, from `seconds` (m,) measured."""
         mean, m = float(np.mean(seconds)), len(seconds)
-        levels = Levels(np.array([0.0, mean]))
-        return cls(levels, seconds / mean, np.full(m, 1 / m), np.zeros(m, dtype=np.int64), block)
+        mean_times = MeanTimes(np.array([0.0, mean]))
+        return cls(
+            mean_times, seconds / mean, np.full(m, 1 / m), np.zeros(m, dtype=np.int64), block
+        )
 
     def slower_after_idling(self) -> "ServiceTimes":
         """Return the same with an idle factor that is larger by its standard error.
 
-        The mean of what was measured stays as it is, so that the other batches are quicker.
+        Other batches are quicker in return, so that the mean of all measured ones is kept.
         """
-        levels = replace(
-            self.levels,
-            idle_factor=self.levels.idle_factor * (1 + self.idle_error),
-            by_size=self.levels.by_size * (1 - self.idle_error * self.idle_share),
+        mean_times = replace(
+            self.mean_times,
+            idle_factor=self.mean_times.idle_factor * (1 + self.idle_error),
+            by_size_s=self.mean_times.by_size_s * (1 - self.idle_error * self.idle_share),
         )
-        return replace(self, levels=levels)
+        return replace(self, mean_times=mean_times)
 
     def saturated_qps(self, queue: Queue) -> float:
-        """Return the rate at which the servers are busy all the time with full batches."""
-        mean_s = self.levels.by_size[queue.batch_size] * float(self.weight @ self.ratio)
-        return self.levels.servers_worth(queue.servers) * queue.batch_size / float(mean_s)
+        """Return the rate in qps at which all servers are always busy with full batches."""
+        mean_s = self.mean_times.by_size_s[queue.batch_size] * float(self.weight @ self.ratio)
+        return self.mean_times.equivalent_servers(queue.servers) * queue.batch_size / float(mean_s)
 
     def unloaded_s(self) -> Floats:
-        """Return service times of a lone query on an idle device, ascending, equally likely.
+        """Return the service times in seconds of a query on an idle device, ascending.
 
-        The server that was idle for longest takes it, so that all servers take turns.
+        float64, equally likely. Lone queries go to the servers in turn, as the one that was idle
+        for longest takes the next.
         """
-        each_s = self.levels.by_size[1] * self.levels.idle_factor * self.levels.slowness
-        return np.sort(np.outer(each_s, self.table(self.ratio)), axis=None)
+        each_s = (
+            self.mean_times.by_size_s[1] * self.mean_times.idle_factor * self.mean_times.slowdown
+        )
+        return np.sort(np.outer(each_s, self.quantiles()), axis=None)
 
-    def unloaded_tail_s(self, percentile: float) -> float:
-        """Return that percentile of the service times of a lone query."""
+    def unloaded_percentile_s(self, percentile: float) -> float:
+        """Return a percentile of the service time of a query on an idle device, in seconds."""
         seconds = self.unloaded_s()
         return float(seconds[rank(len(seconds), percentile) - 1])
 
     def unloaded_error(self, percentile: float, rng: np.random.Generator) -> float:
-        """Return the relative standard error of that percentile of them, by resampling."""
-        tails = [self.resample(rng).unloaded_tail_s(percentile) for _ in range(_MOMENTS)]
-        spread = float(np.log(tails).std()) / self.shortfall
+        """Return the relative standard error of `unloaded_percentile_s`, by the bootstrap."""
+        seconds = [
+            self.resample(rng).unloaded_percentile_s(percentile) for _ in range(_ERROR_RESAMPLES)
+        ]
+        spread = float(np.log(seconds).std()) / self.bootstrap_shrinkage
         return float(np.hypot(spread, self.idle_error))
 
-    def table(self, ratio: Floats) -> Floats:
-        """Return ratios in ascending order, each as likely as the next: as measured, or smooth."""
+    def quantiles(self) -> Floats:
+        """Return equally likely values of the distribution of ratios, float64, ascending.
+
+        They are quantiles of the fitted lognormal distribution where that is used; otherwise the
+        ratios themselves, repeated or left out where their weights differ.
+        """
         if self.lognormal:
-            logs = np.log(ratio)
+            logs = np.log(self.ratio)
             return np.asarray(np.exp(logs.mean() + logs.std() * _normal_scores()))
         if self.weight.min() == self.weight.max():
-            return np.sort(ratio)
-        order = np.argsort(ratio, kind="stable")
+            return np.sort(self.ratio)
+        order = np.argsort(self.ratio, kind="stable")
         share = np.cumsum(self.weight[order])
-        middle = (np.arange(len(ratio)) + 0.5) / len(ratio)
-        return ratio[order][np.minimum(np.searchsorted(share, middle), len(ratio) - 1)]
+        middle = (np.arange(len(share)) + 0.5) / len(share)
+        return self.ratio[order][np.minimum(np.searchsorted(share, middle), len(share) - 1)]
 
     def draw(self, rng: np.random.Generator, replicas: int, n: int) -> Floats:
-        """Draw (replicas, n) ratios, one by one or in blocks that run on as they were measured.
+        """Draw ratios (replicas, n), one by one or in blocks of consecutive ones.
 
-        The same generator gives equal ranks to resamples without blocks, equal places otherwise.
+        The same generator gives resamples the same ranks without blocks, and the same places with
+        blocks, so that their capacities differ by the service times alone.
         """
         m = len(self.ratio)
         if self.block == 1:
-            table = self.table(self.ratio)
+            table = self.quantiles()
             return table.take(rng.integers(0, len(table), (replicas, n)))
         shape = (replicas, -(-n // self.block))
         starts = np.searchsorted(np.cumsum(self.weight), rng.random(shape) * (1 - 1e-12))
@@ -144,49 +168,59 @@ class ServiceTimes:
         ratios: Floats = self.ratio[index]
         return ratios
 
-    def _longer(self, length: int) -> int:
-        """Return the length of the bootstrap's blocks in a trial of so many batches."""
-        return 1 if self.block == 1 else min(_LONGER * self.block, max(length // 4, 1))
+    def _bootstrap_block(self, length: int) -> int:
+        """Return the length of the bootstrap's blocks in a trial of `length` batches."""
+        if self.block == 1:
+            return 1
+        return min(_BOOTSTRAP_BLOCK * self.block, max(length // _LEAST_BLOCKS, 1))
 
     @property
-    def shortfall(self) -> float:
-        """By what factor resamples spread too little: blocks vary about the mean of them all.
+    def bootstrap_shrinkage(self) -> float:
+        """The factor by which resamples differ less than new samples would.
 
-        The variance of a mean of blocks of b out of n is too small by 1 - b / n.
+        Means of blocks of b out of n batches vary about the mean of these n instead of the true
+        mean. That takes the share b / n off their variance: the factor is sqrt(1 - b / n).
         """
+        if self.block == 1:
+            return 1.0
         lengths = np.bincount(self.trial)
-        share = sum(self._longer(int(n)) for n in lengths) / len(self.ratio)
-        return float(np.sqrt(1 - share)) if self.block > 1 else 1.0
+        share = sum(self._bootstrap_block(int(n)) for n in lengths) / len(self.ratio)
+        return float(np.sqrt(1 - share))
 
     def resample(self, rng: np.random.Generator) -> "ServiceTimes":
-        """Return a block bootstrap, trial by trial, with moved levels, as of another moment.
+        """Return a bootstrap resample: what another search of this device could have measured.
 
-        Its blocks are longer than those that are drawn from it, so that the error of the
-        autocorrelation shows as well. Where trials scatter, the machine itself changes: what
-        it is like next is as uncertain as one trial, however many there were.
+        Ratios are drawn in blocks within each trial. All are multiplied by one factor, as far from
+        1 as the next trial's mean may be: where trials differ, the machine itself changes, and
+        what it will be like is as uncertain as one trial, however many were measured. With
+        batches the means by size are moved by their errors as well.
         """
         drawn = np.empty_like(self.ratio)
         for number in np.unique(self.trial):
             own = np.flatnonzero(self.trial == number)
-            drawn[own] = self.ratio[own[block_indices(len(own), self._longer(len(own)), rng)]]
-        moment = np.exp(self.moment_error * rng.standard_normal())
-        if len(self.levels.by_size) == 2:  # without batches the level is the mean of the ratios
-            return replace(self, ratio=drawn * moment)
-        drawn *= self.ratio.mean() / drawn.mean() * moment  # the levels have their own error
-        luck = rng.standard_normal(self.level_error.shape[1])
-        by_size = self.levels.by_size * np.exp(self.level_error @ luck)
-        return replace(self, ratio=drawn, levels=replace(self.levels, by_size=by_size))
+            block = self._bootstrap_block(len(own))
+            drawn[own] = self.ratio[own[block_indices(len(own), block, rng)]]
+        factor = np.exp(self.next_trial_sd * rng.standard_normal())
+        if len(self.mean_times.by_size_s) == 2:  # no batches: the drawn ratios have another mean
+            return replace(self, ratio=drawn * factor)
+        drawn *= self.ratio.mean() / drawn.mean() * factor  # the means by size have their own error
+        normal = rng.standard_normal(self.covariance_factor.shape[1])
+        by_size_s = self.mean_times.by_size_s * np.exp(self.covariance_factor @ normal)
+        return replace(self, ratio=drawn, mean_times=replace(self.mean_times, by_size_s=by_size_s))
 
 
 def block_indices(n: int, block: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return indices (n,) of a circular block bootstrap of n samples (Politis and Romano, 1992)."""
+    """Return indices (n,) of a circular block bootstrap of n samples, in blocks of `block`.
+
+    Politis and Romano, in Exploring the Limits of Bootstrap (1992), 263.
+    """
     starts = rng.integers(0, n, -(-n // block))
     return ((starts[:, None] + np.arange(block)) % n).ravel()[:n]
 
 
 @functools.cache
 def _normal_scores() -> Floats:
-    """Quantiles of the standard normal distribution, each as likely as the next."""
+    """Return equally likely quantiles of the standard normal distribution, ascending."""
     from scipy.special import ndtri  # SciPy takes 0.1 s to import
 
-    return np.asarray(ndtri((np.arange(_FINE) + 0.5) / _FINE))
+    return np.asarray(ndtri((np.arange(_QUANTILES) + 0.5) / _QUANTILES))

@@ -1,37 +1,43 @@
-"""Random arrivals and service times on which a queue is tried at any rate."""
+"""Random arrivals and service times, on which a queue is simulated at any rate."""
 
 from dataclasses import replace
 
 import numpy as np
 
 from mlbench.arrivals.kind import ArrivalKind
-from mlbench.queueing.line import Floats, Levels, Queue, line_latencies
+from mlbench.queueing.line import Floats, MeanTimes, Queue, line_latencies
 from mlbench.queueing.service import ServiceTimes
 
-_WARM_UP = 8  # the first of so many parts of each stream is left out: servers start idle
+_WARM_UP_SHARE = 8
+"""One query in so many, the first ones, is not counted: servers start idle, which favours them.
+`capacity` chooses streams that are long beside the time in which the queue settles."""
 
 
 class Streams:
-    """Random arrivals and draws that every rate is tried on (common random numbers)."""
+    """Independent replicas of a queue's arrivals, with the random numbers for its service times.
+
+    The same ones serve for every rate (common random numbers), so that the late fraction changes
+    smoothly with the rate: Law, Simulation Modeling and Analysis (2015), section 11.2.
+    """
 
     def __init__(self, kind: ArrivalKind, length: int, replicas: int, seed: int) -> None:
         self._seed, self._shape = seed, (replicas, length)
         self._arrive = kind.streams(seed, replicas, length)
 
     def draw(self, service: ServiceTimes) -> Floats:
-        """Draw service ratios (replicas, length), by the same random numbers for each service."""
+        """Draw service ratios (replicas, length), from the same random numbers for any service."""
         return service.draw(np.random.default_rng([self._seed, 1]), *self._shape)
 
     def late_fraction(
-        self, queue: Queue, levels: Levels, qps: float, ratios: Floats, max_latency_s: float
+        self, queue: Queue, mean_times: MeanTimes, qps: float, ratios: Floats, max_latency_s: float
     ) -> Floats:
-        """Return the fraction of queries later than the limit at a rate, float64 (replicas,).
+        """Return the late fraction of each replica at a rate, float64 (replicas,).
 
         `ratios`: from `draw`, (replicas, length).
         """
-        # The mean gap between arrivals is the unit of time, so that they serve for any rate.
-        levels = replace(levels, by_size=levels.by_size * qps)
+        # Arrivals have the rate 1: with the mean gap as the unit of time they serve for any rate.
+        mean_times = replace(mean_times, by_size_s=mean_times.by_size_s * qps)
         queue = replace(queue, batch_timeout_s=queue.batch_timeout_s * qps)
-        late = line_latencies(queue, levels, self._arrive, ratios) > max_latency_s * qps
-        fraction: Floats = late[:, self._shape[1] // _WARM_UP :].mean(axis=1)
+        late = line_latencies(queue, mean_times, self._arrive, ratios) > max_latency_s * qps
+        fraction: Floats = late[:, self._shape[1] // _WARM_UP_SHARE :].mean(axis=1)
         return fraction

@@ -6,9 +6,9 @@ from dataclasses import asdict
 from typing import Any
 
 from mlbench.contracts.findings import Finding
-from mlbench.outcomes import PERCENTILES, UNMET, Accuracy, Answer, Judgement, Summary, Trial
+from mlbench.outcomes import PERCENTILES, Accuracy, Answer, Judgement, Summary, Trial
 from mlbench.records import HostAccount
-from mlbench.report.notation import plain, rate_number
+from mlbench.report.notation import UNMET, plain, rate_number
 from mlbench.report.sentences import sentence, sentences
 
 Document = dict[str, Any]
@@ -59,11 +59,11 @@ def trial_entry(trial: Trial) -> Document:
 
 def answer_entry(answer: Answer) -> Document:
     """Return one entry of `results`; with qps -1 and no figures when the target is unmet."""
-    trial = None if answer.qps == UNMET else answer.trial
+    trial = None if answer.qps is None else answer.trial
     ci95 = answer.capacity_ci95
     return {
         **(_summary(trial.summary) if trial else _NOTHING_MEASURED),
-        "qps": answer.qps,
+        "qps": UNMET if answer.qps is None else answer.qps,
         "target_latency": answer.max_latency_s,
         "capacity_qps": finite(answer.capacity_qps),
         "capacity_ci95": None if ci95 is None else [finite(end) for end in ci95],

@@ -9,7 +9,7 @@ from mlbench.bench.events import (
     SearchEnded,
     TrialFinished,
 )
-from mlbench.outcomes import PERCENTILES, UNMET, Accuracy, Answer, Summary, Trial
+from mlbench.outcomes import PERCENTILES, Accuracy, Answer, Summary, Trial
 from mlbench.report.documents import final_results
 from mlbench.report.notation import plain, rate_text, trial_key
 
@@ -67,7 +67,7 @@ def answer_lines(answer: Answer, percentile: float = 99.0) -> list[str]:
     `measured_latency` is the trial's latency in seconds at `percentile`, in full precision.
     """
     target = f"===RESULT: {answer.kind} target_latency={plain(answer.max_latency_s)}"
-    if answer.trial is None or answer.qps == UNMET:
+    if answer.trial is None or answer.qps is None:
         return [f"{target} qps=FAIL"]
     measured_s = answer.trial.summary.percentiles.get(plain(percentile))
     measured = "null" if measured_s is None else repr(float(measured_s))

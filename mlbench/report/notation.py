@@ -4,12 +4,15 @@ from decimal import ROUND_DOWN, Decimal
 
 import numpy as np
 
-from mlbench.outcomes import UNMET, TrialRequest
+from mlbench.outcomes import TrialRequest
+
+UNMET = -1
+"""How results spell the rate of a limit that no trial met."""
 
 
-def rate_number(qps: float) -> int | float:
-    """Return `qps` rounded down to a whole number, below 10 to two decimals; UNMET stays."""
-    if qps == UNMET:
+def rate_number(qps: float | None) -> int | float:
+    """Return `qps` rounded down to a whole number, below 10 to two decimals; UNMET for None."""
+    if qps is None:
         return UNMET
     if qps >= 10:
         return int(qps)
@@ -17,7 +20,7 @@ def rate_number(qps: float) -> int | float:
     return float(Decimal(repr(float(qps))).quantize(Decimal("0.01"), ROUND_DOWN))
 
 
-def rate_text(qps: float) -> str:
+def rate_text(qps: float | None) -> str:
     """Return `rate_number` as text: 127, or 9.50 below ten."""
     number = rate_number(qps)
     return str(number) if isinstance(number, int) else f"{number:.2f}"

@@ -1,87 +1,74 @@
 """What a search says in the end: one answer for each goal, with findings."""
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from mlbench.contracts.findings import Finding
 from mlbench.estimation.estimate import Estimate
-from mlbench.estimation.observation import Observation
-from mlbench.outcomes import UNMET, Answer, Judgement, Trial
-from mlbench.search.goal import FRACTION, Goal
+from mlbench.outcomes import Answer, Judgement, Trial
+from mlbench.search.goal import TELLING_SHARE, Goal
 
-_FAR = 0.1  # below what nothing speaks against, relatively
-
-
-@dataclass(frozen=True)
-class Allowance:
-    """What a search could do at most: how long a trial could be, and whether any time is left."""
-
-    longest_trial_s: float = math.inf
-    spent: bool = True
-
-
-UNLIMITED = Allowance()
+_FAR = (
+    0.1  # relative distance that another trial must be faster by, to stand in for a supported one
+)
 
 
 def make_answer(
-    goal: Goal,
-    known: Estimate | None,
-    observations: Sequence[Observation],
-    findings: Sequence[Finding],
-    allowance: Allowance = UNLIMITED,
+    goal: Goal, known: Estimate | None, findings: Sequence[Finding], *, budget_spent: bool = True
 ) -> Answer:
-    """Put together what is known of one goal.
+    """Return the answer to a goal.
 
-    `known`: its estimate, in order with those of other limits. `observations`: all trials;
-    `findings`: what they say about the device.
+    `known`: its estimate, put in order with those of other limits. `findings`: what all trials say
+    about the device. `budget_spent`: whether there was no time left for another trial.
     """
-    tried = [seen.trial for seen in observations if not seen.saturated]
-    best = _best(goal, known, tried)
-    own = [trial.judgement for trial in tried if goal.owns(trial)]
+    best = _best(goal, known)
+    own = [trial.judgement for trial in goal.history.tried if goal.owns(trial)]
     no_verdict = best is None and all(judged.verdict == "invalid" for judged in own)
-    rests_on = [seen for seen in observations if seen.saturated or _serves(seen, goal)]
+    estimate = None if no_verdict else known
+    used = [
+        seen
+        for seen in goal.history.observations
+        if seen.saturated or goal.owns(seen.trial) or goal.is_near(seen)
+    ]
     found = [*(known.findings if known else ()), *findings]
     if best is None:
-        found.insert(0, _why_unmet(goal, known, own, allowance))
-    elif slower := [t for t in goal.rates(tried, "fail") if _qps(t) < _qps(best)]:
+        found.insert(0, _why_unmet(goal, known, own, budget_spent=budget_spent))
+    elif slower := [t for t in goal.rates("fail") if _qps(t) < _qps(best)]:
         found.append(Finding("slower_trial_failed", {"trial_qps": _qps(slower[0])}))
-    estimate = None if no_verdict else known
     return Answer(
         kind=goal.kind.name,
         max_latency_s=goal.max_latency_s,
-        qps=best.request.target_qps if best else UNMET,
+        qps=_qps(best) if best else None,
         trial=best,
-        capacity_qps=estimate.qps if estimate else None,
+        capacity_qps=(estimate.qps or 0.0) if estimate else None,
         capacity_ci95=(estimate.low, estimate.high) if estimate else None,
-        trials=len(rests_on),
-        measured_s=sum(seen.measured_s for seen in rests_on),
-        queries=sum(len(seen.due_s) for seen in rests_on),
+        trials=len(used),
+        measured_s=sum(seen.measured_s for seen in used),
+        queries=sum(len(seen.due_s) for seen in used),
         findings=tuple(found),
         no_verdict=no_verdict,
     )
 
 
-def _best(goal: Goal, known: Estimate | None, trials: Sequence[Trial]) -> Trial | None:
-    """Return the trial to report: one that the estimate supports.
+def _best(goal: Goal, known: Estimate | None) -> Trial | None:
+    """Return the trial to report, which met the limit: the fastest that the estimate supports.
 
-    If there is none, or only one far below, another will do: up to the estimate if no slower trial
-    certainly failed, or up to the end of the interval if no slower trial missed. Where that leaves
-    next to nothing, one up to the estimate will do although slower ones failed: the device changes.
+    If there is none, or a much faster one, another will do: up to the estimate if no slower trial
+    failed, or up to the end of the interval if no slower trial failed or was undecided. If that
+    leaves next to nothing, one up to the estimate will do although slower ones failed: the device
+    changes between trials.
     """
-    supported = goal.met(trials, known)
-    if known is None or not known.qps:
+    supported = goal.supported(known)
+    if known is None or known.qps is None:
         return supported
     failed, undecided = (
-        [trial.request.target_qps for trial in goal.rates(trials, verdict)]
-        for verdict in ("fail", "undecided")
+        [_qps(trial) for trial in goal.rates(verdict)] for verdict in ("fail", "undecided")
     )
-    limit_qps = max(min([known.qps, *failed]), min([known.high, *failed, *undecided]))
-    other = goal.fastest(trials, limit_qps)
+    up_to_qps = max(min([known.qps, *failed]), min([known.high, *failed, *undecided]))
+    other = goal.fastest(up_to_qps)
     far = other and supported and _qps(supported) < (1 - _FAR) * _qps(other)
     best = other if supported is None or far else supported
-    if known.modelled and (best is None or _qps(best) < FRACTION * known.qps):
-        return goal.fastest(trials, known.qps)
+    if known.modelled and (best is None or _qps(best) < TELLING_SHARE * known.qps):
+        return goal.fastest(known.qps)
     return best
 
 
@@ -89,39 +76,41 @@ def _qps(trial: Trial) -> float:
     return trial.request.target_qps
 
 
-def _serves(seen: Observation, goal: Goal) -> bool:
-    """Whether an answer rests on this trial: its own, and those near its rate."""
-    return goal.owns(seen.trial) or goal.is_near(seen)
-
-
 def _why_unmet(
-    goal: Goal, known: Estimate | None, own: Sequence[Judgement], allowance: Allowance
+    goal: Goal, known: Estimate | None, own: Sequence[Judgement], *, budget_spent: bool
 ) -> Finding:
+    """Return the reason why an answer has no rate; `own`: the judgements of its trials."""
     if not own:
-        return Finding("budget_spent" if allowance.spent else "run_ended")
+        return Finding("budget_spent" if budget_spent else "run_ended")
     if all(judgement.verdict == "invalid" for judgement in own):
         return _resting_on("all_trials_invalid", own[-1].reasons[0])
-    percentile, met = goal.limit.percentile, any(judgement.verdict == "pass" for judgement in own)
-    if known and known.unloaded_s > goal.max_latency_s:
+    if known and (impossible := _why_impossible(goal, known)):
+        return impossible
+    if known and known.qps is None and goal.misses:
+        return _resting_on("slow_trial_failed", own[-1].reasons[-1])
+    if any(judgement.verdict == "pass" for judgement in own):
+        slowed = known and known.drift.per_s > 0
+        return Finding("device_slowed_since" if slowed else "rates_above_estimate")
+    return Finding("no_trial_met_in_budget" if budget_spent else "no_trial_met")
+
+
+def _why_impossible(goal: Goal, known: Estimate) -> Finding | None:
+    """Return why no trial could meet the limit, or be long enough to show it; None if one could."""
+    percentile = goal.limit.percentile
+    if known.unloaded_s > goal.max_latency_s:
         figures = {
             "percentile": percentile,
             "service_s": known.unloaded_s,
             "max_latency_s": goal.max_latency_s,
         }
         return Finding("service_over_limit", figures)
-    if known and known.qps and goal.fewest_queries / known.qps > allowance.longest_trial_s:
+    if known.qps and goal.fewest_queries / known.qps > goal.plan.max_trial_s:
         needed_s = goal.fewest_queries / known.qps
         figures = {"qps": known.qps, "percentile": percentile, "needed_s": needed_s}
         return Finding("trials_too_short", figures)
-    if known and not known.qps and goal.misses:
-        return _resting_on("slow_trial_failed", own[-1].reasons[-1])
-    if known and known.drift.per_s > 0 and met:
-        return Finding("device_slowed_since")
-    if met:
-        return Finding("rates_above_estimate")
-    return Finding("no_trial_met_in_budget" if allowance.spent else "no_trial_met")
+    return None
 
 
 def _resting_on(code: str, reason: Finding) -> Finding:
-    """Return a finding that has the code and the figures of its reason among its own."""
+    """Return a finding with the code and the figures of its reason among its own."""
     return Finding(code, {"because": reason.code, **reason.figures})

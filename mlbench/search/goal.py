@@ -1,35 +1,64 @@
-"""One answer in the making: what is known of it, and whether that is enough."""
+"""One answer of a search: its progress, and what it wants next."""
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from mlbench.arrivals.kind import ArrivalKind
-from mlbench.estimation.estimate import Estimate
-from mlbench.estimation.learning import NEAR
-from mlbench.estimation.observation import Observation
-from mlbench.outcomes import LatencyLimit, Trial, Verdict
+from mlbench.estimation.estimate import Estimate, Question
+from mlbench.estimation.estimator import estimate
+from mlbench.estimation.learning import NEAR, learn
+from mlbench.estimation.observation import Observation, most_typical
+from mlbench.outcomes import LatencyLimit, Trial, TrialRequest, Verdict
+from mlbench.search.history import History
+from mlbench.search.plan import SearchPlan
+from mlbench.trial.schedule import make_schedule, query_count
 
-FRACTION = 0.5
-"""Of the estimate: a rate met below that tells little about the answer."""
+TELLING_SHARE = 0.5
+"""Of the estimate: a rate met below that says little about the answer."""
 
-_LATE = 1.5  # queries that may be late, in a trial that tells the percentile
-_CLOSE = 0.041  # a rate met this close below the estimate, relatively, is close enough
+_BELOW = (0.01, 0.025, 0.04, 0.07, 0.12, 0.2)
+"""Relative distance of a trial below the estimate, after each miss about 1.7 times as far. The
+first costs the reported rate 1 %; the last is twice the widest half-width of
+`docs/study_search.md`."""
+_CLOSE = _BELOW[2] + 0.001  # distance of a rate met that is close enough; 0.1 % is for rounding
+_WITHIN, _WELL_WITHIN = 0.75, 2.0
+"""Half-widths of the interval, of 2.1 standard errors each, that a trial lies below the estimate:
+the capacity is above it with 94 %, or for a last trial with nearly 100 %."""
+_FURTHEST = 0.1  # relative distance below the estimate that its interval or a drift alone calls for
+_LAST_STEPS = 2  # entries of _BELOW that a last trial lies further below, as it must meet the limit
+_REPEATS = 2  # trials near the estimate; one alone cannot show that the device changes between them
+_MAX_MISSES = 2 * len(_BELOW)  # in a row: all distances twice
+_MAX_TRIES = 40  # ends a search whose trials are all cut short, and so take little of the budget
+_MAX_UNMET_TRIES = 3  # trials for a limit that no rate seems to meet
+_MAX_INVALID = 3  # in a row; what spoils three trials will spoil the next one
+_LATE_QUERIES = 1.5  # expected in a trial that tells the percentile; one is the least
+_FIRST_SHARE, _GUESS_SHARE, _IDLE_SHARE = 0.5, 0.7, 0.05
+"""Of the rate guessed to saturate the device: to try without an estimate, where the first estimate
+looks, and to see the device almost idle."""
+_BACKLOG_LIMITS, _BACKLOG_SHARE = 5, 0.1
+"""Limits, and share of the longest trial, that the oldest query may wait before a trial is cut
+short: a queue so long will not meet the limit any more."""
+_CANDIDATES = 16  # seeds, of which the most typical schedule is chosen
+_LONG = 20_000  # queries; so long a schedule has a typical number of bursts by itself
 
 
-@dataclass
 class Goal:
-    """The highest rate of one arrival kind that meets one limit, with the trials run for it."""
+    """The capacity for one arrival kind and one limit, and the trials run to find it.
 
-    kind: ArrivalKind
-    limit: LatencyLimit
-    estimate: Estimate | None = None
-    seen: int = 0  # the number of trials that the estimate rests on
-    thorough: bool = False  # whether the estimate is good enough for an answer
-    tries: int = 0
-    misses: int = 0  # in a row
-    invalid: int = 0  # in a row
-    closed: bool = False
+    `estimate` is None until `refresh` finds a trial to learn from. A `closed` goal wants no trial.
+    """
+
+    def __init__(
+        self, plan: SearchPlan, kind: ArrivalKind, limit: LatencyLimit, history: History
+    ) -> None:
+        self.plan, self.kind, self.limit, self.history = plan, kind, limit, history
+        self.estimate: Estimate | None = None
+        self.closed = False
+        self.misses = 0  # in a row
+        self._tries = 0
+        self._invalid = 0  # in a row
+        self._estimated_from: int | None = None  # the number of trials seen then
+        self._thorough = False
 
     @property
     def max_latency_s(self) -> float:
@@ -39,57 +68,160 @@ class Goal:
     @property
     def fewest_queries(self) -> int:
         """The fewest queries of a trial that tell the percentile, with some to spare."""
-        return math.ceil(100 * _LATE / (100 - self.limit.percentile))
+        return math.ceil(100 * _LATE_QUERIES / (100 - self.limit.percentile))
 
     def owns(self, trial: Trial) -> bool:
-        """Whether the trial was run for this answer."""
+        """Return whether the trial was run for this answer."""
         request = trial.request
         return (request.kind, request.max_latency_s) == (self.kind, self.max_latency_s)
 
     def is_near(self, seen: Observation) -> bool:
-        """Whether a trial, of any kind, loaded the device about as the estimated rate does."""
+        """Return whether a trial, of any kind, loaded the device about as the capacity does."""
         known = self.estimate
         return bool(known and known.qps and abs(math.log(seen.qps / known.qps)) < NEAR)
 
     def count(self, trial: Trial) -> None:
-        """Take note of how a trial of its own ended."""
-        self.tries += 1
+        """Take note of the verdict of a trial, if it was run for this answer."""
+        if not self.owns(trial):
+            return
+        self._tries += 1
         verdict = trial.judgement.verdict
-        self.invalid = self.invalid + 1 if verdict == "invalid" else 0
-        if verdict != "invalid":
-            self.misses = 0 if verdict == "pass" else self.misses + 1
+        if verdict == "invalid":
+            self._invalid += 1
+            return
+        self._invalid = 0
+        self.misses = 0 if verdict == "pass" else self.misses + 1
 
-    def rates(self, trials: Iterable[Trial], *verdicts: Verdict) -> list[Trial]:
-        """Return the trials with such arrivals and one of these verdicts, the slowest first."""
+    def rates(self, *verdicts: Verdict) -> list[Trial]:
+        """Return the trials with these arrivals and one of these verdicts, the slowest first."""
         some = [
             trial
-            for trial in trials
+            for trial in self.history.tried
             if trial.request.kind == self.kind
             and trial.judgements[self.max_latency_s].verdict in verdicts
         ]
         return sorted(some, key=lambda trial: trial.request.target_qps)
 
-    def met(self, trials: Iterable[Trial], known: Estimate | None) -> Trial | None:
-        """Return the trial at the highest rate that met the limit and that the estimate supports.
+    def fastest(self, up_to_qps: float) -> Trial | None:
+        """Return the trial that met the limit at the highest rate up to a given one."""
+        passed = self.rates("pass")
+        return next((t for t in reversed(passed) if t.request.target_qps <= up_to_qps), None)
 
-        That is a quarter of the interval's width below the estimate: what is above may be luck.
-        """
-        limit_qps = known.supported_qps if known else math.inf
-        return self.fastest(trials, limit_qps)
+    def supported(self, known: Estimate | None) -> Trial | None:
+        """Return the trial that met the limit at the highest rate which an estimate supports."""
+        return self.fastest(known.supported_qps if known else math.inf)
 
-    def fastest(self, trials: Iterable[Trial], limit_qps: float) -> Trial | None:
-        """Return the trial at the highest rate, up to the limit, that met the limit."""
-        passed = self.rates(trials, "pass")
-        return next((t for t in reversed(passed) if t.request.target_qps <= limit_qps), None)
+    def has_rate(self) -> bool:
+        """Return whether a trial met the limit at a rate that says something about the answer."""
+        best, known = self.supported(self.estimate), self.estimate
+        if best is None or known is None or known.qps is None:
+            return False
+        return best.request.target_qps > TELLING_SHARE * known.qps
 
-    def has_rate(self, trials: Iterable[Trial]) -> bool:
-        """Whether a trial met the limit at more than a fraction of what is possible."""
-        best, known = self.met(trials, self.estimate), self.estimate
-        return bool(best and known and best.request.target_qps > FRACTION * known.qps)
-
-    def is_close(self, trials: Iterable[Trial]) -> bool:
-        """Whether a trial met the limit closely enough below the estimate."""
-        best, known = self.met(trials, self.estimate), self.estimate
-        if best is None or known is None:
+    def is_close(self) -> bool:
+        """Return whether a trial met the limit close below the estimate."""
+        best, known = self.supported(self.estimate), self.estimate
+        if best is None or known is None or known.qps is None:
             return False
         return best.request.target_qps >= (1 - _CLOSE) * known.qps or not known.modelled
+
+    def urgency(self) -> tuple[int, float]:
+        """Return what orders goals by need, the neediest first.
+
+        Those without a rate come first, then those with a rate too low, by the trials they had;
+        then the others, the least certain first.
+        """
+        if self.is_close() and self.estimate:
+            return 2, -self.estimate.half_width
+        return int(self.has_rate()), self._tries
+
+    def update(self, *, thorough: bool = False) -> None:
+        """Make the estimate again if there were trials since, and close or reopen the goal."""
+        self.refresh(thorough=thorough)
+        self.closed = self._is_reached()
+
+    def refresh(self, *, thorough: bool = False) -> None:
+        """Make the estimate again if there were trials since, or it was not thorough enough."""
+        usable, seen = self.history.usable, len(self.history.observations)
+        current = self._estimated_from == seen and (self._thorough or not thorough)
+        if not usable or current:
+            return
+        self._estimated_from, self._thorough = seen, thorough
+        known_qps = self.estimate.qps if self.estimate else None
+        guess_qps = _GUESS_SHARE * self.plan.first_guess_qps
+        seed = self.plan.seed % 2**31
+        question = Question(self.plan.queue, self.kind, self.limit, seed, thorough)
+        self.estimate = estimate(usable, question, known_qps, guess_qps)
+
+    def request(self, share_s: float, left_s: float, fresh_seed: Callable[[], int]) -> TrialRequest:
+        """Return the trial that this goal wants next.
+
+        `share_s`: the measuring time for this goal, in seconds; `left_s`: that for all goals, which
+        the trial may use when the percentile takes it. `fresh_seed` returns an unused seed.
+        """
+        plan = self.plan
+        trial_s = min(plan.max_trial_s, share_s)
+        last = share_s - trial_s < plan.least_trial_s and not self.has_rate()
+        qps = self._rate(trial_s, last=last)
+        queries = query_count(qps, trial_s)
+        if self.fewest_queries / qps <= min(plan.max_trial_s, left_s):
+            queries = max(queries, self.fewest_queries)
+        backlog_s = max(_BACKLOG_LIMITS * self.max_latency_s, _BACKLOG_SHARE * plan.max_trial_s)
+        return TrialRequest(
+            kind=self.kind,
+            target_qps=qps,
+            queries=queries,
+            seed=self._typical_seed(queries, fresh_seed),
+            max_latency_s=self.max_latency_s,
+            max_backlog_s=backlog_s,
+        )
+
+    def _is_reached(self) -> bool:
+        known = self.estimate
+        if self._tries >= _MAX_TRIES or self._invalid >= _MAX_INVALID:
+            return True
+        if known is None:
+            return False
+        if known.qps is None:
+            return self._tries >= _MAX_UNMET_TRIES or (self.misses > 0 and not known.high)
+        if self.misses >= _MAX_MISSES or (self.misses and known.high < self._least_qps()):
+            return True
+        near = [s for s in self.history.usable if not s.saturated and self.is_near(s)]
+        repeated = len(near) >= _REPEATS
+        return self.is_close() and repeated and known.half_width <= self.plan.precision
+
+    def _least_qps(self) -> float:
+        """Return the lowest rate at which the longest trial tells the percentile."""
+        slowest_qps = self.fewest_queries / self.plan.max_trial_s
+        return min(slowest_qps, _FIRST_SHARE * self.plan.first_guess_qps)
+
+    def _rate(self, trial_s: float, *, last: bool) -> float:
+        """Return where to try next: just below the estimate, or further for a last trial."""
+        known, guess_qps = self.estimate, self.plan.first_guess_qps
+        if known is None:
+            return _FIRST_SHARE * guess_qps
+        if known.qps is None:  # try the middle of what is possible, or an almost idle device
+            return max(0.5 * known.high, _IDLE_SHARE * guess_qps, self._least_qps())
+        below = self._distance(known, trial_s, last=last) if known.modelled else 0.0
+        return max(known.qps * (1 - below), self._least_qps())
+
+    def _distance(self, known: Estimate, trial_s: float, *, last: bool) -> float:
+        """Return the relative distance of the next trial below the estimate."""
+        half_widths = _WELL_WITHIN if last else _WITHIN
+        step = self.misses + (_LAST_STEPS if last else 0)
+        below = max(
+            _BELOW[min(step, len(_BELOW) - 1)], min(half_widths * known.half_width, _FURTHEST)
+        )
+        # A drifting device will be slower by the end of the trial.
+        return below + min(max(known.drift.per_s, 0.0) * trial_s, _FURTHEST)
+
+    def _typical_seed(self, queries: int, fresh_seed: Callable[[], int]) -> int:
+        """Return the one of several fresh seeds whose schedule is the most typical."""
+        fresh = [fresh_seed() for _ in range(_CANDIDATES)]
+        known = self.estimate
+        if not self.kind.random or known is None or known.qps is None or queries > _LONG:
+            return fresh[0]
+        logs = [seen.log for seen in self.history.usable]
+        service = learn(logs, self.plan.queue, known.qps)
+        dues = [make_schedule(self.kind, known.qps, queries, seed).due_ns for seed in fresh]
+        return fresh[most_typical(dues, service, self.plan.queue, self.limit, self.plan.seed)]

@@ -3,17 +3,23 @@
 from dataclasses import dataclass
 
 from mlbench.arrivals.kind import ArrivalKind
+from mlbench.outcomes import LatencyLimit
 from mlbench.queueing.line import Queue
+
+_LEAST_TRIAL = 0.2  # of the longest; its percentile would rest on a fifth of the late queries
 
 
 @dataclass(frozen=True)
 class SearchPlan:
     """All that a search needs to know before its first trial.
 
-    `kinds` and `max_latencies_s`: each pair of an arrival kind and a latency limit in seconds is
-    one answer. `max_trial_s` limits one trial, `budget_s` the measured seconds of all of them.
-    `precision`: relative half-width of the 95 % interval that ends the search. `queue`: the shape
-    of the pool. `first_guess_qps`: about the rate that saturates it.
+    Each pair of one of `kinds` and one of `max_latencies_s`, in seconds, gets an answer.
+    `max_trial_s` limits the duration of one trial, `budget_s` that of all trials together.
+    `precision`: the half-width of a 95 % interval, relative to its capacity, at which the search
+    ends. `queue`: the shape of the pool. `first_guess_qps`: about the rate that saturates it.
+
+    Raises ValueError without a kind, for times, rates or a precision of 0 or less, and for a
+    percentile that is not between 0 and 100.
     """
 
     kinds: tuple[ArrivalKind, ...]
@@ -32,3 +38,13 @@ class SearchPlan:
             raise ValueError("a plan needs arrival kinds and positive times, rates and precision")
         if not 0 < self.percentile < 100:
             raise ValueError(f"a percentile lies between 0 and 100, not at {self.percentile}")
+
+    @property
+    def limits(self) -> list[LatencyLimit]:
+        """The latency limits, in the order asked for."""
+        return [LatencyLimit(self.percentile, at) for at in self.max_latencies_s]
+
+    @property
+    def least_trial_s(self) -> float:
+        """The shortest time that is worth a trial, in seconds."""
+        return _LEAST_TRIAL * min(self.max_trial_s, self.budget_s)

@@ -1,4 +1,4 @@
-"""How much a dependent series tells: autocorrelation, effective sizes, means of blocks."""
+"""How much an autocorrelated series says about its mean."""
 
 import math
 
@@ -7,13 +7,19 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+_NOISE = 2.0  # standard errors 1 / sqrt(n) of an autocorrelation: Bartlett's 95 % band
+_FEWEST = 8  # samples, below which no autocorrelation can be told from 0
+_ROUNDING = 1e-9  # relative standard deviation below which a series counts as constant
 
-def correlation_time(*series: Floats, sure: float = 2.0) -> float:
-    """Return the integrated autocorrelation time of series (n,), in samples, at least 1.
 
-    1 + 2 x the sum of autocorrelations up to where they sink into noise; 1 when the first is within
-    `sure` standard errors of none. The variance of a series' mean is this many times that of
-    independent samples. Several series are taken as pieces of one process with a mean each.
+def correlation_time(*series: Floats, threshold: float = 2.0) -> float:
+    """Return the integrated autocorrelation time of one or more series (n,), in samples.
+
+    It is tau = 1 + 2 sum rho_k. The variance of the mean is tau times that of independent samples
+    (Sokal, Monte Carlo Methods in Statistical Mechanics (1997), section 3). The sum ends before the
+    first autocorrelation inside Bartlett's band of noise (JRSS Supplement 8 (1946), 27) or after a
+    quarter of the shortest series. tau is 1 when the first autocorrelation is less than `threshold`
+    standard errors above 0. Several series are pieces of one process, each with a mean of its own.
     """
     n, lags = sum(map(len, series)), max(min(map(len, series)) // 4, 1)
     covariance, variance, largest = np.zeros(lags), 0.0, 0.0
@@ -23,23 +29,26 @@ def correlation_time(*series: Floats, sure: float = 2.0) -> float:
         covariance += np.fft.irfft(np.abs(spectrum) ** 2)[1 : lags + 1]
         variance += float(centred @ centred)
         largest = max(largest, float(np.abs(piece).max()))
-    if n < 8 or variance <= n * (1e-9 * largest) ** 2:
+    if n < _FEWEST or variance <= n * (_ROUNDING * largest) ** 2:
         return 1.0
     rho = covariance / variance
-    if rho[0] < sure / math.sqrt(n):
+    if rho[0] < threshold / math.sqrt(n):
         return 1.0
-    below = np.flatnonzero(rho < 2.0 / math.sqrt(n))
+    below = np.flatnonzero(rho < _NOISE / math.sqrt(n))
     signal = rho[: below[0]] if len(below) else rho
     return float(1 + 2 * signal.sum())
 
 
 def effective_size(series: Floats) -> float:
-    """Return how many independent samples tell the mean as well as this dependent series (n,)."""
+    """Return how many independent samples have a mean as certain as that of this series (n,)."""
     return len(series) / correlation_time(series)
 
 
 def block_means(series: Floats, blocks: int) -> Floats:
-    """Return the means of `blocks` equal, consecutive parts of a series; a remainder is dropped."""
+    """Return the means (blocks,) of equal, consecutive parts of a series (n,), n >= blocks.
+
+    Up to blocks - 1 samples at the end are left out.
+    """
     length = len(series) // blocks
     means: Floats = series[: length * blocks].reshape(blocks, length).mean(axis=1)
     return means

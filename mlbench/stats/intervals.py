@@ -1,25 +1,26 @@
-"""Exact intervals of fractions, and quantiles of Student's distribution."""
+"""Interval of a proportion, and quantiles of Student's t distribution."""
 
 
-def exceedance_interval(late: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the exact (Clopper-Pearson) interval of the fraction of late queries.
+def binomial_interval(count: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the exact interval of a proportion of which `count` of `n` trials were seen.
 
-    `late` of `n` queries exceeded the limit; both may be fractional, as effective sizes are.
-    Biometrika 26 (1934), 404.
+    Both may be fractions, as effective sample sizes are. The ends are quantiles of beta
+    distributions: Clopper and Pearson, Biometrika 26 (1934), 404.
     """
     from scipy.special import betaincinv  # SciPy takes 0.1 s to import
 
     tail = (1 - confidence) / 2
-    low = 0.0 if late <= 0 else float(betaincinv(late, n - late + 1, tail))
-    high = 1.0 if late >= n else float(betaincinv(late + 1, n - late, 1 - tail))
+    low = 0.0 if count <= 0 else float(betaincinv(count, n - count + 1, tail))
+    high = 1.0 if count >= n else float(betaincinv(count + 1, n - count, 1 - tail))
     return low, high
 
 
-def student_quantile(free: int, confidence: float = 0.95) -> float:
-    """Return how many standard deviations, known from `free` + 1 samples, hold so many errors.
+def student_quantile(dof: int, confidence: float = 0.95) -> float:
+    """Return the two-sided quantile of Student's t with `dof` degrees of freedom.
 
-    Student's t on both sides (Biometrika 6 (1908), 1).
+    A mean of normal samples is within this many estimated standard errors of the truth with
+    probability `confidence` (Student, Biometrika 6 (1908), 1).
     """
     from scipy.special import stdtrit  # SciPy takes 0.1 s to import
 
-    return float(stdtrit(free, (1 + confidence) / 2))
+    return float(stdtrit(dof, (1 + confidence) / 2))

@@ -11,8 +11,8 @@ from mlbench.outcomes import Judgement, LatencyLimit, Verdict
 from mlbench.queueing.line import Queue
 from mlbench.records import Completions
 from mlbench.stats.correlation import Floats, correlation_time, effective_size
-from mlbench.stats.intervals import exceedance_interval
-from mlbench.stats.percentiles import percentile, tells
+from mlbench.stats.intervals import binomial_interval
+from mlbench.stats.percentiles import percentile, suffices
 from mlbench.trial.host import host_doubts
 from mlbench.trial.service_log import ServiceLog, in_seconds, service_log
 
@@ -100,7 +100,7 @@ def _compare(latency_s: Floats, limit: LatencyLimit) -> tuple[Verdict, Finding]:
     if worst_s <= limit.max_latency_s:
         return "pass", Finding("within_limit", figures)
     size, allowed = effective_size(late.astype(np.float64)), 1 - limit.percentile / 100
-    low, _ = exceedance_interval(count / n * size, size)
+    low, _ = binomial_interval(count / n * size, size)
     if low > allowed:
         return "fail", Finding("over_limit", figures)
     chance = {
@@ -119,7 +119,7 @@ def _invalidities(completions: Completions, limit: LatencyLimit) -> list[Finding
     if completions.lost and not completions.cut_short:
         doubts.append(Finding("queries_lost", {"lost": completions.lost, "queries": n}))
     doubts += completions.faults
-    if not tells(completed, p) and not (completions.cut_short and completed):
+    if not suffices(completed, p) and not (completions.cut_short and completed):
         needed = int(np.ceil(100 / (100 - p) - 1e-9))
         figures = {"completed": completed, "percentile": p, "needed": needed}
         doubts.append(Finding("too_few_queries", figures))

@@ -16,8 +16,8 @@ def _trials(
     ratios, times = [], []
     for begin_s in begins_s:
         inside = np.sort(rng.uniform(0, 8, 2000))
-        slowness = np.exp(per_s * (begin_s + inside) + per_s_within * inside)
-        ratios.append(slowness * rng.lognormal(0, 0.1, 2000))
+        slowdown = np.exp(per_s * (begin_s + inside) + per_s_within * inside)
+        ratios.append(slowdown * rng.lognormal(0, 0.1, 2000))
         times.append(begin_s + inside)
     return ratios, times
 
@@ -40,8 +40,8 @@ def test_a_drift_that_is_hardly_seen_is_no_chance() -> None:
 def test_service_times_are_carried_forward() -> None:
     """What a device took 10 s before the end, it takes 2 % longer now."""
     drift = find_drift(*_trials((0.0, 9.0, 18.0), 0.002))
-    assert drift.slowness(drift.end_s - 10.0) == pytest.approx(0.98, abs=0.003)
-    assert drift.slowness(drift.end_s) == 1.0
+    assert drift.slowdown(drift.end_s - 10.0) == pytest.approx(0.98, abs=0.003)
+    assert drift.slowdown(drift.end_s) == 1.0
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -56,7 +56,7 @@ def test_what_each_trial_begins_anew_is_no_drift() -> None:
 
 
 def test_trials_that_differ_but_are_steady_are_no_drift() -> None:
-    """Levels that differ from trial to trial, as under different loads, are no drift."""
+    """Means that differ from trial to trial, as under different loads, are no drift."""
     ratios, times = _trials((0.0, 9.0, 18.0))
     ratios = [ratio * level for ratio, level in zip(ratios, (1.0, 1.1, 1.2), strict=True)]
     assert find_drift(ratios, times) == NO_DRIFT

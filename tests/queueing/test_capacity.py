@@ -6,7 +6,7 @@ import pytest
 
 from mlbench.outcomes import LatencyLimit
 from mlbench.queueing.capacity import Effort, predict_capacity
-from mlbench.queueing.line import Levels, Queue
+from mlbench.queueing.line import MeanTimes, Queue
 from mlbench.queueing.service import ServiceTimes
 
 
@@ -53,10 +53,10 @@ def test_equal_spacing_reaches_the_service_rate() -> None:
         assert found.qps == pytest.approx(500 * servers, rel=1e-4)
 
 
-def test_a_bound_below_the_service_time_has_no_rate() -> None:
+def test_a_limit_below_the_service_time_has_no_rate() -> None:
     """When the service alone takes longer than the limit, no rate meets it."""
     service = ServiceTimes.constant(0.012)
-    assert predict_capacity(Queue(), service, "exponential", LatencyLimit(99, 0.010)).qps == 0.0
+    assert predict_capacity(Queue(), service, "exponential", LatencyLimit(99, 0.010)) is None
 
 
 def _late(servers: int, mu: float, qps: float, max_latency_s: float) -> float:
@@ -99,8 +99,8 @@ def test_unlike_servers_meet_the_answer_of_a_long_simulation() -> None:
     """Servers of 2 and 4 ms, cv 0.1, p99 <= 15 ms: 583.2 qps from 30 million queries on a heap."""
     sigma = math.sqrt(math.log1p(0.1**2))
     ratio = np.random.default_rng(1).lognormal(-(sigma**2) / 2, sigma, 100_000)
-    levels = Levels(np.array([0.0, 0.002]), slowness=np.array([1.0, 2.0]))
-    service = replace(ServiceTimes.sampled(ratio / ratio.mean()), levels=levels)
+    mean_times = MeanTimes(np.array([0.0, 0.002]), slowdown=np.array([1.0, 2.0]))
+    service = replace(ServiceTimes.sampled(ratio / ratio.mean()), mean_times=mean_times)
     found = predict_capacity(Queue(2), service, "exponential", LatencyLimit(99, 0.015))
     assert abs(found.qps / 583.2 - 1) < 4 * found.error < 0.01
 

@@ -6,16 +6,16 @@ import pytest
 
 from mlbench.contracts.batching import batch_start
 from mlbench.pool.virtual import SimulatedService, VirtualPool
-from mlbench.queueing.line import Floats, Levels, Queue, line_latencies
+from mlbench.queueing.line import Floats, MeanTimes, Queue, line_latencies
 from mlbench.trial.schedule import make_schedule
 
 
-def _constant(*by_size_s: float, idle_factor: float = 1.0) -> Levels:
-    return Levels(np.array([0.0, *by_size_s]), idle_factor)
+def _constant(*by_size_s: float, idle_factor: float = 1.0) -> MeanTimes:
+    return MeanTimes(np.array([0.0, *by_size_s]), idle_factor)
 
 
-def _play(queue: Queue, levels: Levels, arrive_s: Floats) -> Floats:
-    return line_latencies(queue, levels, arrive_s[None], np.ones((1, len(arrive_s))))[0]
+def _play(queue: Queue, mean_times: MeanTimes, arrive_s: Floats) -> Floats:
+    return line_latencies(queue, mean_times, arrive_s[None], np.ones((1, len(arrive_s))))[0]
 
 
 def test_one_server_follows_lindley() -> None:
@@ -53,22 +53,22 @@ def test_idle_servers_are_slower() -> None:
 
 def test_the_server_that_was_idle_longest_takes_the_next() -> None:
     """Servers of 1 and 3 s that idle take turns, whichever is quicker; the first one begins."""
-    levels = replace(_constant(1.0), slowness=np.array([1.0, 3.0]))
+    mean_times = replace(_constant(1.0), slowdown=np.array([1.0, 3.0]))
     arrive = np.array([0.0, 10.0, 20.0, 20.5, 20.6])
-    assert _play(Queue(2), levels, arrive) == pytest.approx([1.0, 3.0, 1.0, 3.0, 1.4])
+    assert _play(Queue(2), mean_times, arrive) == pytest.approx([1.0, 3.0, 1.0, 3.0, 1.4])
 
 
-def _in_words(queue: Queue, levels: Levels, arrive_s: Floats, ratio: Floats) -> Floats:
+def _in_words(queue: Queue, mean_times: MeanTimes, arrive_s: Floats, ratio: Floats) -> Floats:
     """Play one line by its rule, query by query."""
     free_s, waiting, latency_s = [-math.inf] * queue.servers, list(arrive_s), np.array([])
-    slowness = np.broadcast_to(levels.slowness, queue.servers)
+    slowdown = np.broadcast_to(mean_times.slowdown, queue.servers)
     while waiting:
         server = min(range(queue.servers), key=lambda number: free_s[number])
         filled_s = waiting[queue.batch_size - 1] if len(waiting) >= queue.batch_size else math.inf
         start_s = batch_start(free_s[server], waiting[0], filled_s, queue.batch_timeout_s)
         batch = [due_s for due_s in waiting[: queue.batch_size] if due_s <= start_s]
-        seconds = levels.by_size[len(batch)] * ratio[len(latency_s)] * slowness[server]
-        seconds *= levels.idle_factor if waiting[0] > free_s[server] else 1.0
+        seconds = mean_times.by_size_s[len(batch)] * ratio[len(latency_s)] * slowdown[server]
+        seconds *= mean_times.idle_factor if waiting[0] > free_s[server] else 1.0
         free_s[server] = start_s + seconds
         latency_s = np.append(latency_s, free_s[server] - batch)
         waiting = waiting[len(batch) :]
@@ -81,14 +81,14 @@ def _in_words(queue: Queue, levels: Levels, arrive_s: Floats, ratio: Floats) -> 
 def test_the_loop_keeps_to_the_rule(servers: int, batch_size: int, timeout_s: float) -> None:
     """Compiled or in words, with unlike servers that idling slows, the line is the same."""
     rng, n = np.random.default_rng(servers), 300
-    levels = Levels(
-        np.array([0.0, 1.0, 1.5, 1.7]), idle_factor=1.3, slowness=rng.uniform(0.5, 2.0, servers)
+    mean_times = MeanTimes(
+        np.array([0.0, 1.0, 1.5, 1.7]), idle_factor=1.3, slowdown=rng.uniform(0.5, 2.0, servers)
     )
     arrive = rng.exponential(1 / (1.3 * servers), (2, n)).cumsum(axis=1)
     ratio = rng.lognormal(0.0, 0.5, (2, n))
     queue = Queue(servers, batch_size, timeout_s)
-    expected = [_in_words(queue, levels, *row) for row in zip(arrive, ratio, strict=True)]
-    assert line_latencies(queue, levels, arrive, ratio) == pytest.approx(np.array(expected))
+    expected = [_in_words(queue, mean_times, *row) for row in zip(arrive, ratio, strict=True)]
+    assert line_latencies(queue, mean_times, arrive, ratio) == pytest.approx(np.array(expected))
 
 
 @pytest.mark.parametrize(
@@ -106,22 +106,22 @@ def test_a_line_plays_as_the_virtual_pool(queue: Queue, service: SimulatedServic
     capacity = queue.servers * queue.batch_size / (0.002 + 0.0005 * (queue.batch_size - 1))
     schedules = [make_schedule("exponential", 0.8 * capacity, 400, seed) for seed in (1, 2)]
     arrive = np.stack([schedule.due_ns * 1e-9 for schedule in schedules])
-    by_size = [0.002 + service.per_item_s * i for i in range(queue.batch_size)]
-    levels = _constant(*by_size, idle_factor=1 + service.idle_slowdown)
-    got = line_latencies(queue, levels, arrive, np.ones_like(arrive))
+    by_size_s = [0.002 + service.per_item_s * i for i in range(queue.batch_size)]
+    mean_times = _constant(*by_size_s, idle_factor=1 + service.idle_slowdown)
+    got = line_latencies(queue, mean_times, arrive, np.ones_like(arrive))
     expected = [VirtualPool(service, queue).run(schedule).latency_s for schedule in schedules]
     assert got == pytest.approx(np.array(expected), abs=1e-7)
 
 
 def test_shapes_that_do_not_match_are_refused() -> None:
-    """Each query needs a ratio, each size of a batch a level, and each server its slowness."""
+    """Each query needs a ratio, each batch size a mean, and each server its slowdown."""
     two = np.zeros((1, 2))
     with pytest.raises(ValueError, match="needs a ratio"):
         line_latencies(Queue(), _constant(1.0), two, np.ones((1, 3)))
     with pytest.raises(ValueError, match="needs a ratio"):
         line_latencies(Queue(1, 2), _constant(1.0), two, two)
     with pytest.raises(ValueError, match="broadcast"):
-        line_latencies(Queue(3), replace(_constant(1.0), slowness=np.ones(2)), two, two)
+        line_latencies(Queue(3), replace(_constant(1.0), slowdown=np.ones(2)), two, two)
 
 
 def test_impossible_queues_are_refused() -> None:

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from mlbench.queueing.line import Levels, Queue, line_latencies
+from mlbench.queueing.line import MeanTimes, Queue, line_latencies
 from mlbench.queueing.poisson import PoissonQueue
 
 
@@ -28,8 +28,8 @@ def test_idle_slowdown_agrees_with_a_simulation() -> None:
     seconds = 0.002 * rng.lognormal(0.0, 0.3, 4000)
     late = PoissonQueue(seconds[None, :], 0.010, 1.3).late_fraction(np.array([qps]))
     arrive_s = rng.standard_exponential((256, 4096)).cumsum(axis=1) / qps
-    levels = Levels(np.array([0.0, 1.0]), 1.3)
-    waits = line_latencies(Queue(), levels, arrive_s, rng.choice(seconds, arrive_s.shape))
+    mean_times = MeanTimes(np.array([0.0, 1.0]), 1.3)
+    waits = line_latencies(Queue(), mean_times, arrive_s, rng.choice(seconds, arrive_s.shape))
     assert late == pytest.approx((waits[:, 512:] > 0.010).mean(), rel=0.05)
 
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mlbench.queueing.line import Levels, Queue
+from mlbench.queueing.line import MeanTimes, Queue
 from mlbench.queueing.service import ServiceTimes, block_indices
 
 
@@ -17,7 +17,7 @@ def test_blocks_run_on_and_wrap_around() -> None:
 def test_resampling_keeps_blocks_within_trials() -> None:
     """A bootstrap draws from each trial as many as it has."""
     times = ServiceTimes(
-        ServiceTimes.constant(1.0).levels,
+        ServiceTimes.constant(1.0).mean_times,
         np.repeat([1.0, 2.0], 50),
         np.full(100, 0.01),
         np.repeat([0, 1], 50),
@@ -30,11 +30,11 @@ def test_resampling_keeps_blocks_within_trials() -> None:
 
 def test_lone_queries_meet_every_server_in_turn() -> None:
     """Of two servers that idle, the slow one serves every other query, and saturates as it can."""
-    unlike = Levels(np.array([0.0, 0.002]), slowness=np.array([1.0, 2.0]))
-    times = replace(ServiceTimes.constant(0.002), levels=unlike)
+    unlike = MeanTimes(np.array([0.0, 0.002]), slowdown=np.array([1.0, 2.0]))
+    times = replace(ServiceTimes.constant(0.002), mean_times=unlike)
     assert times.unloaded_s().tolist() == [0.002, 0.004]
-    assert times.unloaded_tail_s(50) == 0.002
-    assert times.unloaded_tail_s(99) == 0.004
+    assert times.unloaded_percentile_s(50) == 0.002
+    assert times.unloaded_percentile_s(99) == 0.004
     assert times.saturated_qps(Queue(2)) == pytest.approx(750)
 
 

@@ -42,7 +42,7 @@ def answers(trial: Trial) -> list[Answer]:
     return [
         Answer("linear", 0.01, 127.9, trial, 128.3, (126.0, 130.5), 3, 9.5, 1503),
         Answer("linear", 0.1, 9.379, trial, 9.4, (9.0, float("inf")), 2, 5.0, 90),
-        Answer("exponential", 0.01, -1, None, None, None, 4, 7.5, 800, (TOO_SLOW,)),
+        Answer("exponential", 0.01, None, None, None, None, 4, 7.5, 800, (TOO_SLOW,)),
     ]
 
 

@@ -68,7 +68,7 @@ def test_final_line_is_a_python_dict(answers: list[Answer]) -> None:
 @pytest.mark.parametrize(
     ("qps", "number", "text"),
     [(127.99, 127, "127"), (10.0, 10, "10"), (9.999, 9.99, "9.99"), (9.37, 9.37, "9.37"),
-     (9.5, 9.5, "9.50"), (-1, -1, "-1"), (1_000_000.0, 1_000_000, "1000000")],
+     (9.5, 9.5, "9.50"), (None, -1, "-1"), (1_000_000.0, 1_000_000, "1000000")],
 )  # fmt: skip
 def test_rates_are_rounded_down(qps: float, number: float, text: str) -> None:
     """Rates are cut to whole numbers, and to two decimals below ten, without binary surprises."""

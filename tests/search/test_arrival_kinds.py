@@ -26,7 +26,7 @@ from mlbench.search.search import Search
 from mlbench.trial.replay import send_lag_ns
 from mlbench.trial.schedule import make_schedule
 
-SERVICE_S, BOUND_S = 0.002, 0.020
+SERVICE_S, LIMIT_S = 0.002, 0.020
 HEAD = {
     "started": "2026-01-01T00:00:00Z",
     "cmdline": "",
@@ -37,7 +37,7 @@ HEAD = {
 
 
 def _search(kind: ArrivalKind, seed: int = 1) -> Search:
-    plan = SearchPlan((kind,), (BOUND_S,), 99.0, 10.0, 60.0, 0.02, seed, Queue(), 450.0)
+    plan = SearchPlan((kind,), (LIMIT_S,), 99.0, 10.0, 60.0, 0.02, seed, Queue(), 450.0)
     search, pool = Search(plan), VirtualPool(SimulatedService(SERVICE_S), seed=seed)
     while (request := search.next()) is not None:
         schedule = make_schedule(request.kind, request.target_qps, request.queries, request.seed)
@@ -46,7 +46,7 @@ def _search(kind: ArrivalKind, seed: int = 1) -> Search:
 
 
 def _answer(search: Search) -> Answer:
-    return search.answers()[search.plan.kinds[0].name][BOUND_S]
+    return search.answers()[search.plan.kinds[0].name][LIMIT_S]
 
 
 def _late_fraction(gaps: Floats, qps: float) -> float:
@@ -54,7 +54,7 @@ def _late_fraction(gaps: Floats, qps: float) -> float:
     wait_s, late = np.zeros(len(gaps)), []
     for gap in gaps.T:
         wait_s = np.maximum(wait_s + SERVICE_S - gap / qps, 0.0)
-        late.append((wait_s + SERVICE_S > BOUND_S).mean())
+        late.append((wait_s + SERVICE_S > LIMIT_S).mean())
     return float(np.mean(late[len(late) // 8 :]))
 
 

@@ -19,7 +19,7 @@ def test_rates_in_order_are_left_alone() -> None:
     assert in_order(estimates) == estimates
 
 
-def test_intervals_are_cut_to_what_both_bounds_allow() -> None:
+def test_intervals_are_cut_to_what_both_limits_allow() -> None:
     """A narrower limit's rate is no higher than a wider one's can be, and the other way round."""
     narrow, wide = in_order([_estimate(200, 0.3), _estimate(210, 0.1)])
     assert narrow is not None
@@ -38,7 +38,7 @@ def test_the_less_certain_of_two_follows_the_other() -> None:
     assert wide.findings[-1].code == "from_narrower_limit"
 
 
-def test_order_holds_over_several_bounds() -> None:
+def test_order_holds_over_several_limits() -> None:
     """After ordering no estimate lies below that of a narrower limit."""
     rates = _rates(
         in_order(
@@ -50,11 +50,11 @@ def test_order_holds_over_several_bounds() -> None:
 
 def test_unmet_and_unknown_estimates_are_left_alone() -> None:
     """A limit that nothing meets and one without an estimate neither give nor take a rate."""
-    estimates = [None, Estimate(0.0, 0.0, 0.0, True, 0.02), _estimate(100, 0.1)]
+    estimates = [None, Estimate(None, 0.0, 0.0, True, 0.02), _estimate(100, 0.1)]
     assert in_order(estimates) == estimates
 
 
-def test_a_wider_bound_is_given_at_least_the_rate_of_a_narrower_one() -> None:
+def test_a_wider_limit_is_given_at_least_the_rate_of_a_narrower_one() -> None:
     """What met the narrower limit met the wider one: 50, 74, 74 and 90 of 50, 74, 71 and 90 qps."""
     answers = [
         Answer("linear", 0.01 * i, qps, None, None, None, 1, 1.0, 100)

@@ -7,7 +7,7 @@ import pytest
 from mlbench.arrivals.kind import ArrivalKind
 from mlbench.arrivals.registry import arrival_kind
 from mlbench.contracts import wire
-from mlbench.outcomes import UNMET, Answer
+from mlbench.outcomes import Answer
 from mlbench.pool.virtual import Batch, Service, SimulatedService, VirtualPool
 from mlbench.queueing.line import Queue
 from mlbench.records import Completions, HostAccount
@@ -115,7 +115,7 @@ def test_a_search_asks_the_same_for_the_same_seed() -> None:
 def test_a_target_below_the_service_time_is_unmet_with_the_reason() -> None:
     """A 12 ms device can't answer in 10 ms: -1, after a trial that shows it."""
     answer = _answer(_plan(guess_qps=80.0), SimulatedService(0.012))
-    assert answer.qps == UNMET
+    assert answer.qps is None
     assert answer.trial is None
     assert sentence(answer.findings[0]).startswith(
         "the service time's 99th percentile, 12 ms, is already over"
@@ -124,14 +124,14 @@ def test_a_target_below_the_service_time_is_unmet_with_the_reason() -> None:
 
 
 @pytest.mark.parametrize("seed", range(10, 14))
-def test_a_bound_just_below_the_service_percentile_is_not_met_by_luck(seed: int) -> None:
+def test_a_limit_just_below_the_service_percentile_is_not_met_by_chance(seed: int) -> None:
     """2 % below the p99 of a lone query, 3.79 ms, the capacity is 0, whichever trial passes."""
     plan = _plan(("linear",), (0.98 * 3.79e-3,), budget_s=40.0, seed=seed)
     low, _, qps = _capacity(_answer(plan, SimulatedService(0.002, cv=0.3)))
     assert (low, qps) == (0.0, 0.0)
 
 
-def test_a_bound_just_above_the_service_percentile_may_be_unmet() -> None:
+def test_a_limit_just_above_the_service_percentile_may_be_unmet() -> None:
     """2 % above the p99 of a lone query, few queries can't exclude that no rate meets it."""
     plan = _plan(("linear",), (1.02 * 3.79e-3,), budget_s=5.0)
     low, high, _ = _capacity(_answer(plan, SimulatedService(0.002, cv=0.3)))
@@ -159,7 +159,7 @@ def test_a_saturation_trial_is_no_answer() -> None:
 def test_a_device_too_slow_for_the_trials_is_told_apart() -> None:
     """25 ms under 50 ms holds 5.4 qps, of which trials of 10 s can't tell the p99: that is said."""
     answer = _answer(_plan(max_latencies_s=(0.050,), guess_qps=40.0), SimulatedService(0.025))
-    assert answer.qps == UNMET
+    assert answer.qps is None
     assert answer.capacity_qps == pytest.approx(5.4, rel=0.02)
     assert sentence(answer.findings[0]).endswith("takes a trial of 28 s; raise --time")
     assert answer.measured_s < 30
@@ -175,7 +175,7 @@ def test_invalid_trials_end_the_search_and_are_named() -> None:
 
     search = _run(_plan(), SimulatedService(0.002), fail_one)
     answer = search.answers()["exponential"][0.010]
-    assert answer.qps == UNMET
+    assert answer.qps is None
     assert "every trial was invalid: 1 of" in sentence(answer.findings[0])
     assert len(search.trials) <= 5
 
@@ -262,7 +262,7 @@ def test_no_answer_rests_on_one_trial() -> None:
     assert all(trial.judgement.verdict == "pass" for trial in search.trials[1:])
 
 
-def test_a_last_trial_meets_the_bound() -> None:
+def test_a_last_trial_meets_the_limit() -> None:
     """A search whose budget is nearly spent tries a rate that is safe, and so has one to report."""
     answers = [
         _answer(
@@ -270,7 +270,7 @@ def test_a_last_trial_meets_the_bound() -> None:
         )
         for seed in range(8)
     ]
-    assert all(answer.qps != UNMET for answer in answers)
+    assert all(answer.qps is not None for answer in answers)
 
 
 def test_impossible_plans_are_refused() -> None:

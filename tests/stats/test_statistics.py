@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import anderson, beta, t
 
 from mlbench.stats.correlation import correlation_time, effective_size
-from mlbench.stats.intervals import exceedance_interval, student_quantile
+from mlbench.stats.intervals import binomial_interval, student_quantile
 from mlbench.stats.normality import anderson_darling
 from mlbench.stats.pooling import pool_estimates
 
@@ -41,17 +41,17 @@ def test_pieces_of_one_process_are_taken_together() -> None:
     assert correlation_time(*pieces) == pytest.approx(9.0, rel=0.3)  # (1 + 0.8) / (1 - 0.8)
 
 
-def test_exceedance_interval_is_clopper_pearson() -> None:
+def test_binomial_interval_is_clopper_pearson() -> None:
     """The exact interval of 183 late in 10,000 has the ends of the beta distribution."""
-    low, high = exceedance_interval(183, 10_000)
+    low, high = binomial_interval(183, 10_000)
     assert low == pytest.approx(beta.ppf(0.025, 183, 9818), rel=1e-9)
     assert high == pytest.approx(beta.ppf(0.975, 184, 9817), rel=1e-9)
 
 
-def test_exceedance_interval_of_none_and_all_reaches_the_end() -> None:
+def test_binomial_interval_of_none_and_all_reaches_the_end() -> None:
     """With nothing late the interval starts at 0, with everything late it ends at 1."""
-    assert exceedance_interval(0, 100)[0] == 0.0
-    assert exceedance_interval(100, 100)[1] == 1.0
+    assert binomial_interval(0, 100)[0] == 0.0
+    assert binomial_interval(100, 100)[1] == 1.0
 
 
 def test_independent_samples_count_in_full() -> None:
@@ -74,10 +74,10 @@ def test_constant_series_counts_in_full() -> None:
     assert correlation_time(np.full(1000, 0.002)) == 1.0
 
 
-def test_pooling_finds_scatter_beyond_noise() -> None:
-    """Estimates that differ by more than their errors get a scatter and a wider mean."""
+def test_pooling_finds_variance_beyond_noise() -> None:
+    """Estimates that differ by more than their errors have a variance and a less certain mean."""
     alike = pool_estimates(np.array([1.0, 1.01, 0.99]), np.full(3, 0.05))
     apart = pool_estimates(np.array([1.0, 1.5, 0.5]), np.full(3, 0.05))
-    assert alike.scatter == 0.0
-    assert apart.scatter == pytest.approx(0.5, rel=0.05)
+    assert alike.between_sd == 0.0
+    assert apart.between_sd == pytest.approx(0.5, rel=0.05)
     assert apart.error > 5 * alike.error

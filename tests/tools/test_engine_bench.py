@@ -11,7 +11,7 @@ from engine_bench.pairs import (
     resampled,
 )
 
-from mlbench.queueing import Levels, Queue, line_latencies
+from mlbench.queueing import MeanTimes, Queue, line_latencies
 
 
 def test_given_service_times_play_as_in_the_queue_model() -> None:
@@ -19,8 +19,8 @@ def test_given_service_times_play_as_in_the_queue_model() -> None:
     rng = np.random.default_rng(1)
     arrive_s = rng.standard_exponential(500).cumsum()
     service_s = rng.standard_exponential(500) * 1.5
-    levels = Levels(np.array([0.0, 1.0]))
-    expected = line_latencies(Queue(2), levels, arrive_s[None], service_s[None])[0]
+    mean_times = MeanTimes(np.array([0.0, 1.0]))
+    expected = line_latencies(Queue(2), mean_times, arrive_s[None], service_s[None])[0]
     assert line_latency_s(arrive_s, service_s[:, None], 2) == pytest.approx(expected)
 
 

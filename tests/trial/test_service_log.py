@@ -31,12 +31,12 @@ def test_batches_are_told_apart_by_their_start() -> None:
     assert log.seconds == pytest.approx(0.002 + 0.0005 * (log.size - 1), abs=1e-7)
 
 
-def test_levels_follow_the_batch_size() -> None:
+def test_means_follow_the_batch_size() -> None:
     """The mean service time is learnt for each batch size."""
     queue = Queue(1, 4)
     logs = _logs_of(SimulatedService(0.002, per_item_s=0.0005), queue, (600, 1000))
     times = learn(logs, queue, 800)
-    assert times.levels.by_size[1:] == pytest.approx([0.002, 0.0025, 0.003, 0.0035], rel=1e-3)
+    assert times.mean_times.by_size_s[1:] == pytest.approx([0.002, 0.0025, 0.003, 0.0035], rel=1e-3)
     assert times.saturated_qps(queue) == pytest.approx(4 / 0.0035, rel=1e-3)
 
 
@@ -46,8 +46,8 @@ def test_idle_slowdown_is_recognised() -> None:
         _logs_of(SimulatedService(0.002, cv=0.1, idle_slowdown=0.3), Queue(), (300,)), Queue(), 300
     )
     steady = learn(_logs_of(SimulatedService(0.002, cv=0.1), Queue(), (300,)), Queue(), 300)
-    assert slower.levels.idle_factor == pytest.approx(1.3, rel=0.02)
-    assert steady.levels.idle_factor == 1.0
+    assert slower.mean_times.idle_factor == pytest.approx(1.3, rel=0.02)
+    assert steady.mean_times.idle_factor == 1.0
 
 
 def test_trials_that_differ_are_learnt_from_near_the_rate() -> None:
@@ -56,8 +56,8 @@ def test_trials_that_differ_are_learnt_from_near_the_rate() -> None:
     logs = _logs_of(quick, Queue(), (100,)) + _logs_of(slow, Queue(), (250,))
     for qps, seconds in ((105, 0.002), (240, 0.003)):
         times = learn(logs, Queue(), qps)
-        assert times.levels.by_size[1] == pytest.approx(seconds, rel=0.01)
-        assert times.scatter > 0.05
+        assert times.mean_times.by_size_s[1] == pytest.approx(seconds, rel=0.01)
+        assert times.between_sd > 0.05
 
 
 def test_draws_have_the_measured_distribution() -> None:

@@ -127,4 +127,5 @@ def modelled_qps(service_s: Floats, shape: Shape, max_latency_s: float) -> float
     """Return the queue model's capacity for service times (n,) in the order measured."""
     service = ServiceTimes.sampled(service_s, block=_ROW)
     limit = LatencyLimit(99.0, max_latency_s)
-    return predict_capacity(Queue(shape.workers), service, "exponential", limit).qps
+    found = predict_capacity(Queue(shape.workers), service, "exponential", limit)
+    return found.qps if found else 0.0

@@ -7,7 +7,7 @@ import numpy as np
 
 from engine_bench.ideal import Floats, line_latency_s
 from engine_bench.ours import percentile_s, play, simulated_pool
-from mlbench.queueing import Levels, Queue, line_latencies
+from mlbench.queueing import MeanTimes, Queue, line_latencies
 from mlbench.records import Completions
 from mlbench.stats.percentiles import percentile
 
@@ -41,7 +41,7 @@ def _as_measured(done: Completions) -> Floats:
 def _in_batches(done: Completions) -> Floats:
     arrive_s = done.due_ns[None] * 1e-9
     queue = Queue(2, _BATCH, _TIMEOUT_S)
-    return line_latencies(queue, Levels(_BATCH_SECONDS), arrive_s, np.ones_like(arrive_s))[0]
+    return line_latencies(queue, MeanTimes(_BATCH_SECONDS), arrive_s, np.ones_like(arrive_s))[0]
 
 
 _CASES = (

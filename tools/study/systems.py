@@ -11,7 +11,7 @@ from mlbench.arrivals.exponential import Exponential
 from mlbench.arrivals.kind import ArrivalKind
 from mlbench.arrivals.linear import Linear
 from mlbench.pool.virtual import Batch, Service
-from mlbench.queueing.line import Floats, Levels, Queue, line_latencies
+from mlbench.queueing.line import Floats, MeanTimes, Queue, line_latencies
 
 Draw = Callable[[np.random.Generator, int, int], Floats]
 """Draws service times relative to their mean: (generator, rows, n) -> (rows, n)."""
@@ -53,11 +53,11 @@ def stalling(probability: float, factor: float) -> Draw:
     return lambda rng, rows, n: np.where(rng.random((rows, n)) < probability, factor, 1.0) / mean
 
 
-def levels(
-    *by_size_s: float, idle_factor: float = 1.0, slowness: tuple[float, ...] = (1.0,)
-) -> Levels:
+def mean_times(
+    *by_size_s: float, idle_factor: float = 1.0, slowdown: tuple[float, ...] = (1.0,)
+) -> MeanTimes:
     """Mean service times of batches of 1, 2, ... queries, in seconds, and each server's own."""
-    return Levels(np.array([0.0, *by_size_s]), idle_factor, np.array(slowness))
+    return MeanTimes(np.array([0.0, *by_size_s]), idle_factor, np.array(slowdown))
 
 
 @dataclass(frozen=True)
@@ -69,18 +69,22 @@ class System:
     max_latency_s: float = 0.010
     kind: ArrivalKind = field(default_factory=Exponential)
     queue: Queue = field(default_factory=Queue)
-    levels: Levels = field(default_factory=lambda: levels(0.002))
+    mean_times: MeanTimes = field(default_factory=lambda: mean_times(0.002))
 
     @property
     def saturated_qps(self) -> float:
         """The rate of full batches on all servers."""
         size = self.queue.batch_size
-        return self.levels.servers_worth(self.queue.servers) * size / self.levels.by_size[size]
+        return (
+            self.mean_times.equivalent_servers(self.queue.servers)
+            * size
+            / self.mean_times.by_size_s[size]
+        )
 
     def service(self) -> Service:
         """Return a fresh device for a virtual pool."""
         drawn: Iterator[float] = iter(())
-        slow = np.broadcast_to(self.levels.slowness, self.queue.servers).tolist()
+        slow = np.broadcast_to(self.mean_times.slowdown, self.queue.servers).tolist()
 
         def serve(rng: np.random.Generator, batch: Batch) -> float:
             nonlocal drawn
@@ -88,8 +92,10 @@ class System:
             if ratio is None:
                 drawn = iter(self.draw(rng, 1, 4096)[0].tolist())
                 ratio = next(drawn)
-            factor = self.levels.idle_factor if batch.idle_s > 0 else 1.0
-            return float(self.levels.by_size[batch.size]) * ratio * factor * slow[batch.device]
+            factor = self.mean_times.idle_factor if batch.idle_s > 0 else 1.0
+            return (
+                float(self.mean_times.by_size_s[batch.size]) * ratio * factor * slow[batch.device]
+            )
 
         return serve
 
@@ -108,20 +114,24 @@ SYSTEMS = (
         lognormal(0.1),
         max_latency_s=0.015,
         queue=Queue(2),
-        levels=levels(0.002, slowness=(1.0, 2.0)),
+        mean_times=mean_times(0.002, slowdown=(1.0, 2.0)),
     ),
-    System("batches of up to 8", lognormal(0.1), queue=Queue(1, 8), levels=levels(*BATCHES)),
+    System(
+        "batches of up to 8", lognormal(0.1), queue=Queue(1, 8), mean_times=mean_times(*BATCHES)
+    ),
     System(
         "two servers, batches of up to 8, 2 ms timeout",
         lognormal(0.1),
         max_latency_s=0.015,
         queue=Queue(2, 8, 0.002),
-        levels=levels(*BATCHES),
+        mean_times=mean_times(*BATCHES),
     ),
     System("D/G/1, cv 0.3", lognormal(0.3), kind=Linear()),
     System("autocorrelated, cv 0.3", correlated(0.3, 0.9)),
     System("0.3 % stalls of 30 ms, 50 ms", stalling(0.003, 16.0), max_latency_s=0.050),
-    System("30 % slower after idling", lognormal(0.1), levels=levels(0.002, idle_factor=1.3)),
+    System(
+        "30 % slower after idling", lognormal(0.1), mean_times=mean_times(0.002, idle_factor=1.3)
+    ),
 )
 
 
@@ -138,7 +148,7 @@ def late_fraction(system: System, qps: float, seed: int = 7) -> float:
     rng, shape = np.random.default_rng(seed), (256, 16384)
     arrive = system.kind.streams(rng, *shape)
     ratio = system.draw(rng, *shape)
-    waits = line_latencies(system.queue, system.levels, arrive / qps, ratio)
+    waits = line_latencies(system.queue, system.mean_times, arrive / qps, ratio)
     return float((waits[:, shape[1] // 8 :] > system.max_latency_s).mean())
 
 
