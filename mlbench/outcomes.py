@@ -110,6 +110,7 @@ class Answer:
     queries: int
     findings: tuple[Finding, ...] = ()
     no_verdict: bool = False
+    meets_again: float | None = None
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ SLOW = (
     "cli/test_run_command.py",
     "cli/test_trial_command.py",
     "cli/test_wheel.py",
+    "estimation/test_estimator.py",
     "models/test_build_resnet50.py",
     "models/test_lite0.py",
     "pool/test_claim_faults.py",

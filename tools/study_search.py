@@ -1,12 +1,11 @@
-"""Study the search in virtual time, on queues whose true answer is known.
+"""Study the search in virtual time, on devices whose true answer is known.
 
-    python tools/study_search.py --seeds 200 --first-seed 5000
-    python tools/study_search.py --seeds 100 --false-pass
+    python tools/study_search.py --seeds 60 --first-seed 5000
 
 For each system many searches run with different seeds, beside plain bisection on the raw percentile
 and LoadGen's doubling and bisection with one arrival seed, all with the same number of queries. A
-markdown table goes to stdout. Uses all cores, about a second of one for each seed and system. With
-`--false-pass` the devices misbehave, and rates that were reported but don't hold are counted.
+markdown table goes to stdout. Then come devices that no queue of independent service times
+describes. Uses all cores, about three seconds of one for each seed and system.
 """
 
 import argparse
@@ -14,15 +13,15 @@ import math
 import multiprocessing
 import os
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from multiprocessing.pool import Pool
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from study.systems import SYSTEMS, TROUBLES, System, late_fraction, mean_times, true_capacity
+from study.devices import DEVICES
+from study.systems import SYSTEMS, System, lognormal, true_capacity
 
 from mlbench.outcomes import Answer
-from mlbench.pool.virtual import Batch, VirtualPool
+from mlbench.pool.virtual import VirtualPool
 from mlbench.search.plan import SearchPlan
 from mlbench.search.search import Search
 from mlbench.stats.percentiles import percentile
@@ -31,15 +30,22 @@ from mlbench.trial.schedule import make_schedule
 _TRIALS = (8, 16)  # of the bisection, with equal shares of the queries
 
 
-def search(
-    system: System, pool: VirtualPool, seed: int, queries: int, truth: float, precision: float
-) -> Answer:
-    """Run one search with a budget of about this many queries."""
+def search(pool: VirtualPool, plan: SearchPlan) -> Answer:
+    """Run the whole search of a plan with one answer."""
+    state = Search(plan)
+    while (request := state.next()) is not None:
+        schedule = make_schedule(request.kind, request.target_qps, request.queries, request.seed)
+        state.record(request, pool.run(schedule, request.max_backlog_s))
+    return state.answers()[plan.kinds[0].name][plan.max_latencies_s[0]]
+
+
+def plan_of(system: System, seed: int, queries: int, truth: float, precision: float) -> SearchPlan:
+    """Return the plan of a search with a budget of about this many queries."""
     budget_s = queries / truth
-    plan = SearchPlan(
+    return SearchPlan(
         kinds=(system.kind,),
         max_latencies_s=(system.max_latency_s,),
-        percentile=99.0,
+        percentile=system.percentile,
         max_trial_s=budget_s / 4,
         budget_s=budget_s,
         precision=precision,
@@ -47,45 +53,6 @@ def search(
         queue=system.queue,
         first_guess_qps=0.8 * system.saturated_qps,
     )
-    state = Search(plan)
-    while (request := state.next()) is not None:
-        schedule = make_schedule(request.kind, request.target_qps, request.queries, request.seed)
-        state.record(request, pool.run(schedule, request.max_backlog_s))
-    return state.answers()[system.kind.name][system.max_latency_s]
-
-
-def false_passes(number: int, seed: int, queries: int) -> tuple[bool, bool, bool]:
-    """Search on a misbehaving device; say whether a rate was reported, and wrongly so.
-
-    A rate is wrong when, less the lower half of the relative interval, it does not hold in 4
-    million queries: on the device as it was half-way through the search, or as it is at the end.
-    """
-    system, trouble = TROUBLES[number]
-    serve = system.service()
-    pool = VirtualPool(lambda rng, batch: serve(rng, batch) * trouble(batch), seed=seed)
-    answer = search(system, pool, seed, queries, 0.6 * system.saturated_qps, 0.02)
-    if answer.qps is None or not answer.capacity_qps or not answer.capacity_ci95:
-        return (answer.qps is not None,) * 3
-    lowest = answer.qps * answer.capacity_ci95[0] / answer.capacity_qps
-    wrong = []
-    for moment_s in (pool.now_s / 2, pool.now_s):
-        slow = trouble(Batch(1, moment_s, 0.0, answer.qps))
-        then = replace(system, mean_times=mean_times(slow * float(system.mean_times.by_size_s[1])))
-        wrong.append(late_fraction(then, lowest) > 0.01)
-    return True, wrong[0], wrong[1]
-
-
-def count_false_passes(pool: Pool, seeds: range, queries: int) -> None:
-    """Print, for each misbehaving device, how many reported rates do not hold."""
-    for number, (system, _) in enumerate(TROUBLES):
-        own = seeds[number :: len(TROUBLES)]
-        found = pool.starmap(false_passes, [(number, seed, queries) for seed in own], 1)
-        rates, middle, end = (sum(column) for column in zip(*found, strict=True))
-        print(
-            f"{system.name}: {len(own)} searches, {rates} rates, false on the device as it was "
-            f"half-way {middle}, at the end {end}",
-            flush=True,
-        )
 
 
 def _pool(system: System, seed: int) -> VirtualPool:
@@ -94,7 +61,7 @@ def _pool(system: System, seed: int) -> VirtualPool:
 
 def _meets(system: System, pool: VirtualPool, qps: float, queries: int, seed: int) -> bool:
     completions = pool.run(make_schedule(system.kind, qps, queries, seed))
-    return percentile(completions.latency_s, 99) <= system.max_latency_s
+    return percentile(completions.latency_s, system.percentile) <= system.max_latency_s
 
 
 def bisect(system: System, seed: int, queries: int, trials: int) -> float:
@@ -122,81 +89,109 @@ def double_and_bisect(system: System, seed: int, queries: int, trials: int = 12)
 
 @dataclass(frozen=True)
 class Outcome:
-    """One search, the rates that the rivals found with as many queries, and CPU seconds spent."""
+    """One search: its truth, its answer, the rates that the rivals found, and its CPU seconds."""
 
+    truth: float
     answer: Answer
     rivals: tuple[float, ...]
     spent_s: float
 
+    @property
+    def covers(self) -> bool:
+        """Whether the interval holds the truth, which is known to 0.05 %."""
+        low, high = self.answer.capacity_ci95 or (math.nan, math.nan)
+        return low <= 1.0005 * self.truth and high >= 0.9995 * self.truth
+
+    @property
+    def is_false(self) -> bool:
+        """Whether a rate above the truth was reported."""
+        return self.answer.qps is not None and self.answer.qps > 1.001 * self.truth
+
 
 def compete(number: int, seed: int, queries: int, precision: float, truth: float) -> Outcome:
     """Search with one seed on the system of this number, and let the rivals do so too."""
-    system, begin = SYSTEMS[number], time.process_time()
-    answer = search(system, _pool(system, seed), seed, queries, truth, precision)
-    spent_s = time.process_time() - begin
+    system, begin_s = SYSTEMS[number], time.process_time()
+    answer = search(_pool(system, seed), plan_of(system, seed, queries, truth, precision))
+    spent_s = time.process_time() - begin_s
     rivals = [bisect(system, seed, queries, trials) for trials in _TRIALS]
-    return Outcome(answer, (*rivals, double_and_bisect(system, seed, queries)), spent_s)
+    return Outcome(truth, answer, (*rivals, double_and_bisect(system, seed, queries)), spent_s)
 
 
-def study(pool: Pool, number: int, seeds: Iterable[int], queries: int, precision: float) -> str:
+def search_device(number: int, seed: int, queries: int, precision: float) -> Outcome:
+    """Search with one seed on the device of this number."""
+    device, begin_s = DEVICES[number], time.process_time()
+    like = System(device.name, lognormal(0.1), max_latency_s=device.max_latency_s)
+    plan = plan_of(like, seed, queries, device.usual_qps, precision)
+    serve = device.make(plan.budget_s)
+    pool = VirtualPool(serve, seed=seed)
+    answer = search(pool, plan)
+    truth = device.truth(serve, pool.now_s, np.random.default_rng([seed, 1]))
+    return Outcome(truth, answer, (), time.process_time() - begin_s)
+
+
+def row(name: str, outcomes: Sequence[Outcome]) -> str:
     """Return one row of the table."""
-    system = SYSTEMS[number]
-    truth = true_capacity(system)
-    outcomes = pool.starmap(compete, [(number, s, queries, precision, truth) for s in seeds], 1)
+    truth = np.array([outcome.truth for outcome in outcomes])
     answers = [outcome.answer for outcome in outcomes]
-    known = [a for a in answers if a.capacity_qps and a.capacity_ci95]
-    off = np.array([a.capacity_qps / truth - 1 for a in known if a.capacity_qps])
-    ci = np.array([a.capacity_ci95 for a in known])
-    covered = ((ci[:, 0] <= truth) & (truth <= ci[:, 1])).mean()
-    half = np.median((ci[:, 1] - ci[:, 0]) / 2 / truth)
-    met = np.array([a.qps / truth for a in answers if a.qps is not None])
-    rivals = np.array([outcome.rivals for outcome in outcomes]) / truth - 1
+    off = np.array([answer.capacity_qps or math.nan for answer in answers]) / truth - 1
+    ends = np.array([answer.capacity_ci95 or (math.nan, math.nan) for answer in answers])
+    met = np.array([answer.qps or math.nan for answer in answers]) / truth
+    rivals = np.array([outcome.rivals for outcome in outcomes]).T / truth - 1
     cells = [
-        f"{system.name}",
-        f"{truth:.1f}",
-        f"{100 * np.median(off):+.2f}",
-        f"{100 * np.median(np.abs(off)):.2f}",
-        f"{100 * off.std():.2f}",
-        f"{100 * half:.2f}",
-        f"{100 * covered:.1f}",
-        f"{np.median(met):.3f}" if len(met) else "-",
-        f"{len(answers) - len(met)}",
-        f"{np.median([a.queries for a in answers]):,.0f}",
-        *(f"{100 * np.median(r):+.1f} / {100 * r.std():.1f}" for r in rivals.T),
-        f"{np.mean([outcome.spent_s for outcome in outcomes]):.2f}",
+        name,
+        f"{np.mean(truth):.1f}",
+        f"{100 * np.nanmedian(off):+.2f}",
+        f"{100 * np.nanmedian(np.abs(off)):.2f}",
+        f"{100 * np.nanstd(off):.2f}",
+        f"{100 * np.nanmedian((ends[:, 1] - ends[:, 0]) / 2 / truth):.2f}",
+        f"{sum(outcome.covers for outcome in outcomes)}",
+        f"{sum(outcome.is_false for outcome in outcomes)}",
+        f"{sum(answer.qps is None for answer in answers)}",
+        f"{np.nanmedian(met):.3f}",
+        f"{np.median([answer.queries for answer in answers]):,.0f}",
+        *(f"{100 * np.median(r):+.1f} / {100 * r.std():.1f}" for r in rivals),
+        f"{np.mean([outcome.spent_s for outcome in outcomes]):.1f}",
     ]
     return "| " + " | ".join(cells) + " |"
 
 
-HEADER = (
-    "| system | true qps | bias % | median error % | spread % | half-width % | coverage % "
-    "| met / true | unmet | queries | bisection, 8 trials: bias / spread % "
-    "| 16 trials: bias / spread % | doubling: bias / spread % | s |"
-)
+COLUMNS = [
+    *("true qps", "bias %", "median error %", "spread %", "half-width %", "covered", "false"),
+    *("no rate", "met / true", "queries"),
+]
+RIVALS = [f"{name}: bias / spread %" for name in ("bisection, 8 trials", "16 trials", "doubling")]
+
+
+def header(*more: str) -> str:
+    """Return the head of the table."""
+    cells = ["device", *COLUMNS, *more, "s"]
+    return f"| {' | '.join(cells)} |\n|---|" + "---:|" * (len(cells) - 1)
 
 
 def main() -> None:
-    """Print the table, row by row."""
+    """Print the tables, row by row."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=200, help="searches for each system")
+    parser.add_argument("--seeds", type=int, default=60, help="searches for each device")
     parser.add_argument("--first-seed", type=int, default=0, help="of consecutive ones")
     parser.add_argument("--queries", type=int, default=10_000, help="queries for each search")
     parser.add_argument("--precision", type=float, default=0.002, help="when a search may end")
-    parser.add_argument("--only", default="", help="systems whose name contains this")
-    parser.add_argument("--false-pass", action="store_true", help="on misbehaving devices")
-    arguments = parser.parse_args()
-    seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
+    parser.add_argument("--only", default="", help="devices whose name contains this")
+    given = parser.parse_args()
+    seeds = range(given.first_seed, given.first_seed + given.seeds)
+    how = (given.queries, given.precision)
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # a process for each core already
     with multiprocessing.get_context("spawn").Pool() as pool:
-        if arguments.false_pass:
-            count_false_passes(pool, seeds, arguments.queries)
-            return
-        print(HEADER)
-        print("|---|" + "---:|" * (HEADER.count("|") - 2))
+        print(header(*RIVALS))
         for number, system in enumerate(SYSTEMS):
-            if arguments.only in system.name:
-                row = study(pool, number, seeds, arguments.queries, arguments.precision)
-                print(row, flush=True)
+            if given.only in system.name:
+                truth = true_capacity(system)
+                jobs = [(number, seed, *how, truth) for seed in seeds]
+                print(row(system.name, pool.starmap(compete, jobs, 1)), flush=True)
+        print(f"\n{header()}")
+        for number, device in enumerate(DEVICES):
+            if given.only in device.name:
+                jobs = [(number, seed, *how) for seed in seeds]
+                print(row(device.name, pool.starmap(search_device, jobs, 1)), flush=True)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ class Exponential(FromGaps):
     """
 
     name: ClassVar[str] = "exponential"
-    poisson: ClassVar[bool] = True
 
     def gaps(self, rng: np.random.Generator, rows: int, n: int) -> Floats:
         """Draw exponential gaps."""

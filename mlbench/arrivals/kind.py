@@ -33,13 +33,10 @@ class ArrivalSettings(Protocol):
 class ArrivalKind(ABC):
     """One process behind the schedules of trials and the streams of the queue model.
 
-    `name`: what log lines and results call it. `random`: whether seeds make a difference.
-    `poisson`: whether it is a Poisson process, for which there is a formula.
+    `name`: what log lines and results call it.
     """
 
     name: ClassVar[str]
-    random: ClassVar[bool] = True
-    poisson: ClassVar[bool] = False
 
     @abstractmethod
     def due_ns(self, seed: Seed, target_qps: float, queries: int) -> Floats:

@@ -13,7 +13,6 @@ class Linear(ArrivalKind):
     """Equal spacing, 1 / rate."""
 
     name: ClassVar[str] = "linear"
-    random: ClassVar[bool] = False
 
     def due_ns(self, _: Seed, target_qps: float, queries: int) -> Floats:
         """Return multiples of the spacing, whose rounding does not add up."""

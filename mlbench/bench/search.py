@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from mlbench.bench.events import Listener, SearchEnded, TrialFinished, TrialStarted
+from mlbench.bench.events import Listener, Noted, SearchEnded, TrialFinished, TrialStarted
 from mlbench.bench.pool import shape_of
 from mlbench.bench.settings import RunSettings
 from mlbench.contracts.errors import RunError
@@ -32,6 +32,8 @@ def search_rates(pool: WorkerPool, settings: RunSettings, tell: Listener) -> lis
             tell(TrialStarted(request))
             trial = search.record(request, pool.run(schedule, request.max_backlog_s))
             tell(TrialFinished(trial, taken=_is_best(trial, best)))
+            if request.purpose == "saturation" and (shortage := search.shortage()):
+                tell(Noted(shortage, warning=True))
             if pool.dead:
                 raise RunError("; ".join(pool.dead.values()))
     finally:

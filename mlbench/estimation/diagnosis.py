@@ -1,49 +1,50 @@
 """Findings about the device from the service times of all trials."""
 
-from collections.abc import Sequence
+import math
 
 import numpy as np
 
 from mlbench.contracts.findings import Finding
-from mlbench.estimation.drift import is_significant, slope_within
-from mlbench.estimation.learning import service_ratios
-from mlbench.estimation.observation import Observation
-from mlbench.queueing.line import Floats, Queue
-from mlbench.stats.correlation import correlation_time
-from mlbench.trial.service_log import ServiceLog
+from mlbench.estimation.learning import Learnt
+from mlbench.estimation.speed import Levels
+from mlbench.queueing.line import Floats
 
-_FEWEST = 200  # batches of a trial, as many as a slope takes (`drift`)
+_FEWEST = 200  # batches that are worth a finding
 _STALL = 5.0  # medians; an exponential service time exceeds it in 3 % of batches, too many to note
 _RARE = 0.01  # of the batches; if more of them are slow, that is how the device serves
 _LONG_RUN = 10.0  # batches of correlation time, which divide the sample by ten
+_PARTS = 4  # of a trial that tell a slope
+_SIGNIFICANT, _LEAST_PER_S = 3.0, 5e-4
+"""Standard errors, and the relative change a second, of a drift that is told: less than 3 % a
+minute matters to no answer."""
 
 
-def diagnose(observations: Sequence[Observation], queue: Queue) -> list[Finding]:
+def diagnose(learnt: Learnt) -> list[Finding]:
     """Return findings that make an estimate less trustworthy: drift, stalls, runs of slow batches.
 
-    They are about service ratios: that large batches take longer, or that one worker is slower, is
-    neither a stall nor a drift.
+    They are about service times relative to their means: that large batches take longer, or that
+    one worker is slower, is neither a stall nor a drift.
     """
-    some = [seen for seen in observations if len(seen.log.seconds) >= _FEWEST]
-    if not some:
+    if len(learnt.ratio) < _FEWEST:
         return []
-    logs = [seen.log for seen in some]
-    ratios = service_ratios(logs, queue)
-    steady = [i for i, seen in enumerate(some) if not seen.saturated] or range(len(some))
-    findings = [
-        _drift(ratios, [log.done_s for log in logs]),
-        _stalls(np.concatenate(ratios)),
-        _runs([(ratios[i], logs[i]) for i in steady]),
-    ]
+    findings = [_drift(learnt.measured), _stalls(learnt.ratio), _runs(learnt.tau)]
     return [finding for finding in findings if finding]
 
 
-def _drift(ratios: Sequence[Floats], times_s: Sequence[Floats]) -> Finding | None:
-    slope = slope_within(ratios, times_s)
-    if slope is None or not is_significant(slope):
+def _drift(measured: Levels) -> Finding | None:
+    """Tell of a level that changes with time within trials, by regression in each of them."""
+    top, bottom = 0.0, 0.0
+    for number in np.unique(measured.trial):
+        own = measured.trial == number
+        if own.sum() < _PARTS:
+            continue
+        weight = measured.error[own] ** -2.0
+        at_s = measured.at_s[own] - np.average(measured.at_s[own], weights=weight)
+        top += float((weight * at_s) @ measured.level[own])
+        bottom += float(weight @ at_s**2)
+    if not bottom or abs(top / bottom) < max(_SIGNIFICANT / math.sqrt(bottom), _LEAST_PER_S):
         return None
-    figures = {"change_per_s": abs(slope.mean)}
-    return Finding("slowed_down" if slope.mean > 0 else "sped_up", figures)
+    return Finding("slowed_down" if top > 0 else "sped_up", {"change_per_s": abs(top / bottom)})
 
 
 def _stalls(ratio: Floats) -> Finding | None:
@@ -53,12 +54,5 @@ def _stalls(ratio: Floats) -> Finding | None:
     return Finding("stalls", {"slow": count, "batches": len(ratio), "times": _STALL})
 
 
-def _runs(trials: Sequence[tuple[Floats, ServiceLog]]) -> Finding | None:
-    longest = max(
-        correlation_time(ratio[log.worker == worker])
-        for ratio, log in trials
-        for worker in np.unique(log.worker)
-    )
-    if longest < _LONG_RUN:
-        return None
-    return Finding("runs", {"batches": longest})
+def _runs(tau: float) -> Finding | None:
+    return Finding("runs", {"batches": tau}) if tau >= _LONG_RUN else None

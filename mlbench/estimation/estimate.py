@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from mlbench.arrivals.kind import ArrivalKind
 from mlbench.contracts.findings import Finding
 from mlbench.outcomes import LatencyLimit
+from mlbench.queueing.capacity import Capacity
 from mlbench.queueing.line import Queue
-from mlbench.queueing.service import NO_DRIFT, Drift
 
-_FURTHEST = 0.075
-"""Relative distance below the estimate at which a trial that met the limit is always believed. An
-uncertain estimate places trials up to 10 % below it (`mlbench.search.goal`): those then count."""
+_REPEATED, _SURE = 0.84, 1.96
+"""Standard deviations below the estimate: of chance in a trial, at which a fresh one meets the
+limit 80 times in 100, and of the estimate, which is then below the truth 39 times in 40."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Question:
     """Which capacity is to be estimated: that of a queue, for one arrival kind and one limit.
 
     `seed` seeds all random numbers of the estimate. `thorough`: whether it must be good enough for
-    an answer; otherwise it is made in half the time, to place the next trial.
+    an answer; otherwise it is made in a third of the time, to place the next trial.
     """
 
     queue: Queue
@@ -33,34 +33,37 @@ class Question:
 class Estimate:
     """A capacity in queries per second, with its 95 % interval from `low` to `high`.
 
-    `qps` is None when the estimate is that no rate meets the limit; `low` is 0 when that is
-    possible. `modelled`: whether the queue model gave it; otherwise it is the bracket of measured
-    rates, and `high` is infinite when no trial failed. `unloaded_s`: the limit's percentile of the
-    latency on an idle device, in seconds; `unloaded_late`: the late fraction there. For a device
-    that drifts all of these are for the end of the measurement.
+    It is a prediction interval for the ten seconds after the last trial: what the machine does from
+    trial to trial is in it. `qps` is None when the estimate is that no rate meets the limit; `low`
+    is 0 when that is possible. `error`: the standard deviation of ln(capacity). `capacity`: that of
+    the model, for the chance in a trial. `unloaded_s`: the limit's percentile of the latency on an
+    idle device, in seconds.
     """
 
     qps: float | None
     low: float
     high: float
-    modelled: bool
+    error: float
     unloaded_s: float
+    capacity: Capacity | None = None
     findings: tuple[Finding, ...] = ()
-    drift: Drift = NO_DRIFT
-    unloaded_late: float = 0.0
 
-    @property
-    def supported_qps(self) -> float:
-        """The highest rate at which a trial that met the limit is believed.
+    def deviation(self, queries: int) -> float:
+        """Return the standard deviation of ln(rate) that a trial of so many queries just meets."""
+        chance = self.capacity.luck(queries) if self.capacity else 0.0
+        return math.hypot(self.error, chance)
 
-        That is a quarter of the interval's width below the estimate: a higher one may have passed
-        by chance. It is 0 when no rate meets the limit.
+    def supported_qps(self, queries: int) -> float:
+        """Return the highest rate that a trial of so many queries is believed to show.
+
+        A fresh trial as long meets the limit there with a probability of 0.8 or more.
         """
-        if self.qps is None:
-            return 0.0
-        if not self.modelled:
-            return self.qps
-        return max(math.sqrt(self.low * self.qps), (1 - _FURTHEST) * self.qps)
+        return self.qps * math.exp(-self.margin(queries)) if self.qps else 0.0
+
+    def margin(self, queries: int) -> float:
+        """Return by how much ln(rate) of a believed trial is below that of the estimate."""
+        chance = self.capacity.luck(queries) if self.capacity else 0.0
+        return math.hypot(_REPEATED * chance, _SURE * self.error)
 
     @property
     def half_width(self) -> float:

@@ -1,4 +1,9 @@
-"""Mean service times from measured batches: by size, by worker, and after idling."""
+"""Mean service times from measured batches: by size, by worker, and after idling.
+
+Each effect is estimated whether it is there or not, and shrunk towards none by what its scatter
+beyond sampling error says (empirical Bayes; Efron and Morris, JASA 70 (1975), 311). So nothing is
+decided by a test that just passes or just fails.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,33 +12,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.queueing.line import Floats, MeanTimes, Queue
-from mlbench.stats.correlation import correlation_time
-from mlbench.stats.pooling import chi2_z, pool_estimates
+from mlbench.stats.pooling import between_variance
 from mlbench.trial.service_log import ServiceLog
 
-CORRELATED = 4.0
-"""Standard errors of the first autocorrelation, from which service times count as correlated. It is
-high because each estimate of a search tests it again, and blocks make estimates less certain."""
-
-_LEAST_ERROR = 2e-4  # relative, of a mean; clocks and rounding allow no less
-_FEWEST = 30  # batches of one kind, so that their mean is about normal
-_UNLIKE = 0.02  # standard deviation of ln(mean) between workers that is worth a mean for each
-_IDLE_SIGNIFICANT = 4.0  # standard errors of ln(idle factor)
-_LINE_POINTS = 4  # sizes of batches, so that two are left to contradict a line
-_NOT_LINEAR = 2.0  # standard deviations of chi squared above its mean, exceeded by 2 % of lines
+LEAST_ERROR = 2e-4  # relative, of a mean; clocks and rounding allow no less
+_FEWEST = 10  # batches of one kind, to have a mean
+_IDLE_STEPS = 8  # of the idle time, each with as many batches
+_FEWEST_IDLE = 200  # batches after idling that are worth steps: 25 for each
+_ROUNDS = 3  # each effect is estimated with the others taken out; three settle to 0.1 %
+_LINE_POINTS = 4  # sizes of batches, so that two are left to depart from a line
 
 
 @dataclass(frozen=True)
 class Batches:
     """The batches of several trials, one trial after the other; all arrays are (m,).
 
-    `seconds`: the service time; `size`: its queries; `idle`: whether the worker was idle before it;
-    `worker` and `trial`: the numbers of these.
+    `seconds`: the service time; `size`: its queries; `idle_s`: for how long the worker was idle
+    before it, 0 if it was busy; `worker` and `trial`: the numbers of these.
     """
 
     seconds: Floats
     size: NDArray[np.int64]
-    idle: NDArray[np.bool_]
+    idle_s: Floats
     worker: NDArray[np.int64]
     trial: NDArray[np.int64]
 
@@ -43,115 +43,117 @@ class Batches:
         return cls(
             seconds=np.concatenate([log.seconds for log in logs]),
             size=np.concatenate([log.size for log in logs]),
-            idle=np.concatenate([log.idle for log in logs]),
+            idle_s=np.concatenate([log.idle_s for log in logs]),
             worker=np.concatenate([log.worker for log in logs]),
             trial=np.repeat(np.arange(len(logs)), [len(log.seconds) for log in logs]),
         )
 
-    def ratios(self, mean_times: MeanTimes) -> Floats:
+    def ratios(self, means: MeanTimes) -> Floats:
         """Return each service time over its mean, float64 (m,)."""
-        slowdown = mean_times.slowdown[self.worker if len(mean_times.slowdown) > 1 else 0]
-        idle_factor = np.where(self.idle, mean_times.idle_factor, 1.0)
-        return np.asarray(self.seconds / (mean_times.by_size_s[self.size] * slowdown * idle_factor))
+        return np.asarray(
+            self.seconds
+            / means.by_size_s[self.size]
+            / means.slowdown[self.worker]
+            / self.idle_factor(means)
+        )
 
-    def by_trial(self, values: Floats) -> list[Floats]:
-        """Return the values (m,) of each trial."""
-        return [values[self.trial == number] for number in range(self.trial[-1] + 1)]
-
-
-def measured_means(batches: Batches, queue: Queue) -> tuple[MeanTimes, float]:
-    """Return the mean service times, and the relative standard error of the idle factor."""
-    factor, idle_error = _idle_factor(batches)
-    busy_s = batches.seconds / np.where(batches.idle, factor, 1.0)
-    mean_times = MeanTimes(_means_by_size(busy_s, batches.size, queue), factor)
-    slowdown = _slowdowns(batches.ratios(mean_times), batches.worker, queue.servers)
-    # The slowdowns are scaled so that the servers are worth as many without slowdown.
-    scale = len(slowdown) / float((1 / slowdown).sum())
-    scaled = replace(mean_times, by_size_s=mean_times.by_size_s * scale, slowdown=slowdown / scale)
-    return scaled, idle_error
+    def idle_factor(self, means: MeanTimes) -> Floats:
+        """Return the factor of each batch that idling has, float64 (m,)."""
+        step = np.searchsorted(means.idle_s, self.idle_s)
+        return np.asarray(np.where(self.idle_s > 0, means.idle_factors[step], 1.0))
 
 
-def error_of_mean(values: Floats, tau: float) -> float:
-    """Return the relative standard error of the mean of values (m,) with correlation time tau."""
-    error = float(values.std() * np.sqrt(tau / len(values)) / values.mean())
-    return max(error, _LEAST_ERROR)
+def measured_means(batches: Batches, queue: Queue) -> MeanTimes:
+    """Return the mean service times of these batches.
 
-
-def fit_line(
-    mean_times: MeanTimes, size: NDArray[np.int64], error: float
-) -> tuple[MeanTimes, Floats]:
-    """Replace the means by size with a straight line over the size, if chi squared allows it.
-
-    `size`: int64 (m,), that of each batch. `error`: the relative standard error of the mean of one
-    batch. Returns the means and a factor of the covariance of their relative errors,
-    float64 (batch_size + 1, k). The line is the weighted least squares fit.
+    Trials may differ in their level: effects are those within trials.
     """
-    sizes = np.arange(len(mean_times.by_size_s))
-    count = np.bincount(size, minlength=len(sizes))[: len(sizes)]
-    independent = np.diag(error / np.sqrt(np.maximum(count, 1)))
-    seen = np.flatnonzero(count)
-    if len(seen) < _LINE_POINTS or error == 0.0:
-        return mean_times, independent
-    weight = np.sqrt(count[seen]) / (error * mean_times.by_size_s[seen])
-    design = np.stack([np.ones(len(sizes)), sizes], axis=1)
-    line, _, _, _ = np.linalg.lstsq(
-        design[seen] * weight[:, None], mean_times.by_size_s[seen] * weight, rcond=None
+    means = MeanTimes(
+        np.full(queue.batch_size + 1, batches.seconds.mean()),
+        idle_s=_idle_steps(batches.idle_s[batches.idle_s > 0]),
+        slowdown=np.ones(queue.servers),
     )
-    fitted = design @ line
-    chi2 = float((((fitted - mean_times.by_size_s)[seen] * weight) ** 2).sum())
-    if chi2_z(chi2, len(seen) - 2) > _NOT_LINEAR or fitted[1:].min() <= 0:
-        return mean_times, independent
-    covariance = np.linalg.inv(design[seen].T @ (design[seen] * weight[:, None] ** 2))
-    factor = design @ np.linalg.cholesky(covariance) / np.maximum(fitted, 1e-12)[:, None]
-    return replace(mean_times, by_size_s=fitted), factor
+    means = replace(means, idle_factors=np.ones(len(means.idle_s) + 1))
+    level = np.ones(int(batches.trial[-1]) + 1)
+    for _ in range(_ROUNDS):
+        for effect in (_by_size, _by_worker, _by_idling):
+            means = effect(means, replace(batches, seconds=batches.seconds / level[batches.trial]))
+        level = _means(batches.ratios(means), batches.trial, len(level))
+    mean_level = float(np.average(level, weights=np.bincount(batches.trial)))
+    return replace(means, by_size_s=means.by_size_s * mean_level)
 
 
-def _means_by_size(busy_s: Floats, size: NDArray[np.int64], queue: Queue) -> Floats:
-    """Return the mean for each size, float64 (batch_size + 1,).
-
-    Sizes in between those seen are interpolated; above the largest they grow with the size.
-    """
-    sizes = np.arange(queue.batch_size + 1)
-    count = np.bincount(size, minlength=len(sizes))[: len(sizes)]
-    total = np.bincount(size, weights=busy_s, minlength=len(sizes))[: len(sizes)]
+def _by_size(means: MeanTimes, batches: Batches) -> MeanTimes:
+    """Return the means with new ones by size: a line over the size, and departures from it."""
+    sizes = np.arange(len(means.by_size_s))
+    busy_s = batches.seconds / means.slowdown[batches.worker] / batches.idle_factor(means)
+    count = np.bincount(batches.size, minlength=len(sizes))
     seen = np.flatnonzero(count)
-    by_size_s = np.interp(sizes, seen, total[seen] / count[seen])
-    beyond = sizes > seen[-1]
-    by_size_s[beyond] *= sizes[beyond] / seen[-1]
-    return by_size_s
+    mean_s = _means(busy_s, batches.size, len(sizes))[seen]
+    if len(seen) < _LINE_POINTS:
+        by_size_s = np.interp(sizes, seen, mean_s)
+        beyond = sizes > seen[-1]
+        by_size_s[beyond] *= sizes[beyond] / seen[-1]
+        return replace(means, by_size_s=by_size_s)
+    ratio = busy_s / np.interp(batches.size, seen, mean_s)
+    error = np.maximum(ratio.std() / np.sqrt(count[seen]), LEAST_ERROR)
+    line_s = np.polynomial.Polynomial.fit(seen, mean_s, 1, w=1 / (error * mean_s))
+    straight_s = np.maximum(line_s(sizes.astype(np.float64)), mean_s.min() * LEAST_ERROR)
+    departure = shrunk(np.log(mean_s / straight_s[seen]), error, 0.0)
+    return replace(means, by_size_s=straight_s * np.exp(np.interp(sizes, seen, departure)))
 
 
-def _slowdowns(ratio: Floats, worker: NDArray[np.int64], servers: int) -> Floats:
-    """Return each worker's slowdown (servers,); [1.0] unless they differ by more than chance."""
-    pieces = [ratio[worker == number] for number in range(servers)]
-    if servers == 1 or min(map(len, pieces)) < _FEWEST:
-        return np.ones(1)
-    tau = correlation_time(*pieces, threshold=CORRELATED)
-    errors = np.array([error_of_mean(own, tau) for own in pieces])
-    means = np.array([own.mean() for own in pieces])
-    differ = pool_estimates(np.log(means), errors).between_sd > _UNLIKE
-    return means if differ else np.ones(1)
+def _by_worker(means: MeanTimes, batches: Batches) -> MeanTimes:
+    count = np.bincount(batches.worker, minlength=len(means.slowdown))
+    if len(count) == 1 or count.min() < _FEWEST:
+        return means
+    ratio = batches.ratios(replace(means, slowdown=np.ones(len(count))))
+    log_mean = np.log(_means(ratio, batches.worker, len(count)))
+    slowdown = np.exp(shrunk(log_mean, _errors(ratio, count)))
+    return replace(means, slowdown=slowdown / np.average(slowdown, weights=count))
 
 
-def _idle_factor(batches: Batches) -> tuple[float, float]:
-    """Return the factor by which batches take longer after idling, and its relative error.
+def _by_idling(means: MeanTimes, batches: Batches) -> MeanTimes:
+    """Return the means with new idle factors, never below 1.
 
-    Batches of the same size on the same worker are compared. The factor is 1 without an error
-    unless it is significantly above. It is never below: where slow batches come in runs the queue
-    is busy during them, which looks like a device that is quicker after idling.
+    Where slow batches come in runs, the queue is busy just then, which looks like a device that is
+    quicker after idling.
     """
-    logs, errors = [], []
-    kind = batches.size * (batches.worker.max() + 1) + batches.worker
-    for one in np.unique(kind):
-        after_idling = batches.seconds[(kind == one) & batches.idle]
-        others = batches.seconds[(kind == one) & ~batches.idle]
-        if min(len(after_idling), len(others)) >= _FEWEST:
-            logs.append(np.log(after_idling.mean() / others.mean()))
-            variances = [(x.std() / x.mean()) ** 2 / len(x) for x in (after_idling, others)]
-            errors.append(max(np.sqrt(sum(variances)), _LEAST_ERROR))
-    if not logs:
-        return 1.0, 0.0
-    pooled = pool_estimates(np.array(logs), np.array(errors))
-    if pooled.mean <= _IDLE_SIGNIFICANT * pooled.error:
-        return 1.0, 0.0
-    return float(np.exp(pooled.mean)), pooled.error
+    step = np.where(batches.idle_s > 0, 1 + np.searchsorted(means.idle_s, batches.idle_s), 0)
+    count = np.bincount(step, minlength=len(means.idle_factors) + 1)
+    known = count >= _FEWEST
+    if not known[0] or known.sum() < 2:
+        return means
+    ratio = batches.ratios(replace(means, idle_factors=np.ones(len(means.idle_factors))))
+    effect = np.zeros(len(count))
+    log_mean = np.log(_means(ratio, step, len(count))[known])
+    effect[known] = shrunk(log_mean, _errors(ratio, count[known]))
+    return replace(means, idle_factors=np.maximum(np.exp(effect[1:] - effect[0]), 1.0))
+
+
+def _idle_steps(idle_s: Floats) -> Floats:
+    """Return the ends of steps of the idle time that have equally many batches."""
+    if len(idle_s) < _FEWEST_IDLE:
+        return np.empty(0)
+    return np.unique(np.quantile(idle_s, np.arange(1, _IDLE_STEPS) / _IDLE_STEPS))
+
+
+def _means(values: Floats, group: NDArray[np.int64], groups: int) -> Floats:
+    """Return the mean of the values in each group; 1 where there is none."""
+    count, total = np.bincount(group, minlength=groups), np.bincount(group, values, groups)
+    return np.asarray(np.where(count > 0, total / np.maximum(count, 1), 1.0))
+
+
+def _errors(ratio: Floats, count: NDArray[np.int64]) -> Floats:
+    return np.asarray(np.maximum(ratio.std() / ratio.mean() / np.sqrt(count), LEAST_ERROR))
+
+
+def shrunk(values: Floats, errors: Floats, towards: float | None = None) -> Floats:
+    """Return values (n,) moved towards their mean, or a given value, by their uncertainty.
+
+    The nearer their variance is to what their standard errors (n,) explain, the further.
+    """
+    weight = 1 / errors**2
+    middle = float(weight @ values / weight.sum()) if towards is None else towards
+    variance = between_variance(values, errors, middle)
+    return np.asarray(middle + (values - middle) * variance / (variance + errors**2))

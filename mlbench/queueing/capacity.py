@@ -1,7 +1,13 @@
-"""The highest rate at which a queue meets a latency limit, and the standard error of that rate."""
+"""The highest rate at which a queue meets a latency limit, by simulation.
+
+The queue is simulated at several rates on the same random arrivals and service times. There, ln of
+the late fraction is nearly straight in the logit of the load (the rate over the saturated one), so
+that the rate at which the late fraction is what the percentile allows is found in a few steps. A
+last step is taken on many more queries.
+"""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,65 +15,67 @@ import numpy as np
 from mlbench.arrivals.kind import ArrivalKind
 from mlbench.arrivals.registry import arrival_kind
 from mlbench.outcomes import LatencyLimit
-from mlbench.queueing.crossing import (
-    SCAN,
-    Crossing,
-    bracket_around,
-    load_of,
-    log_excess,
-    logit_of,
-    newton_step,
-)
-from mlbench.queueing.line import Queue
-from mlbench.queueing.poisson import PoissonQueue
+from mlbench.queueing.line import Floats, Queue, line_latencies
 from mlbench.queueing.service import ServiceTimes
-from mlbench.queueing.simulation import BOOTSTRAP_STEPS, Simulation, robust_log_sd
-from mlbench.queueing.streams import Streams
 
-_SHORT, _LONG = (4096, 4), (16384, 1)
-"""The length of streams, and how many times as many of them, below and above a load of _LIGHT. A
-queue settles within about 1 / (1 - load)^2 services (the relaxation time of M/M/1: Cohen, The
-Single Server Queue (1982)). The warm-up of a short stream is 512 queries, 20 such times at a load
-of 0.8; that of a long one is 2,048, which is 20 at a load of 0.9."""
-_LIGHT = 0.8
-_SCAN_REPLICAS, _BOOTSTRAP_REPLICAS = 16, 12  # 65,536 and about 98,000 queries for each evaluation
-_FINAL_SHARE = 3  # the last step has three times the replicas of the root search, which starts it
-_ROUNDS, _GRID = 3, 12
-"""Grids that narrow the bracket of the formula. After SCAN two of 11 cells each leave at most 0.04
-logits, over which the log excess is a straight line."""
-_LEAST_ERROR = 5e-4
-"""Relative; stands for the rounding of clocks and the lattice of the formula (1e-4). With it the
-interval of M/D/1 is +- 0.1 % and covers the truth always (`docs/study_search.md`)."""
-_EXACT = 1e-3  # relative error of a simulation that is small beside what queries in reach can tell
-_SMALL_SHARE = 0.25  # of the service times' error; in quadrature it adds 3 % to that
-
-
-@dataclass(frozen=True)
-class Capacity:
-    """The highest rate that meets a limit, in queries per second.
-
-    `error`: its relative standard error, from the sampled service times and the simulation.
-    """
-
-    qps: float
-    error: float
+_LENGTH = 16_384
+"""Queries of a replica. A queue settles after about 1 / (1 - load)^2 service times: 10,000 at a
+load of 0.99."""
+_WARM_UP = 8  # the first of so many parts of a replica is left out: servers start idle
+_FLOOR = 0.01  # of the allowed late fraction, added so that a logarithm is finite without late ones
+_START = 1.5  # logit of the load to look at first where nothing is known: a load of 0.82
+_LIMITS = (-7.0, 11.0)  # logits of an almost idle and an almost saturated queue
+_CLOSE = 0.03  # logits that an interval around the crossing may span: it is straight within
+_STEPS = 6  # of narrowing that interval
+_SLOPE_REACH = 0.05  # logits, and logarithms of the limit, to both sides for a slope
+_FLATTEST = 0.05  # d ln(late fraction) / d ln(rate), so that a capacity is never quite undetermined
+_LARGEST_STEP = 0.1  # of ln(rate) in the last step; the way there was nearer than that
+_RESAMPLE_SHARE = 0.25  # of the replicas serve for each resample: only differences count there
 
 
 @dataclass(frozen=True)
 class Effort:
-    """The computing time to spend on a prediction.
+    """How much to simulate: `replicas` of 16,384 queries, and `rounds` as many for the last step.
 
-    `resamples`: bootstrap resamples of the service times, for the error of the capacity. The last
-    step simulates 3 x `replicas` x 16,384 queries, up to `rounds` times, until the error of the
-    simulation is small.
+    `resamples` of the service times give the error that their number causes; without, the error is
+    the simulation's own.
     """
 
+    replicas: int = 48
+    rounds: int = 8
     resamples: int = 0
-    replicas: int = 64
-    rounds: int = 1
 
 
 EFFORT = Effort()
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """The highest rate in qps that meets the limit.
+
+    `error`: its relative standard error. `rate_slope` and `limit_slope`: by how much ln(late
+    fraction) grows there with ln(rate), and falls with ln(limit). `trial_sd`: the standard
+    deviation of ln(percentile of the latency) over trials of `trial_queries` at this rate.
+    """
+
+    qps: float
+    error: float
+    rate_slope: float
+    limit_slope: float
+    trial_sd: float
+    trial_queries: int
+
+    @property
+    def elasticity(self) -> float:
+        """By how much ln(capacity) grows with ln(limit)."""
+        return self.limit_slope / self.rate_slope
+
+    def luck(self, queries: int) -> float:
+        """Return the standard deviation of chance in a trial of so many queries, in ln(rate).
+
+        The percentile of a trial varies like one over the root of its queries.
+        """
+        return self.elasticity * self.trial_sd * math.sqrt(self.trial_queries / max(queries, 1))
 
 
 def predict_capacity(
@@ -80,90 +88,170 @@ def predict_capacity(
     near_qps: float | None = None,
     effort: Effort = EFFORT,
 ) -> Capacity | None:
-    """Return the highest rate at which the latency's percentile is within the limit.
+    """Return the highest rate at which the percentile of the latency meets the limit, or None.
 
-    None when no rate meets the limit. `kind`: how queries arrive; a name stands for the kind of
-    that name with default settings, and ValueError is raised for an unknown one. `near_qps`: a
-    rate near which to search, which is quicker than everywhere.
-
-    One server with Poisson arrivals, batches of one and independent service times is solved by
-    formula (`PoissonQueue`), everything else by simulation. The error has a part for the sampling
-    of the service times only when `effort` asks for resamples (block bootstrap).
+    `kind`: how queries arrive; a name stands for the kind of that name with default settings. The
+    rate is looked for near `near_qps` first. None when even an almost idle device is late too
+    often.
     """
-    kind, rng = arrival_kind(kind), np.random.default_rng([seed, 2])
-    drawn = [service, *(service.resample(rng) for _ in range(effort.resamples))]
-    if queue.servers == queue.batch_size == service.block == 1 and kind.poisson:
-        return _calculated(drawn, limit)
-    return _simulated(Simulation(queue, service, limit), kind, drawn, seed, near_qps, effort)
-
-
-def _simulated(
-    simulation: Simulation,
-    kind: ArrivalKind,
-    drawn: Sequence[ServiceTimes],
-    seed: int,
-    near_qps: float | None,
-    effort: Effort,
-) -> Capacity | None:
-    """Find the capacity of the first service times; the others tell its error."""
-    near = (near_qps or 0.0) / simulation.saturated_qps
-    if 0 < near < 1:
-        bracket = bracket_around(near)
-    else:
-        scanned = simulation.scan(Streams(kind, _SHORT[0], _SCAN_REPLICAS, seed))
-        if scanned is None:
-            return None
-        bracket = scanned
-    length, factor = _SHORT if bracket[1] <= _LIGHT else _LONG
-    replicas = factor * effort.replicas
-    crossing = simulation.find_crossing(Streams(kind, length, replicas // 2, seed + 1), bracket)
-    if crossing is None:
+    simulation = _Simulation(queue, service, arrival_kind(kind), limit, seed, effort.replicas)
+    logit = _find_crossing(simulation.excess_at, simulation.logit(near_qps))
+    if logit is None:
         return None
-    spread = 0.0
-    if len(drawn) > 1:
-        some = Streams(kind, length // 2, _BOOTSTRAP_REPLICAS * factor, seed + 2)
-        spread = simulation.bootstrap_sd(some, crossing, drawn[1:]) / drawn[0].bootstrap_shrinkage
-    many = (
-        Streams(kind, length, _FINAL_SHARE * replicas, seed + 5 + i) for i in range(effort.rounds)
-    )
-    load, noise = simulation.final_step(many, crossing, max(_EXACT, _SMALL_SHARE * spread))
-    return Capacity(simulation.saturated_qps * load, math.hypot(_LEAST_ERROR, noise, spread))
+    if logit >= _LIMITS[1]:  # nothing is late until the queue is saturated
+        return Capacity(simulation.qps(logit), 0.0, 1.0, 0.0, 0.0, 1)
+    rate_slope, limit_slope = simulation.slopes(logit)
+    more = (simulation.again(seed + 1 + n) for n in range(effort.rounds))
+    excesses = np.concatenate([one.excesses_at(logit) for one in more]) if effort.rounds else None
+    qps, error = simulation.qps(logit), 0.0
+    if excesses is not None:
+        step = float(excesses.mean()) / rate_slope
+        qps *= math.exp(-min(max(step, -_LARGEST_STEP), _LARGEST_STEP))
+        error = float(excesses.std()) / math.sqrt(len(excesses)) / rate_slope
+    if effort.resamples:
+        error = math.hypot(error, simulation.sampling_error(logit, rate_slope, effort.resamples))
+    trial_sd, trial_queries = simulation.trial_sd(logit)
+    return Capacity(qps, error, rate_slope, limit_slope, trial_sd, trial_queries)
 
 
-def _calculated(drawn: Sequence[ServiceTimes], limit: LatencyLimit) -> Capacity | None:
-    """Solve the formula for the first service times; the others tell the error."""
-    allowed = 1 - limit.percentile / 100
-    seconds = np.array([one.quantiles() * one.mean_times.by_size_s[1] for one in drawn])
-    idle_factor = drawn[0].mean_times.idle_factor
-    saturated_qps = 1 / seconds.mean(axis=1)
-    queue = PoissonQueue(seconds[:1], limit.max_latency_s, idle_factor)
-    crossing = _formula_crossing(queue, float(saturated_qps[0]), allowed)
-    if crossing is None:
-        return None
-    qps = float(load_of(crossing.logit) * saturated_qps[0])
-    if len(drawn) == 1:
-        return Capacity(qps, _LEAST_ERROR)
-    queue = PoissonQueue(seconds[1:], limit.max_latency_s, idle_factor)
-    logits = np.full(len(drawn) - 1, crossing.logit)
-    for _ in range(BOOTSTRAP_STEPS):
-        late = queue.late_fraction(load_of(logits) * saturated_qps[1:])
-        logits = newton_step(logits, log_excess(late, allowed), crossing.slope)
-    spread = robust_log_sd(load_of(logits) * saturated_qps[1:])
-    return Capacity(qps, math.hypot(_LEAST_ERROR, spread))
+class _Simulation:
+    """A queue on random arrivals and service times that are the same at every rate."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        service: ServiceTimes,
+        kind: ArrivalKind,
+        limit: LatencyLimit,
+        seed: int,
+        replicas: int,
+    ) -> None:
+        self._queue, self._service, self._kind, self._limit = queue, service, kind, limit
+        self._seed, self._shape = seed, (replicas, _LENGTH)
+        self._arrive = kind.streams(np.random.default_rng([seed, 0]), *self._shape)
+        self._ratio = service.draw(np.random.default_rng([seed, 1]), *self._shape)
+        self._saturated_qps = service.saturated_qps(queue)
+        self._allowed = 1 - limit.percentile / 100
+
+    def again(self, seed: int) -> "_Simulation":
+        """Return the same queue on other random numbers."""
+        return _Simulation(
+            self._queue, self._service, self._kind, self._limit, seed, self._shape[0]
+        )
+
+    def qps(self, logit: float) -> float:
+        """Return the rate with this logit of the load."""
+        return self._saturated_qps / (1 + math.exp(-logit))
+
+    def logit(self, qps: float | None) -> float:
+        """Return the logit of the load at a rate; a usual one where that is None or saturates."""
+        load = (qps or 0.0) / self._saturated_qps
+        if not 0 < load < 1:
+            return _START
+        return float(np.clip(math.log(load / (1 - load)), *_LIMITS))
+
+    def _latency_s(self, logit: float) -> Floats:
+        """Return latencies in seconds, float64 (replicas, n), once the queue has settled."""
+        qps = self.qps(logit)
+        # The mean gap between arrivals is the unit of time, so that they serve for every rate.
+        queue = Queue(
+            self._queue.servers, self._queue.batch_size, self._queue.batch_timeout_s * qps
+        )
+        latency = line_latencies(
+            queue, self._service.mean_times.times(qps), self._arrive, self._ratio
+        )
+        settled: Floats = latency[:, self._shape[1] // _WARM_UP :] / qps
+        return settled
+
+    def _excess(self, late: Floats | float) -> Floats:
+        """Return ln(late fraction / allowed fraction), finite where nothing is late."""
+        floor = self._allowed * _FLOOR
+        return np.asarray(np.log((np.asarray(late) + floor) / (self._allowed + floor)))
+
+    def excess_at(self, logit: float) -> float:
+        """Return ln(late fraction / allowed fraction) at a load."""
+        return float(self._excess((self._latency_s(logit) > self._limit.max_latency_s).mean()))
+
+    def excesses_at(self, logit: float) -> Floats:
+        """Return the excess to first order of each replica, (replicas,), whose mean is that of all.
+
+        That is ln(mean late fraction / allowed) for all, plus each one's relative deviation.
+        """
+        late = (self._latency_s(logit) > self._limit.max_latency_s).mean(axis=1)
+        floor = self._allowed * _FLOOR
+        return np.asarray(self._excess(late.mean()) + (late - late.mean()) / (late.mean() + floor))
+
+    def slopes(self, logit: float) -> tuple[float, float]:
+        """Return by how much ln(late fraction) grows with ln(rate) and falls with ln(limit)."""
+        below, above = (self._latency_s(logit + side) for side in (-_SLOPE_REACH, _SLOPE_REACH))
+        limit_s, factor = self._limit.max_latency_s, math.exp(_SLOPE_REACH)
+        rise = self._excess((above > limit_s).mean()) - self._excess((below > limit_s).mean())
+        span = math.log(self.qps(logit + _SLOPE_REACH) / self.qps(logit - _SLOPE_REACH))
+        fall = sum(
+            float(
+                self._excess((latency_s > limit_s / factor).mean())
+                - self._excess((latency_s > limit_s * factor).mean())
+            )
+            for latency_s in (below, above)
+        )
+        return max(float(rise) / span, _FLATTEST), max(fall / (4 * _SLOPE_REACH), 0.0)
+
+    def trial_sd(self, logit: float) -> tuple[float, int]:
+        """Return the standard deviation of ln(percentile) between trials, and their queries."""
+        latency_s = self._latency_s(logit)
+        percentiles = np.quantile(latency_s, self._limit.percentile / 100, axis=1)
+        return float(np.log(percentiles).std()), latency_s.shape[1]
+
+    def sampling_error(self, logit: float, rate_slope: float, resamples: int) -> float:
+        """Return the standard error of ln(capacity) that the number of service times causes.
+
+        By the bootstrap: each resample moves the late fraction at this rate, and by the slope the
+        capacity. The spread of the middle two thirds is taken, since a resample of heavy tails may
+        lie anywhere.
+        """
+        replicas, rng = max(round(_RESAMPLE_SHARE * self._shape[0]), 1), np.random.default_rng
+        qps, draws = self.qps(logit), rng([self._seed, 2])
+        excesses = []
+        for _ in range(resamples):
+            drawn = self._service.resample(draws)
+            one = _Simulation(self._queue, drawn, self._kind, self._limit, self._seed, replicas)
+            excesses.append(one.excess_at(one.logit(qps)))
+        low, high = np.quantile(excesses, [1 / 6, 5 / 6])
+        return float(high - low) / (2 * _SIXTH) / rate_slope / self._service.bootstrap_shrinkage
 
 
-def _formula_crossing(queue: PoissonQueue, saturated_qps: float, allowed: float) -> Crossing | None:
-    """Return the highest load that just meets the limit; None where no load meets it."""
-    loads = SCAN
-    for _ in range(_ROUNDS):
-        excess = log_excess(queue.late_fraction(loads * saturated_qps), allowed)
-        met = np.flatnonzero(excess <= 0)
-        if len(met) == 0:
+_SIXTH = 0.967  # standard deviations from the median of a normal distribution to its 5/6 quantile
+
+
+def _find_crossing(excess: Callable[[float], float], start: float) -> float | None:
+    """Return the highest logit at which an excess that grows with it is 0; None if there is none.
+
+    From the start, steps grow until they enclose the crossing; then regula falsi narrows it.
+    """
+    logit, value = start, excess(start)
+    met = value <= 0
+    step = 0.15
+    while True:
+        if met and logit >= _LIMITS[1]:
+            return logit
+        if not met and logit <= _LIMITS[0]:
             return None
-        highest = max(int(met[0]), 1)  # loads descend; two of them are needed for a slope
-        ends = np.array([highest - 1, highest])
-        logits = logit_of(loads[ends])
-        loads = load_of(np.linspace(logits[0], logits[1], _GRID))
-    slope = float(np.diff(excess[ends])[0] / np.diff(logits)[0])
-    logit = float(np.clip(logits[0] - excess[ends[0]] / slope, logits[1], logits[0]))
-    return Crossing(logit, slope)
+        other = float(np.clip(logit + (step if met else -step), *_LIMITS))
+        found = excess(other)
+        if (found <= 0) != met:
+            break
+        logit, value, step = other, found, 1.8 * step
+    low, high = ((logit, value), (other, found)) if met else ((other, found), (logit, value))
+    for _ in range(_STEPS):
+        if high[0] - low[0] < _CLOSE:
+            break
+        middle = _between(low, high, 0.1)
+        at = (middle, excess(middle))
+        low, high = (at, high) if at[1] <= 0 else (low, at)
+    return _between(low, high, 0.0)
+
+
+def _between(low: tuple[float, float], high: tuple[float, float], least: float) -> float:
+    """Return where a line through two points is 0, at least a share of the way from both."""
+    share = -low[1] / max(high[1] - low[1], 1e-9)
+    return low[0] + min(max(share, least), 1 - least) * (high[0] - low[0])

@@ -4,7 +4,7 @@ All queries wait in one line. The server that has been free for longest takes th
 the next few as a batch, by the rule that workers follow too (`mlbench.contracts.batching`).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,19 +33,25 @@ class MeanTimes:
     """Mean service times in seconds, by the size of the batch, the server and its state.
 
     `by_size_s`: float64 (batch_size + 1,), the mean for a batch of each size that starts right
-    after another one; entry 0 is not used. `idle_factor`: the factor by which a batch takes longer
-    on a server that was idle before it. `slowdown`: float64 (servers,), the factor by which each
-    server takes longer than `by_size_s`; or (1,) when servers do not differ.
+    after another one; entry 0 is not used. `idle_factors`: float64 (k + 1,), the factor by which a
+    batch takes longer on a server that was idle before it, by how long it was: up to each of
+    `idle_s`, float64 (k,), ascending, and longer than all of these. `slowdown`: float64 (servers,),
+    the factor by which each server takes longer than `by_size_s`; or (1,) when servers do not
+    differ.
     """
 
     by_size_s: Floats
-    idle_factor: float = 1.0
+    idle_s: Floats = field(default_factory=lambda: np.empty(0))
+    idle_factors: Floats = field(default_factory=lambda: np.ones(1))
     slowdown: Floats = field(default_factory=lambda: np.ones(1))
 
-    @property
-    def alike(self) -> bool:
-        """Whether all servers are equally fast."""
-        return float(np.ptp(self.slowdown)) == 0.0
+    def times(self, factor: float) -> "MeanTimes":
+        """Return the same in another unit of time, `factor` of which are a second."""
+        return replace(self, by_size_s=self.by_size_s * factor, idle_s=self.idle_s * factor)
+
+    def slower(self, factor: float) -> "MeanTimes":
+        """Return service times that are `factor` times as long."""
+        return replace(self, by_size_s=self.by_size_s * factor)
 
     def equivalent_servers(self, servers: int) -> float:
         """Return how many servers without slowdown serve as much as these `servers` together."""
@@ -72,7 +78,8 @@ def line_latencies(queue: Queue, mean_times: MeanTimes, arrive_s: Floats, ratio:
             queue.batch_size,
             queue.batch_timeout_s,
             mean_times.by_size_s,
-            mean_times.idle_factor,
+            mean_times.idle_s,
+            mean_times.idle_factors,
             slowdown,
             *row,
         )

@@ -50,7 +50,8 @@ def play(
     batch_size: int,
     timeout_s: float,
     by_size_s: NDArray[np.float64],
-    idle_factor: float,
+    idle_s: NDArray[np.float64],
+    idle_factors: NDArray[np.float64],
     slowdown: NDArray[np.float64],
     arrive_s: NDArray[np.float64],
     ratio: NDArray[np.float64],
@@ -72,8 +73,13 @@ def play(
             start_s = _batch_start(free_s[0], oldest_s, filled_s, timeout_s)
             while end < min(full, n) and arrive_s[end] <= start_s:
                 end += 1
-        cold = idle_factor if oldest_s > free_s[0] else 1.0
-        done_s = start_s + by_size_s[end - first] * ratio[first] * slowdown[server[0]] * cold
+        took_s = by_size_s[end - first] * ratio[first] * slowdown[server[0]]
+        if oldest_s > free_s[0]:
+            step = 0
+            while step < len(idle_s) and oldest_s - free_s[0] > idle_s[step]:
+                step += 1
+            took_s *= idle_factors[step]
+        done_s = start_s + took_s
         _occupy(free_s, server, done_s)
         for query in range(first, end):
             latency_s[query] = done_s - arrive_s[query]

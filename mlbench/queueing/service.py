@@ -1,50 +1,26 @@
 """The distribution of a device's service times, for simulation and for the bootstrap.
 
 A service time is a mean times a ratio. The mean depends on the size of the batch, the server, and
-whether the server was idle. The ratios are those of measured batches, in the order measured.
+for how long the server was idle. The ratios are those of measured batches, in the order measured.
 """
 
 import functools
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.queueing.line import Floats, MeanTimes, Queue
-from mlbench.stats.percentiles import rank
 
 _BOOTSTRAP_BLOCK = 2
 """The bootstrap's blocks over those of the simulation. Blocks of the same length would give all
 resamples the same autocorrelation, and hide that it is uncertain too."""
 _LEAST_BLOCKS = 4  # of a trial that the bootstrap draws from
-_ERROR_RESAMPLES = 32  # give a standard error to 13 %, 1 / sqrt(2 x 31)
-_QUANTILES = 8192  # of a fitted distribution; eight of them lie above the 99.9th percentile
-
-
-@dataclass(frozen=True)
-class Drift:
-    """The relative growth of service times a second, `per_s`, and its standard error.
-
-    `end_s`: when the last batch ended, on the clock that all trials share; `age_s`: the mean time
-    from the end of a batch to `end_s`. Both are in seconds.
-    """
-
-    per_s: float = 0.0
-    error_per_s: float = 0.0
-    end_s: float = 0.0
-    age_s: float = 0.0
-
-    @property
-    def error(self) -> float:
-        """Relative standard error of the mean service time at `end_s` that the drift causes."""
-        return self.error_per_s * self.age_s
-
-    def slowdown(self, at_s: float | Floats) -> Floats:
-        """Return the service time at a moment over that at `end_s`, of the shape of `at_s`."""
-        return np.asarray(np.exp(self.per_s * (np.asarray(at_s) - self.end_s)))
-
-
-NO_DRIFT = Drift()
+_TABLE = 1 << 15  # equally likely values; 33 of them lie above the 99.9th percentile
+_LEAST_RATIO = 1e-12  # keeps the logarithm of a service time of 0 finite
+_CONSTANT = 0.01  # standard deviation of ln(ratio), below which the shape does not matter
+_KNOTS = 16  # quantiles at which the distribution is compared with a lognormal one
+_OUTSIDE = 5  # measured values that lie beyond the outermost of these
 
 
 @dataclass(frozen=True)
@@ -52,19 +28,9 @@ class ServiceTimes:
     """The service times to expect of a device: means, and measured ratios to them.
 
     The arrays have an entry for each of m measured batches, trial by trial in the order measured.
-
     `ratio`: float64 (m,), the service time over its mean. `weight`: float64 (m,), the probability
-    with which it is drawn. `trial`: int64 (m,), the number of its trial.
-    `block`: how many consecutive ratios are drawn together; 1 when they are independent.
-    `between_sd`: the standard deviation of ln(mean) between trials, beyond sampling error.
-    `next_trial_sd`: the standard deviation with which ln(mean) of the next trial is predicted; it
-    is larger than `between_sd` when few trials tell that.
-    `covariance_factor`: float64 (batch_size + 1, k), a matrix A so that A A' is the covariance of
-    the relative errors of the means by size.
-    `lognormal`: whether ratios are drawn from a lognormal distribution fitted to them.
-    `drift`: how service times grew; those here are as at the end of the measurement.
-    `idle_error`: the relative standard error of the idle factor. `idle_share`: the share of batches
-    that it applied to.
+    with which it is drawn. `trial`: int64 (m,), the number of its trial. `block`: how many
+    consecutive ratios are drawn together; 1 when they are independent.
     """
 
     mean_times: MeanTimes
@@ -72,13 +38,6 @@ class ServiceTimes:
     weight: Floats
     trial: NDArray[np.int64]
     block: int = 1
-    between_sd: float = 0.0
-    next_trial_sd: float = 0.0
-    covariance_factor: Floats = field(default_factory=lambda: np.zeros((1, 1)))
-    lognormal: bool = False
-    drift: Drift = NO_DRIFT
-    idle_error: float = 0.0
-    idle_share: float = 0.0
 
     @classmethod
     def constant(cls, seconds: float, batch_size: int = 1) -> "ServiceTimes":
@@ -91,21 +50,12 @@ class ServiceTimes:
         """Return the service times of a device without batches, from `seconds` (m,) measured."""
         mean, m = float(np.mean(seconds)), len(seconds)
         mean_times = MeanTimes(np.array([0.0, mean]))
-        return cls(
-            mean_times, seconds / mean, np.full(m, 1 / m), np.zeros(m, dtype=np.int64), block
-        )
+        trial = np.zeros(m, dtype=np.int64)
+        return cls(mean_times, seconds / mean, np.full(m, 1 / m), trial, block)
 
-    def slower_after_idling(self) -> "ServiceTimes":
-        """Return the same with an idle factor that is larger by its standard error.
-
-        Other batches are quicker in return, so that the mean of all measured ones is kept.
-        """
-        mean_times = replace(
-            self.mean_times,
-            idle_factor=self.mean_times.idle_factor * (1 + self.idle_error),
-            by_size_s=self.mean_times.by_size_s * (1 - self.idle_error * self.idle_share),
-        )
-        return replace(self, mean_times=mean_times)
+    def slower(self, factor: float) -> "ServiceTimes":
+        """Return service times that are `factor` times as long."""
+        return replace(self, mean_times=self.mean_times.slower(factor))
 
     def saturated_qps(self, queue: Queue) -> float:
         """Return the rate in qps at which all servers are always busy with full batches."""
@@ -118,39 +68,32 @@ class ServiceTimes:
         float64, equally likely. Lone queries go to the servers in turn, as the one that was idle
         for longest takes the next.
         """
-        each_s = (
-            self.mean_times.by_size_s[1] * self.mean_times.idle_factor * self.mean_times.slowdown
-        )
+        means = self.mean_times
+        each_s = means.by_size_s[1] * means.idle_factors[-1] * means.slowdown
         return np.sort(np.outer(each_s, self.quantiles()), axis=None)
-
-    def unloaded_percentile_s(self, percentile: float) -> float:
-        """Return a percentile of the service time of a query on an idle device, in seconds."""
-        seconds = self.unloaded_s()
-        return float(seconds[rank(len(seconds), percentile) - 1])
-
-    def unloaded_error(self, percentile: float, rng: np.random.Generator) -> float:
-        """Return the relative standard error of `unloaded_percentile_s`, by the bootstrap."""
-        seconds = [
-            self.resample(rng).unloaded_percentile_s(percentile) for _ in range(_ERROR_RESAMPLES)
-        ]
-        spread = float(np.log(seconds).std()) / self.bootstrap_shrinkage
-        return float(np.hypot(spread, self.idle_error))
 
     def quantiles(self) -> Floats:
         """Return equally likely values of the distribution of ratios, float64, ascending.
 
-        They are quantiles of the fitted lognormal distribution where that is used; otherwise the
-        ratios themselves, repeated or left out where their weights differ.
+        They are the measured ones, drawn towards a lognormal distribution of the same mean by how
+        well that explains them (James and Stein, Proc. 4th Berkeley Symposium 1 (1961), 361):
+        fully where the two differ by no more than chance, hardly where they clearly differ. What is
+        measured of a tail that may well be lognormal is uncertain; one that is not stays as it is.
         """
-        if self.lognormal:
-            logs = np.log(self.ratio)
-            return np.asarray(np.exp(logs.mean() + logs.std() * _normal_scores()))
-        if self.weight.min() == self.weight.max():
-            return np.sort(self.ratio)
         order = np.argsort(self.ratio, kind="stable")
         share = np.cumsum(self.weight[order])
-        middle = (np.arange(len(share)) + 0.5) / len(share)
-        return self.ratio[order][np.minimum(np.searchsorted(share, middle), len(share) - 1)]
+        places = np.searchsorted(share, (np.arange(_TABLE) + 0.5) / _TABLE * share[-1])
+        measured = self.ratio[order][np.minimum(places, len(share) - 1)]
+        logs = np.log(np.maximum(measured, _LEAST_RATIO))
+        sd = float(logs.std())
+        if sd < _CONSTANT:
+            return np.asarray(measured)
+        normal = logs.mean() + sd * _normal_scores()
+        size = float(self.weight.sum() ** 2 / (self.weight @ self.weight))
+        misfit = _misfit((logs - normal) / sd, size)
+        towards = min(_KNOTS / misfit, 1.0) if misfit else 1.0
+        drawn = np.exp((1 - towards) * logs + towards * normal)
+        return np.asarray(drawn * (measured.mean() / drawn.mean()))
 
     def draw(self, rng: np.random.Generator, replicas: int, n: int) -> Floats:
         """Draw ratios (replicas, n), one by one or in blocks of consecutive ones.
@@ -160,13 +103,20 @@ class ServiceTimes:
         """
         m = len(self.ratio)
         if self.block == 1:
-            table = self.quantiles()
-            return table.take(rng.integers(0, len(table), (replicas, n)))
+            return self.quantiles().take(rng.integers(0, _TABLE, (replicas, n)))
         shape = (replicas, -(-n // self.block))
         starts = np.searchsorted(np.cumsum(self.weight), rng.random(shape) * (1 - 1e-12))
         index = (starts[:, :, None] + np.arange(self.block)).reshape(replicas, -1)[:, :n] % m
         ratios: Floats = self.ratio[index]
         return ratios
+
+    def resample(self, rng: np.random.Generator) -> "ServiceTimes":
+        """Return a bootstrap resample: ratios drawn in blocks within each trial."""
+        places = np.empty(len(self.ratio), np.int64)
+        for number in np.unique(self.trial):
+            own = np.flatnonzero(self.trial == number)
+            places[own] = own[block_indices(len(own), self._bootstrap_block(len(own)), rng)]
+        return replace(self, ratio=self.ratio[places], weight=self.weight[places])
 
     def _bootstrap_block(self, length: int) -> int:
         """Return the length of the bootstrap's blocks in a trial of `length` batches."""
@@ -187,27 +137,6 @@ class ServiceTimes:
         share = sum(self._bootstrap_block(int(n)) for n in lengths) / len(self.ratio)
         return float(np.sqrt(1 - share))
 
-    def resample(self, rng: np.random.Generator) -> "ServiceTimes":
-        """Return a bootstrap resample: what another search of this device could have measured.
-
-        Ratios are drawn in blocks within each trial. All are multiplied by one factor, as far from
-        1 as the next trial's mean may be: where trials differ, the machine itself changes, and
-        what it will be like is as uncertain as one trial, however many were measured. With
-        batches the means by size are moved by their errors as well.
-        """
-        drawn = np.empty_like(self.ratio)
-        for number in np.unique(self.trial):
-            own = np.flatnonzero(self.trial == number)
-            block = self._bootstrap_block(len(own))
-            drawn[own] = self.ratio[own[block_indices(len(own), block, rng)]]
-        factor = np.exp(self.next_trial_sd * rng.standard_normal())
-        if len(self.mean_times.by_size_s) == 2:  # no batches: the drawn ratios have another mean
-            return replace(self, ratio=drawn * factor)
-        drawn *= self.ratio.mean() / drawn.mean() * factor  # the means by size have their own error
-        normal = rng.standard_normal(self.covariance_factor.shape[1])
-        by_size_s = self.mean_times.by_size_s * np.exp(self.covariance_factor @ normal)
-        return replace(self, ratio=drawn, mean_times=replace(self.mean_times, by_size_s=by_size_s))
-
 
 def block_indices(n: int, block: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Return indices (n,) of a circular block bootstrap of n samples, in blocks of `block`.
@@ -218,9 +147,26 @@ def block_indices(n: int, block: int, rng: np.random.Generator) -> NDArray[np.in
     return ((starts[:, None] + np.arange(block)) % n).ravel()[:n]
 
 
+def _misfit(difference: Floats, size: float) -> float:
+    """Return chi squared of the differences of quantiles from normal ones, at `_KNOTS` of them.
+
+    `difference`: float64 (_TABLE,), in standard deviations. `size`: how many independent values
+    were measured. The variance of a quantile at probability p is p (1 - p) / (size density^2). The
+    knots are evenly spaced in standard deviations, so that tails count as much as the middle.
+    """
+    outermost = min(_OUTSIDE / size, 0.25)
+    scores = _normal_scores()
+    first = int(outermost * _TABLE)
+    at = np.linspace(scores[first], scores[-1 - first], _KNOTS)
+    places = np.searchsorted(scores, at).clip(0, _TABLE - 1)
+    p = (places + 0.5) / _TABLE
+    density = np.exp(-(scores[places] ** 2) / 2) / np.sqrt(2 * np.pi)
+    return float((difference[places] ** 2 * size * density**2 / (p * (1 - p))).sum())
+
+
 @functools.cache
 def _normal_scores() -> Floats:
     """Return equally likely quantiles of the standard normal distribution, ascending."""
     from scipy.special import ndtri  # SciPy takes 0.1 s to import
 
-    return np.asarray(ndtri((np.arange(_QUANTILES) + 0.5) / _QUANTILES))
+    return np.asarray(ndtri((np.arange(_TABLE) + 0.5) / _TABLE))

@@ -67,6 +67,7 @@ def answer_entry(answer: Answer) -> Document:
         "target_latency": answer.max_latency_s,
         "capacity_qps": finite(answer.capacity_qps),
         "capacity_ci95": None if ci95 is None else [finite(end) for end in ci95],
+        "meets_again": finite(answer.meets_again),
         "trials": answer.trials,
         "measured_s": answer.measured_s,
         "queries": answer.queries,

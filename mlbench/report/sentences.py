@@ -81,19 +81,6 @@ def _because(text: str) -> Callable[[Figures], str]:
     return tell
 
 
-def _model_misfit(figures: Figures) -> str:
-    against = "it settles on no rate"
-    if figures["trial_qps"] is not None:
-        did = "met" if figures["met"] else "did not meet"
-        against = _fill("a trial at {trial_qps:.4g} qps {did} the limit", figures, did=did)
-    return _fill(
-        "the queue model does not fit ({against}, against a prediction of {predicted_qps:.4g} qps):"
-        " the estimate is the bracket of measured rates",
-        figures,
-        against=against,
-    )
-
-
 def _layout(figures: Figures) -> str:
     batch_size, threads = figures["batch_size"], figures["threads"]
     return _fill(
@@ -136,11 +123,12 @@ SENTENCES: Mapping[str, str | Callable[[Figures], str]] = {
     # What an estimate rests on.
     "slower_after_idling": "a batch takes {change_fraction:+.0%} on a device that was idle before",
     "unlike_workers": "the slowest worker takes {ratio:.2f} times as long as the quickest",
-    "trials_differ": "service times differ by {scatter_fraction:.1%} between trials beyond chance",
-    "drift_at_end": "the estimate is for the device as it was when the measuring ended",
+    "trials_differ": "the machine changes: service times of the next trial are uncertain by "
+    "{scatter_fraction:.1%}, more than their number explains",
     "model_corrected": "measured latencies differ by {difference_fraction:+.0%} from the queue "
     "model; corrected",
-    "model_misfit": _model_misfit,
+    "model_misfit": "the queue model does not fit: measured latencies differ from it by "
+    "{difference_fraction:+.0%}; the interval counts that",
     "from_narrower_limit": "taken from the narrower limit, which is better known: its own were "
     "{own_qps:.4g} qps",
     "from_wider_limit": "taken from the wider limit, which is better known: its own were "
@@ -163,11 +151,13 @@ SENTENCES: Mapping[str, str | Callable[[Figures], str]] = {
     "trials_too_short": "at the {qps:.3g} qps that seem possible the {percentile:g}th percentile "
     "takes a trial of {needed_s:.0f} s; raise --time",
     "slow_trial_failed": _because("not even a slow trial met the limit"),
-    "device_slowed_since": "the rates that trials met are above what the device still holds",
     "rates_above_estimate": "the rates that trials met are above what the estimate supports",
     "no_trial_met": "no trial met the limit",
     "no_trial_met_in_budget": "no trial met the limit before the budget was spent",
     # About a whole run.
+    "trials_too_short_for_some": "the device is so slow that trials are too short to tell the "
+    "percentile for {unanswered} of {answers} answers: they take --time {needed_time_s} "
+    "--budget {needed_budget_s}; the others are answered",
     "accuracy_skipped": "accuracy skipped: {why}",
     "synthetic_model": "this is not a trained model: {description}",
     "layout": _layout,

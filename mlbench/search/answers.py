@@ -1,15 +1,12 @@
 """What a search says in the end: one answer for each goal, with findings."""
 
+import math
 from collections.abc import Sequence
 
 from mlbench.contracts.findings import Finding
 from mlbench.estimation.estimate import Estimate
 from mlbench.outcomes import Answer, Judgement, Trial
 from mlbench.search.goal import TELLING_SHARE, Goal
-
-_FAR = (
-    0.1  # relative distance that another trial must be faster by, to stand in for a supported one
-)
 
 
 def make_answer(
@@ -23,7 +20,7 @@ def make_answer(
     best = _best(goal, known)
     own = [trial.judgement for trial in goal.history.tried if goal.owns(trial)]
     no_verdict = best is None and all(judged.verdict == "invalid" for judged in own)
-    estimate = None if no_verdict else known
+    estimate = None if own and no_verdict else known
     used = [
         seen
         for seen in goal.history.observations
@@ -46,30 +43,29 @@ def make_answer(
         queries=sum(len(seen.due_s) for seen in used),
         findings=tuple(found),
         no_verdict=no_verdict,
+        meets_again=_meets_again(best, estimate),
     )
 
 
 def _best(goal: Goal, known: Estimate | None) -> Trial | None:
-    """Return the trial to report, which met the limit: the fastest that the estimate supports.
+    """Return the trial to report: the fastest that met the limit and that the estimate supports.
 
-    If there is none, or a much faster one, another will do: up to the estimate if no slower trial
-    failed, or up to the end of the interval if no slower trial failed or was undecided. If that
-    leaves next to nothing, one up to the estimate will do although slower ones failed: the device
-    changes between trials.
+    If none says anything about the answer, the fastest up to the estimate will do.
     """
     supported = goal.supported(known)
     if known is None or known.qps is None:
         return supported
-    failed, undecided = (
-        [_qps(trial) for trial in goal.rates(verdict)] for verdict in ("fail", "undecided")
-    )
-    up_to_qps = max(min([known.qps, *failed]), min([known.high, *failed, *undecided]))
-    other = goal.fastest(up_to_qps)
-    far = other and supported and _qps(supported) < (1 - _FAR) * _qps(other)
-    best = other if supported is None or far else supported
-    if known.modelled and (best is None or _qps(best) < TELLING_SHARE * known.qps):
+    if supported is None or _qps(supported) < TELLING_SHARE * known.qps:
         return goal.fastest(known.qps)
-    return best
+    return supported
+
+
+def _meets_again(best: Trial | None, known: Estimate | None) -> float | None:
+    """Return the probability that a fresh trial like the reported one meets the limit."""
+    if best is None or known is None or not known.qps:
+        return None
+    above = math.log(known.qps / _qps(best)) / max(known.deviation(best.request.queries), 1e-9)
+    return 0.5 * (1 + math.erf(above / math.sqrt(2)))
 
 
 def _qps(trial: Trial) -> float:
@@ -80,17 +76,16 @@ def _why_unmet(
     goal: Goal, known: Estimate | None, own: Sequence[Judgement], *, budget_spent: bool
 ) -> Finding:
     """Return the reason why an answer has no rate; `own`: the judgements of its trials."""
-    if not own:
-        return Finding("budget_spent" if budget_spent else "run_ended")
-    if all(judgement.verdict == "invalid" for judgement in own):
+    if own and all(judgement.verdict == "invalid" for judgement in own):
         return _resting_on("all_trials_invalid", own[-1].reasons[0])
     if known and (impossible := _why_impossible(goal, known)):
         return impossible
+    if not own:
+        return Finding("budget_spent" if budget_spent else "run_ended")
     if known and known.qps is None and goal.misses:
         return _resting_on("slow_trial_failed", own[-1].reasons[-1])
     if any(judgement.verdict == "pass" for judgement in own):
-        slowed = known and known.drift.per_s > 0
-        return Finding("device_slowed_since" if slowed else "rates_above_estimate")
+        return Finding("rates_above_estimate")
     return Finding("no_trial_met_in_budget" if budget_spent else "no_trial_met")
 
 

@@ -6,28 +6,29 @@ from collections.abc import Callable
 from mlbench.arrivals.kind import ArrivalKind
 from mlbench.estimation.estimate import Estimate, Question
 from mlbench.estimation.estimator import estimate
-from mlbench.estimation.learning import NEAR, learn
-from mlbench.estimation.observation import Observation, most_typical
+from mlbench.estimation.learning import NEAR
+from mlbench.estimation.observation import Observation
 from mlbench.outcomes import LatencyLimit, Trial, TrialRequest, Verdict
 from mlbench.search.history import History
 from mlbench.search.plan import SearchPlan
-from mlbench.trial.schedule import make_schedule, query_count
+from mlbench.trial.schedule import query_count
 
 TELLING_SHARE = 0.5
 """Of the estimate: a rate met below that says little about the answer."""
 
-_BELOW = (0.01, 0.025, 0.04, 0.07, 0.12, 0.2)
-"""Relative distance of a trial below the estimate, after each miss about 1.7 times as far. The
-first costs the reported rate 1 %; the last is twice the widest half-width of
-`docs/study_search.md`."""
-_CLOSE = _BELOW[2] + 0.001  # distance of a rate met that is close enough; 0.1 % is for rounding
-_WITHIN, _WELL_WITHIN = 0.75, 2.0
-"""Half-widths of the interval, of 2.1 standard errors each, that a trial lies below the estimate:
-the capacity is above it with 94 %, or for a last trial with nearly 100 %."""
-_FURTHEST = 0.1  # relative distance below the estimate that its interval or a drift alone calls for
-_LAST_STEPS = 2  # entries of _BELOW that a last trial lies further below, as it must meet the limit
+_BELOW = 1.0
+"""Standard deviations of chance in a trial that it lies below the estimate: it meets the limit 84
+times in 100 where the estimate is right."""
+_PER_MISS, _FOR_ERROR, _LAST = 0.3, 0.3, 1.3
+"""What lies further below: by 0.3 of that after each miss in a row, and by 0.3 of the estimate's
+own standard deviation, so that a trial near an uncertain estimate tells where it belongs. A last
+trial, which must meet the limit, lies 1.3 times as far below as one that is believed."""
+_MOST_ERROR, _FURTHEST, _FURTHEST_LAST = 0.25, 0.5, 1.5
+"""Of ln(rate): how far an uncertain estimate alone leads."""
+_CLOSE, _ALMOST = 1.5, 0.005
+"""Margins of a believed trial below the estimate that are close enough, and half a percent."""
 _REPEATS = 2  # trials near the estimate; one alone cannot show that the device changes between them
-_MAX_MISSES = 2 * len(_BELOW)  # in a row: all distances twice
+_MAX_MISSES = 12  # in a row
 _MAX_TRIES = 40  # ends a search whose trials are all cut short, and so take little of the budget
 _MAX_UNMET_TRIES = 3  # trials for a limit that no rate seems to meet
 _MAX_INVALID = 3  # in a row; what spoils three trials will spoil the next one
@@ -38,8 +39,6 @@ looks, and to see the device almost idle."""
 _BACKLOG_LIMITS, _BACKLOG_SHARE = 5, 0.1
 """Limits, and share of the longest trial, that the oldest query may wait before a trial is cut
 short: a queue so long will not meet the limit any more."""
-_CANDIDATES = 16  # seeds, of which the most typical schedule is chosen
-_LONG = 20_000  # queries; so long a schedule has a typical number of bursts by itself
 
 
 class Goal:
@@ -109,7 +108,13 @@ class Goal:
 
     def supported(self, known: Estimate | None) -> Trial | None:
         """Return the trial that met the limit at the highest rate which an estimate supports."""
-        return self.fastest(known.supported_qps if known else math.inf)
+        passed = [
+            trial
+            for trial in self.rates("pass")
+            if known is None
+            or trial.request.target_qps <= known.supported_qps(trial.request.queries)
+        ]
+        return passed[-1] if passed else None
 
     def has_rate(self) -> bool:
         """Return whether a trial met the limit at a rate that says something about the answer."""
@@ -123,7 +128,8 @@ class Goal:
         best, known = self.supported(self.estimate), self.estimate
         if best is None or known is None or known.qps is None:
             return False
-        return best.request.target_qps >= (1 - _CLOSE) * known.qps or not known.modelled
+        below = math.log(known.qps / best.request.target_qps)
+        return below <= _CLOSE * known.margin(best.request.queries) + _ALMOST
 
     def urgency(self) -> tuple[int, float]:
         """Return what orders goals by need, the neediest first.
@@ -151,7 +157,8 @@ class Goal:
         guess_qps = _GUESS_SHARE * self.plan.first_guess_qps
         seed = self.plan.seed % 2**31
         question = Question(self.plan.queue, self.kind, self.limit, seed, thorough)
-        self.estimate = estimate(usable, question, known_qps, guess_qps)
+        learnt = self.history.learnt
+        self.estimate = estimate(usable, learnt, question, known_qps, guess_qps)
 
     def request(self, share_s: float, left_s: float, fresh_seed: Callable[[], int]) -> TrialRequest:
         """Return the trial that this goal wants next.
@@ -171,7 +178,7 @@ class Goal:
             kind=self.kind,
             target_qps=qps,
             queries=queries,
-            seed=self._typical_seed(queries, fresh_seed),
+            seed=fresh_seed(),
             max_latency_s=self.max_latency_s,
             max_backlog_s=backlog_s,
         )
@@ -183,17 +190,24 @@ class Goal:
         if known is None:
             return False
         if known.qps is None:
-            return self._tries >= _MAX_UNMET_TRIES or (self.misses > 0 and not known.high)
-        if self.misses >= _MAX_MISSES or (self.misses and known.high < self._least_qps()):
+            hopeless = not known.high and bool(self.rates("fail"))
+            return hopeless or self._tries >= _MAX_UNMET_TRIES
+        too_slow = known.high < self._least_qps and bool(self.rates("fail", "undecided"))
+        if self.misses >= _MAX_MISSES or too_slow:
             return True
         near = [s for s in self.history.usable if not s.saturated and self.is_near(s)]
         repeated = len(near) >= _REPEATS
         return self.is_close() and repeated and known.half_width <= self.plan.precision
 
+    @property
     def _least_qps(self) -> float:
-        """Return the lowest rate at which the longest trial tells the percentile."""
-        slowest_qps = self.fewest_queries / self.plan.max_trial_s
-        return min(slowest_qps, _FIRST_SHARE * self.plan.first_guess_qps)
+        """The lowest rate at which the longest trial tells the percentile."""
+        return self.fewest_queries / self.plan.max_trial_s
+
+    def needed_s(self) -> float | None:
+        """Return how long a trial must be to tell the percentile; None while that is not known."""
+        known = self.estimate
+        return self.fewest_queries / known.qps if known and known.qps else None
 
     def _rate(self, trial_s: float, *, last: bool) -> float:
         """Return where to try next: just below the estimate, or further for a last trial."""
@@ -201,27 +215,15 @@ class Goal:
         if known is None:
             return _FIRST_SHARE * guess_qps
         if known.qps is None:  # try the middle of what is possible, or an almost idle device
-            return max(0.5 * known.high, _IDLE_SHARE * guess_qps, self._least_qps())
-        below = self._distance(known, trial_s, last=last) if known.modelled else 0.0
-        return max(known.qps * (1 - below), self._least_qps())
+            return max(0.5 * known.high, _IDLE_SHARE * guess_qps, self._least_qps)
+        below = self._distance(known, known.qps * trial_s, last=last)
+        return max(known.qps * math.exp(-below), self._least_qps)
 
-    def _distance(self, known: Estimate, trial_s: float, *, last: bool) -> float:
-        """Return the relative distance of the next trial below the estimate."""
-        half_widths = _WELL_WITHIN if last else _WITHIN
-        step = self.misses + (_LAST_STEPS if last else 0)
-        below = max(
-            _BELOW[min(step, len(_BELOW) - 1)], min(half_widths * known.half_width, _FURTHEST)
-        )
-        # A drifting device will be slower by the end of the trial.
-        return below + min(max(known.drift.per_s, 0.0) * trial_s, _FURTHEST)
-
-    def _typical_seed(self, queries: int, fresh_seed: Callable[[], int]) -> int:
-        """Return the one of several fresh seeds whose schedule is the most typical."""
-        fresh = [fresh_seed() for _ in range(_CANDIDATES)]
-        known = self.estimate
-        if not self.kind.random or known is None or known.qps is None or queries > _LONG:
-            return fresh[0]
-        logs = [seen.log for seen in self.history.usable]
-        service = learn(logs, self.plan.queue, known.qps)
-        dues = [make_schedule(self.kind, known.qps, queries, seed).due_ns for seed in fresh]
-        return fresh[most_typical(dues, service, self.plan.queue, self.limit, self.plan.seed)]
+    def _distance(self, known: Estimate, queries: float, *, last: bool) -> float:
+        """Return by how much ln(rate) of the next trial lies below that of the estimate."""
+        chance = known.capacity.luck(round(queries)) if known.capacity else 0.0
+        error = min(known.error, _MOST_ERROR)
+        step = _BELOW + _PER_MISS * self.misses
+        if last:
+            return min(step * _LAST * known.margin(round(queries)), _FURTHEST_LAST)
+        return min(step * (chance + _FOR_ERROR * error), _FURTHEST)

@@ -1,14 +1,18 @@
 """All finished trials of a search."""
 
+from mlbench.estimation.learning import Learnt, learn
 from mlbench.estimation.observation import Observation
 from mlbench.outcomes import Trial
+from mlbench.queueing.line import Queue
 
 
 class History:
     """The trials of a search in the order they were run, which its goals share."""
 
-    def __init__(self) -> None:
+    def __init__(self, queue: Queue) -> None:
         self.observations: list[Observation] = []
+        self._queue = queue
+        self._learnt: tuple[int, Learnt] | None = None
 
     @property
     def trials(self) -> list[Trial]:
@@ -33,3 +37,11 @@ class History:
         """
         some = [seen for seen in self.observations if len(seen.log.seconds)]
         return some[:1] + [seen for seen in some[1:] if seen.valid]
+
+    @property
+    def learnt(self) -> Learnt:
+        """What the usable trials say about service times; there must be one."""
+        seen = len(self.observations)
+        if self._learnt is None or self._learnt[0] != seen:
+            self._learnt = seen, learn([one.log for one in self.usable], self._queue)
+        return self._learnt[1]

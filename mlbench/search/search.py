@@ -9,11 +9,13 @@ The first trial is a short saturation trial, for service times. Then each answer
 the trial of the neediest goal, and keeps the budget.
 """
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
 
 from mlbench.arrivals.linear import Linear
+from mlbench.contracts.findings import Finding
 from mlbench.estimation.diagnosis import diagnose
 from mlbench.estimation.observation import observe
 from mlbench.outcomes import Answer, Trial, TrialRequest
@@ -33,6 +35,7 @@ _SATURATION_S, _SATURATION_SHARE = 1.0, 0.1  # seconds, and share of the budget,
 _SATURATION_FEWEST, _SATURATION_ENOUGH, _SATURATION_MOST = 20, 120, 20_000
 """Queries of the saturation trial: at least 20, and 120 where the budget allows. At a coefficient
 of variation of 0.3 the mean service time is known to 3 % from 120, and to 0.2 % from 20,000."""
+_TRIALS_EACH = 3  # of the needed length, for an answer
 _SATURATION_BACKLOG = 2  # its durations, after which it is cut short
 
 
@@ -41,7 +44,7 @@ class Search:
 
     def __init__(self, plan: SearchPlan) -> None:
         self.plan = plan
-        self._history = History()
+        self._history = History(plan.queue)
         self._seeds = 0
         self._goals = [
             Goal(plan, kind, limit, self._history) for kind in plan.kinds for limit in plan.limits
@@ -92,9 +95,29 @@ class Search:
                 goal.count(trial)
         return trial
 
+    def shortage(self) -> Finding | None:
+        """Return what the longest trial and the budget must be to answer all, if they are too low.
+
+        It is known from the saturation trial on: how long a trial takes to tell the percentile.
+        """
+        for goal in self._goals:
+            goal.refresh()
+        needed_s = [needed for goal in self._goals if (needed := goal.needed_s())]
+        longest_s = max(needed_s, default=0.0)
+        if longest_s <= self.plan.max_trial_s:
+            return None
+        too_long = sum(needed > self.plan.max_trial_s for needed in needed_s)
+        figures = {
+            "unanswered": too_long,
+            "answers": len(self._goals),
+            "needed_time_s": math.ceil(longest_s),
+            "needed_budget_s": math.ceil(_TRIALS_EACH * sum(needed_s)),
+        }
+        return Finding("trials_too_short_for_some", figures)
+
     def answers(self) -> Mapping[str, Mapping[float, Answer]]:
         """Return what is known by now, for each arrival kind's name and limit in seconds."""
-        findings = diagnose(self._history.usable, self.plan.queue)
+        findings = diagnose(self._history.learnt) if self._history.usable else []
         found: dict[str, dict[float, Answer]] = {}
         for kind in self.plan.kinds:
             own = [goal for goal in self._goals if goal.kind == kind]

@@ -42,13 +42,3 @@ def correlation_time(*series: Floats, threshold: float = 2.0) -> float:
 def effective_size(series: Floats) -> float:
     """Return how many independent samples have a mean as certain as that of this series (n,)."""
     return len(series) / correlation_time(series)
-
-
-def block_means(series: Floats, blocks: int) -> Floats:
-    """Return the means (blocks,) of equal, consecutive parts of a series (n,), n >= blocks.
-
-    Up to blocks - 1 samples at the end are left out.
-    """
-    length = len(series) // blocks
-    means: Floats = series[: length * blocks].reshape(blocks, length).mean(axis=1)
-    return means

@@ -1,4 +1,4 @@
-"""Interval of a proportion, and quantiles of Student's t distribution."""
+"""The exact interval of a proportion."""
 
 
 def binomial_interval(count: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
@@ -13,14 +13,3 @@ def binomial_interval(count: float, n: float, confidence: float = 0.95) -> tuple
     low = 0.0 if count <= 0 else float(betaincinv(count, n - count + 1, tail))
     high = 1.0 if count >= n else float(betaincinv(count + 1, n - count, 1 - tail))
     return low, high
-
-
-def student_quantile(dof: int, confidence: float = 0.95) -> float:
-    """Return the two-sided quantile of Student's t with `dof` degrees of freedom.
-
-    A mean of normal samples is within this many estimated standard errors of the truth with
-    probability `confidence` (Student, Biometrika 6 (1908), 1).
-    """
-    from scipy.special import stdtrit  # SciPy takes 0.1 s to import
-
-    return float(stdtrit(dof, (1 + confidence) / 2))

@@ -14,17 +14,17 @@ from mlbench.records import Completions
 class ServiceLog:
     """The batches of one trial in the order they were served, worker by worker.
 
-    `seconds`, `size`, `idle`, `done_s`, `worker`: (m,), how long each batch took its device, of how
-    many queries, whether it had nothing to do before, the end, from the trial's start, and whose
-    it was. `qps` is the rate that was offered; `begin_s` the trial's start on a clock that all
-    trials share.
+    `seconds`, `size`, `idle_s`, `done_s`, `worker`: (m,), how long each batch took its device, of
+    how many queries, for how long the device had nothing to do before, the end, from the trial's
+    start, and whose it was. `qps` is the rate that was offered; `begin_s` the trial's start on a
+    clock that all trials share.
     """
 
     qps: float
     begin_s: float
     seconds: Floats
     size: NDArray[np.int64]
-    idle: NDArray[np.bool_]
+    idle_s: Floats
     done_s: Floats
     worker: NDArray[np.int64]
 
@@ -38,7 +38,7 @@ class ServiceLog:
         )
         own = {
             name: getattr(self, name)[place < -(-count // len(begin))]
-            for name in ("seconds", "size", "idle", "done_s", "worker")
+            for name in ("seconds", "size", "idle_s", "done_s", "worker")
         }
         return replace(self, **own)
 
@@ -46,6 +46,11 @@ class ServiceLog:
 def in_seconds(ns: NDArray[np.int64]) -> Floats:
     """Return nanoseconds as seconds, float64 of the same shape."""
     return np.asarray(ns * 1e-9, dtype=np.float64)
+
+
+_LONGEST_IDLE_NS = (
+    10**12
+)  # a device before its first batch: a quarter of an hour is as good as ever
 
 
 def service_log(completions: Completions) -> ServiceLog:
@@ -60,14 +65,16 @@ def service_log(completions: Completions) -> ServiceLog:
     fresh[1:] = (np.diff(worker) != 0) | (np.diff(start_ns) != 0)
     first = np.flatnonzero(fresh)
     done_ns = completions.done_ns[order[first]]
-    free_ns = np.concatenate([[np.iinfo(np.int64).min], done_ns[:-1]])
-    free_ns[1:][np.diff(worker[first]) != 0] = np.iinfo(np.int64).min
+    due_ns = completions.due_ns[order[first]]
+    free_ns = np.append(due_ns[:1] - _LONGEST_IDLE_NS, done_ns[:-1])
+    others = np.append(False, np.diff(worker[first]) != 0)
+    free_ns[others] = due_ns[others] - _LONGEST_IDLE_NS
     return ServiceLog(
         qps=completions.schedule.target_qps,
         begin_s=completions.start_of_trial_ns * 1e-9,
         seconds=in_seconds(done_ns - start_ns[first]),
         size=np.diff(first, append=len(order)).astype(np.int64),
-        idle=completions.due_ns[order[first]] > free_ns,
+        idle_s=in_seconds(np.maximum(due_ns - free_ns, 0)),
         done_s=in_seconds(done_ns - completions.start_of_trial_ns),
         worker=worker[first].astype(np.int64),
     )

@@ -27,7 +27,6 @@ def test_rows_of_random_kinds_differ(kind):
     assert len({row.tobytes() for row in np.diff(one)}) == 4
 
 
-def test_linear_streams_need_no_luck():
-    """Equally spaced arrivals say that seeds make no difference, and all others that they do."""
-    assert [kind.random for kind in KINDS] == [False, True, True, True, True]
+def test_linear_streams_are_equally_spaced():
+    """Equally spaced arrivals are the same whatever the seed."""
     assert np.array_equal(KINDS[0].streams(1, 2, 3), [[0, 1, 2]] * 2)

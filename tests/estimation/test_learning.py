@@ -1,159 +1,114 @@
 import numpy as np
 import pytest
 
-from mlbench.estimation.learning import learn
-from mlbench.pool.virtual import Batch, SimulatedService, VirtualPool
-from mlbench.queueing.line import Queue
+from mlbench.estimation.learning import Learnt, learn
+from mlbench.pool.virtual import Batch, Service, SimulatedService, VirtualPool
+from mlbench.queueing.line import Floats, Queue
 from mlbench.trial.schedule import make_schedule
 from mlbench.trial.service_log import ServiceLog, service_log
 
 
-def _log(seconds: np.ndarray, size: np.ndarray | None = None, qps: float = 250.0) -> ServiceLog:
+def _log(seconds: Floats, qps: float = 250.0, begin_s: float = 0.0) -> ServiceLog:
     """A trial of batches that follow each other without a pause."""
     m = len(seconds)
-    sizes = np.ones(m, dtype=np.int64) if size is None else size
-    return ServiceLog(
-        qps, 0.0, seconds, sizes, np.zeros(m, dtype=bool), seconds.cumsum(), 0 * sizes
-    )
+    ones, zeros = np.ones(m, np.int64), np.zeros(m)
+    return ServiceLog(qps, begin_s, seconds, ones, zeros, seconds.cumsum(), 0 * ones)
 
 
-def _lognormal(seed: int, cv: float = 1.0, m: int = 5000) -> np.ndarray:
+def _lognormal(seed: int, cv: float, m: int = 5000) -> Floats:
     sigma = np.sqrt(np.log1p(cv**2))
     return 0.002 * np.random.default_rng(seed).lognormal(-(sigma**2) / 2, sigma, m)
 
 
-def test_times_that_look_lognormal_are_smoothed() -> None:
-    """The table is then that of the fitted lognormal, whose tail goes beyond what was seen."""
-    times = learn([_log(_lognormal(1))], Queue(), 250)
-    assert times.lognormal
-    table = times.quantiles()
-    assert np.log(table).std() == pytest.approx(np.log(times.ratio).std(), rel=1e-3)
-    assert np.log(table).mean() == pytest.approx(np.log(times.ratio).mean(), abs=1e-3)
-    assert table.mean() * times.mean_times.by_size_s[1] == pytest.approx(0.002, rel=0.05)
+def _logs_of(
+    service: Service, queue: Queue, rates: tuple[float, ...], n: int = 2000
+) -> list[ServiceLog]:
+    pool = VirtualPool(service, queue)
+    runs = [pool.run(make_schedule("exponential", qps, n, i)) for i, qps in enumerate(rates)]
+    return [service_log(run) for run in runs]
 
 
-@pytest.mark.parametrize("kind", ["exponential", "stalls", "two modes", "few"])
-def test_other_times_stay_as_measured(kind: str) -> None:
-    """What is not lognormal, or too little to tell, is drawn from what was measured."""
-    rng = np.random.default_rng(3)
-    seconds = {
-        "exponential": rng.exponential(0.002, 5000),
-        "stalls": _lognormal(3, 0.1) * np.where(rng.random(5000) < 0.003, 10.0, 1.0),
-        "two modes": _lognormal(3, 0.1) * np.where(rng.random(5000) < 0.5, 1.5, 1.0),
-        "few": _lognormal(3)[:100],
-    }[kind]
-    times = learn([_log(seconds)], Queue(), 250)
-    assert not times.lognormal
-    assert set(times.quantiles()) == set(times.ratio)
+def _mean_s(learnt: Learnt, qps: float) -> float:
+    """Return the mean service time of single queries that is forecast for a rate."""
+    service, level = learnt.service_at(qps), learnt.speed.forecast(qps)
+    means = service.mean_times.by_size_s
+    return float(means[1] * (service.weight @ service.ratio) * np.exp(level.mean))
 
 
-def test_smoothing_halves_the_error_of_a_heavy_tail() -> None:
-    """A rare quantile is known better from the fit than from the few samples beyond it."""
-    fitted, measured = [], []
-    for seed in range(30):
-        times = learn([_log(_lognormal(seed, m=2000))], Queue(), 250)
-        if times.lognormal:
-            fitted.append(np.quantile(times.quantiles(), 0.999))
-            measured.append(np.quantile(times.ratio, 0.999))
-    assert len(fitted) > 20
-    assert np.std(np.log(fitted)) < 0.6 * np.std(np.log(measured))
-
-
-def _batches(levels_s: tuple[float, ...], m: int = 3000) -> ServiceLog:
-    rng = np.random.default_rng(4)
-    size = rng.integers(1, len(levels_s) + 1, m)
-    return _log(np.array(levels_s)[size - 1] * rng.lognormal(-0.005, 0.1, m), size)
-
-
-def test_means_on_a_line_are_fitted_by_one() -> None:
-    """Batches that take so much more for each query get their means from all of them."""
-    line = tuple(0.002 + 0.0005 * i for i in range(8))
-    times = learn([_batches(line)], Queue(1, 8), 900)
-    assert np.ptp(np.diff(times.mean_times.by_size_s[1:])) < 1e-12
-    assert times.mean_times.by_size_s[1:] == pytest.approx(line, rel=0.01)
-    moved = [times.resample(np.random.default_rng(i)).mean_times.by_size_s[8] for i in range(200)]
-    assert np.std(moved) / line[7] == pytest.approx(0.1 / np.sqrt(3000) * 2, rel=0.35)
-
-
-def test_means_on_no_line_stay_as_measured() -> None:
-    """A device that pads its batches to powers of two keeps its steps."""
-    steps = (0.002, 0.003, 0.005, 0.005, 0.008, 0.008, 0.008, 0.008)
-    times = learn([_batches(steps)], Queue(1, 8), 900)
-    assert times.mean_times.by_size_s[1:] == pytest.approx(steps, rel=0.02)
+def test_a_steady_device_has_its_mean() -> None:
+    """Three trials of 5,000 batches with cv 0.3 tell the mean to half a percent."""
+    learnt = learn([_log(_lognormal(n, 0.3), begin_s=11.0 * n) for n in range(3)], Queue())
+    assert _mean_s(learnt, 250.0) == pytest.approx(0.002, rel=0.006)
+    assert learnt.cv == pytest.approx(0.3, rel=0.05)
+    sampled = np.sqrt(learnt.sampling_variance(learnt.service_at(250.0)))
+    assert sampled == pytest.approx(0.3 / np.sqrt(15_000), rel=0.1)
 
 
 def test_a_drifting_device_is_learnt_as_it_is_at_the_end() -> None:
-    """Service times of all trials are carried forward, and no variance between trials is left."""
+    """Of a device that slows down by 0.3 % a second the last level counts, not the mean one."""
     pool = VirtualPool(SimulatedService(0.002, cv=0.1, drift_per_s=0.003))
     logs = [
         service_log(pool.run(make_schedule("exponential", 250, 2000, seed))) for seed in range(3)
     ]
-    times = learn(logs, Queue(), 250)
-    now_s = 0.002 * (1 + 0.003 * pool.now_s)
-    assert times.between_sd == 0.0
-    assert times.mean_times.by_size_s[1] == pytest.approx(now_s, rel=3 * times.drift.error + 0.003)
-    assert times.drift.error < 0.01
+    learnt = learn(logs, Queue())
+    now_s, on_average_s = (0.002 * (1 + 0.003 * at_s) for at_s in (pool.now_s, pool.now_s / 2))
+    assert _mean_s(learnt, 250.0) == pytest.approx(now_s, rel=0.015)
+    assert _mean_s(learnt, 250.0) > 1.015 * on_average_s
 
 
-@pytest.mark.parametrize(("saturated", "differs"), [(1.3, True), (1.0, False)])
-def test_few_trials_near_the_rate_differ_if_all_do(saturated: float, differs: bool) -> None:
-    """Two trials 0.9 % apart, 3 standard errors, are chance unless all differ for certain."""
-    trials = [(900.0, saturated), (250.0, 1.0), (260.0, 1.009)]
-    logs = [
-        _log(level * _lognormal(seed, 0.1, 2000), qps=qps)
-        for seed, (qps, level) in enumerate(trials)
-    ]
-    assert (learn(logs, Queue(), 255).between_sd > 0) == differs
+def test_ratios_are_relative_to_the_level_of_their_moment() -> None:
+    """A level that moves by 30 % within trials does not count as spread of service times."""
+    slow = np.linspace(1.0, 1.3, 5000)
+    logs = [_log(slow * _lognormal(n, 0.1), begin_s=15.0 * n) for n in range(2)]
+    learnt = learn(logs, Queue())
+    assert learnt.ratio.std() / learnt.ratio.mean() == pytest.approx(0.1, rel=0.1)
+    level = learnt.level_in(1, np.array([15.5, 25.5]))
+    assert np.diff(level)[0] == pytest.approx(np.log(1.3), abs=0.05)
+
+
+def test_service_times_that_depend_on_the_load_are_known_at_each_rate() -> None:
+    """A device of 2 ms at 100 qps and of 3 ms at 250 qps is forecast as either."""
+
+    def serve(rng: np.random.Generator, batch: Batch) -> float:
+        return (0.002 if batch.target_qps < 200 else 0.003) * float(rng.lognormal(0, 0.05))
+
+    learnt = learn(_logs_of(serve, Queue(), (100, 250, 105, 240)), Queue())
+    for qps, seconds in ((103, 0.002), (245, 0.003)):
+        assert _mean_s(learnt, qps) == pytest.approx(seconds, rel=0.02)
+
+
+def test_the_distribution_is_that_of_trials_near_the_rate() -> None:
+    """Where times spread more under load, a rate has the spread of trials at such rates."""
+    logs = [_log(_lognormal(1, 0.1), 100.0), _log(_lognormal(2, 0.5), 300.0, begin_s=11.0)]
+    learnt = learn(logs, Queue())
+    calm, busy = (np.log(learnt.service_at(qps).quantiles()).std() for qps in (100.0, 300.0))
+    assert busy == pytest.approx(np.sqrt(np.log1p(0.25)), rel=0.1)
+    assert calm < 0.5 * busy
 
 
 @pytest.mark.parametrize("trials", [3, 5])
 def test_few_trials_tell_little_of_another_moment(trials: int) -> None:
     """However few trials told how a machine changes, nine of ten next ones are as expected."""
-    rng = np.random.default_rng(8)
-    expected = []
-    for _ in range(300):
+    rng, expected = np.random.default_rng(8), []
+    for _ in range(60):
         *levels_s, next_s = 0.002 * np.exp(0.03 * rng.standard_normal(trials + 1))
-        times = learn([_log(np.full(50, level_s)) for level_s in levels_s], Queue(), 250)
-        known_s = times.mean_times.by_size_s[1] * float(times.weight @ times.ratio)
-        expected.append(abs(np.log(next_s / known_s)) < 1.96 * times.next_trial_sd)
-    assert np.mean(expected) > 0.9
-
-
-def test_trials_far_off_help_to_tell_how_a_machine_changes() -> None:
-    """Two trials near the rate are taken to differ no more than all trials do, which are many."""
-    rng = np.random.default_rng(9)
-    far = [(100.0, level) for level in np.exp(0.03 * rng.standard_normal(12))]
-    logs = [
-        _log(np.full(50, 0.002 * level), qps=qps) for qps, level in [*far, (250, 1.0), (260, 1.04)]
-    ]
-    assert 0.02 < learn(logs, Queue(), 255).next_trial_sd < 0.045
-    assert learn(logs[-2:], Queue(), 255).next_trial_sd > 0.055
+        logs = [_log(np.full(50, at_s), begin_s=10.0 * n) for n, at_s in enumerate(levels_s)]
+        learnt = learn(logs, Queue())
+        level = learnt.speed.forecast(250.0)
+        away = np.log(next_s / _mean_s(learnt, 250.0))
+        expected.append(abs(away) < 1.96 * np.sqrt(level.variance))
+    assert np.mean(expected) >= 0.9
 
 
 def test_workers_that_differ_are_learnt_apart() -> None:
-    """A worker that takes twice as long is told, and not taken for a device slow after idling."""
+    """A worker that takes twice as long counts by what it adds to the saturated rate."""
 
     def serve(rng: np.random.Generator, batch: Batch) -> float:
         return (0.002, 0.004)[batch.device] * float(rng.lognormal(-0.005, 0.1))
 
-    pool = VirtualPool(serve, Queue(2))
-    logs = [
-        service_log(pool.run(make_schedule("exponential", 500, 2000, seed))) for seed in range(2)
-    ]
-    times = learn(logs, Queue(2), 500)
-    assert times.mean_times.by_size_s[1] * times.mean_times.slowdown == pytest.approx(
-        [0.002, 0.004], rel=0.02
-    )
-    assert times.saturated_qps(Queue(2)) == pytest.approx(750, rel=0.02)
-    assert times.mean_times.idle_factor == 1.0
-    assert times.block == 1
-
-
-def test_equal_workers_are_taken_as_one_kind() -> None:
-    """Workers that differ by chance alone share one mean."""
-    pool = VirtualPool(SimulatedService(0.002, cv=0.3), Queue(3))
-    log = service_log(pool.run(make_schedule("exponential", 1200, 3000, 1)))
-    assert learn([log], Queue(3), 1200).mean_times.alike
+    learnt = learn(_logs_of(serve, Queue(2), (500, 500)), Queue(2))
+    assert learnt.service_at(500.0).saturated_qps(Queue(2)) == pytest.approx(750, rel=0.02)
+    assert learnt.block == 1
 
 
 def test_neighbours_are_told_from_chance() -> None:
@@ -161,17 +116,15 @@ def test_neighbours_are_told_from_chance() -> None:
     rng = np.random.default_rng(5)
     level = np.repeat(rng.lognormal(0, 0.3, 250), 20)
     for seed in range(10):
-        assert learn([_log(_lognormal(seed, 0.3))], Queue(), 250).block == 1
-    runs = learn([_log(0.002 * level * rng.lognormal(0, 0.05, 5000))], Queue(), 250)
-    assert runs.block > 20
+        learnt = learn([_log(_lognormal(seed, 0.3))], Queue())
+        assert (learnt.tau, learnt.block) == (1.0, 1)
+    runs = learn([_log(0.002 * level * rng.lognormal(0, 0.05, 5000))], Queue())
+    assert runs.tau > 8
+    assert runs.block > 60
 
 
-def test_the_idle_factor_has_an_error() -> None:
-    """How much slower a device is after idling is known to some percent, and the mean is kept."""
-    pool = VirtualPool(SimulatedService(0.002, cv=0.1, idle_slowdown=0.3))
-    log = service_log(pool.run(make_schedule("exponential", 250, 2000, 1)))
-    times = learn([log], Queue(), 250)
-    assert 0.002 < times.idle_error < 0.01
-    slower = times.slower_after_idling().mean_times
-    assert slower.idle_factor > times.mean_times.idle_factor
-    assert slower.by_size_s[1] < times.mean_times.by_size_s[1]
+def test_a_saturation_trial_of_a_few_batches_is_enough_to_begin() -> None:
+    """From 20 batches the mean is known to a few percent, and a forecast says how well."""
+    learnt = learn([_log(_lognormal(1, 0.3, 20), 2000.0)], Queue())
+    assert _mean_s(learnt, 250.0) == pytest.approx(0.002, rel=0.2)
+    assert np.sqrt(learnt.speed.forecast(250.0).variance) > 0.03

@@ -10,8 +10,10 @@ from mlbench.queueing.line import Floats, MeanTimes, Queue, line_latencies
 from mlbench.trial.schedule import make_schedule
 
 
-def _constant(*by_size_s: float, idle_factor: float = 1.0) -> MeanTimes:
-    return MeanTimes(np.array([0.0, *by_size_s]), idle_factor)
+def _constant(
+    *by_size_s: float, idle_s: tuple[float, ...] = (), idle_factors: tuple[float, ...] = (1.0,)
+) -> MeanTimes:
+    return MeanTimes(np.array([0.0, *by_size_s]), np.array(idle_s), np.array(idle_factors))
 
 
 def _play(queue: Queue, mean_times: MeanTimes, arrive_s: Floats) -> Floats:
@@ -47,8 +49,16 @@ def test_a_batch_waits_for_its_timeout() -> None:
 def test_idle_servers_are_slower() -> None:
     """A query that finds its server idle takes the idle factor longer."""
     arrive = np.array([0.0, 1.0, 10.0])
-    latency = _play(Queue(), _constant(2.0, idle_factor=1.5), arrive)
+    latency = _play(Queue(), _constant(2.0, idle_factors=(1.5,)), arrive)
     assert latency == pytest.approx([3.0, 4.0, 3.0])
+
+
+def test_the_idle_factor_depends_on_the_idle_time() -> None:
+    """Up to 1 s, up to 5 s and beyond, a batch takes the factor of its server's idle time."""
+    mean_times = _constant(2.0, idle_s=(1.0, 5.0), idle_factors=(1.0, 1.5, 3.0))
+    arrive = np.array([0.0, 1.0, 9.0, 16.0, 24.5])  # idle since ever, not, and for 1, 5 and 5.5 s
+    latency = _play(Queue(), mean_times, arrive)
+    assert latency == pytest.approx([6.0, 7.0, 2.0, 3.0, 6.0])
 
 
 def test_the_server_that_was_idle_longest_takes_the_next() -> None:
@@ -68,7 +78,9 @@ def _in_words(queue: Queue, mean_times: MeanTimes, arrive_s: Floats, ratio: Floa
         start_s = batch_start(free_s[server], waiting[0], filled_s, queue.batch_timeout_s)
         batch = [due_s for due_s in waiting[: queue.batch_size] if due_s <= start_s]
         seconds = mean_times.by_size_s[len(batch)] * ratio[len(latency_s)] * slowdown[server]
-        seconds *= mean_times.idle_factor if waiting[0] > free_s[server] else 1.0
+        if waiting[0] > free_s[server]:
+            longer = sum(waiting[0] - free_s[server] > end_s for end_s in mean_times.idle_s)
+            seconds *= mean_times.idle_factors[longer]
         free_s[server] = start_s + seconds
         latency_s = np.append(latency_s, free_s[server] - batch)
         waiting = waiting[len(batch) :]
@@ -79,10 +91,13 @@ def _in_words(queue: Queue, mean_times: MeanTimes, arrive_s: Floats, ratio: Floa
 @pytest.mark.parametrize("batch_size", [1, 3])
 @pytest.mark.parametrize("servers", [1, 2, 5])
 def test_the_loop_keeps_to_the_rule(servers: int, batch_size: int, timeout_s: float) -> None:
-    """Compiled or in words, with unlike servers that idling slows, the line is the same."""
+    """Compiled or in words, with unlike servers that each idle time slows, the line is the same."""
     rng, n = np.random.default_rng(servers), 300
     mean_times = MeanTimes(
-        np.array([0.0, 1.0, 1.5, 1.7]), idle_factor=1.3, slowdown=rng.uniform(0.5, 2.0, servers)
+        np.array([0.0, 1.0, 1.5, 1.7]),
+        idle_s=np.array([0.1, 0.5, 2.0]),
+        idle_factors=np.array([1.1, 1.0, 1.3, 2.0]),
+        slowdown=rng.uniform(0.5, 2.0, servers),
     )
     arrive = rng.exponential(1 / (1.3 * servers), (2, n)).cumsum(axis=1)
     ratio = rng.lognormal(0.0, 0.5, (2, n))
@@ -107,7 +122,7 @@ def test_a_line_plays_as_the_virtual_pool(queue: Queue, service: SimulatedServic
     schedules = [make_schedule("exponential", 0.8 * capacity, 400, seed) for seed in (1, 2)]
     arrive = np.stack([schedule.due_ns * 1e-9 for schedule in schedules])
     by_size_s = [0.002 + service.per_item_s * i for i in range(queue.batch_size)]
-    mean_times = _constant(*by_size_s, idle_factor=1 + service.idle_slowdown)
+    mean_times = _constant(*by_size_s, idle_factors=(1 + service.idle_slowdown,))
     got = line_latencies(queue, mean_times, arrive, np.ones_like(arrive))
     expected = [VirtualPool(service, queue).run(schedule).latency_s for schedule in schedules]
     assert got == pytest.approx(np.array(expected), abs=1e-7)

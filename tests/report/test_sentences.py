@@ -56,12 +56,12 @@ def test_every_code_is_documented() -> None:
          "the load generator sent 3.4% less than the 1,200 qps asked for"),
         ("all_trials_invalid", {"because": "queries_lost", "lost": 3, "queries": 900},
          "every trial was invalid: 3 of 900 queries got no answer"),
-        ("model_misfit", {"trial_qps": None, "met": None, "predicted_qps": 150.0},
-         "the queue model does not fit (it settles on no rate, against a prediction of 150 qps): "
-         "the estimate is the bracket of measured rates"),
-        ("model_misfit", {"trial_qps": 120.0, "met": False, "predicted_qps": 150.0},
-         "the queue model does not fit (a trial at 120 qps did not meet the limit, against a "
-         "prediction of 150 qps): the estimate is the bracket of measured rates"),
+        ("model_misfit", {"difference_fraction": 0.4},
+         "the queue model does not fit: measured latencies differ from it by +40%; the interval "
+         "counts that"),
+        ("trials_differ", {"scatter_fraction": 0.031},
+         "the machine changes: service times of the next trial are uncertain by 3.1%, more than "
+         "their number explains"),
         ("layout", {"workers": 2, "threads": 1, "query_s": 0.0055, "batch_size": 1},
          "workers: 2 of 1 thread, as a query takes 5.5 ms on one; --workers-per-device and "
          "--threads decide otherwise"),

@@ -6,7 +6,7 @@ from mlbench.search.order import in_order, rising
 
 
 def _estimate(qps: float, half_width: float) -> Estimate:
-    return Estimate(qps, qps * (1 - half_width), qps * (1 + half_width), True, 0.001)
+    return Estimate(qps, qps * (1 - half_width), qps * (1 + half_width), half_width / 1.96, 0.001)
 
 
 def _rates(estimates: list[Estimate | None]) -> list[float | None]:
@@ -50,7 +50,7 @@ def test_order_holds_over_several_limits() -> None:
 
 def test_unmet_and_unknown_estimates_are_left_alone() -> None:
     """A limit that nothing meets and one without an estimate neither give nor take a rate."""
-    estimates = [None, Estimate(None, 0.0, 0.0, True, 0.02), _estimate(100, 0.1)]
+    estimates = [None, Estimate(None, 0.0, 0.0, 0.0, 0.02), _estimate(100, 0.1)]
     assert in_order(estimates) == estimates
 
 

@@ -1,32 +1,10 @@
 import numpy as np
 import pytest
-from scipy.stats import anderson, beta, t
+from scipy.stats import beta
 
 from mlbench.stats.correlation import correlation_time, effective_size
-from mlbench.stats.intervals import binomial_interval, student_quantile
-from mlbench.stats.normality import anderson_darling
-from mlbench.stats.pooling import pool_estimates
-
-
-@pytest.mark.parametrize("free", [1, 2, 7, 100])
-def test_student_quantile_agrees_with_scipy(free: int) -> None:
-    """Student's quantile, which holds 95 % of both sides, agrees with another implementation."""
-    assert student_quantile(free) == pytest.approx(t.ppf(0.975, free), rel=1e-9)
-
-
-@pytest.mark.parametrize("n", [30, 5000])
-def test_anderson_darling_agrees_with_scipy(n: int) -> None:
-    """The statistic is that of an independent implementation, but for the correction for n."""
-    series = np.random.default_rng(n).gumbel(3.0, 2.0, n)
-    expected = anderson(series, "norm", method="interpolate").statistic
-    assert anderson_darling(series) == pytest.approx(expected * (1 + 0.75 / n + 2.25 / n**2))
-
-
-def test_anderson_darling_exceeds_its_point_as_often_as_it_says() -> None:
-    """One normal sample in ten exceeds 0.631."""
-    rng = np.random.default_rng(6)
-    over = np.mean([anderson_darling(rng.normal(5, 3, 200)) > 0.631 for _ in range(1000)])
-    assert 0.07 < over < 0.13
+from mlbench.stats.intervals import binomial_interval
+from mlbench.stats.pooling import between_variance
 
 
 def test_pieces_of_one_process_are_taken_together() -> None:
@@ -74,10 +52,30 @@ def test_constant_series_counts_in_full() -> None:
     assert correlation_time(np.full(1000, 0.002)) == 1.0
 
 
-def test_pooling_finds_variance_beyond_noise() -> None:
-    """Estimates that differ by more than their errors have a variance and a less certain mean."""
-    alike = pool_estimates(np.array([1.0, 1.01, 0.99]), np.full(3, 0.05))
-    apart = pool_estimates(np.array([1.0, 1.5, 0.5]), np.full(3, 0.05))
-    assert alike.between_sd == 0.0
-    assert apart.between_sd == pytest.approx(0.5, rel=0.05)
-    assert apart.error > 5 * alike.error
+def test_estimates_that_differ_by_more_than_their_errors_vary() -> None:
+    """The variance behind estimates is 0 where the errors explain all, and their own elsewhere."""
+    errors = np.full(3, 0.05)
+    assert between_variance(np.array([1.0, 1.01, 0.99]), errors) == 0.0
+    assert between_variance(np.array([1.0, 1.5, 0.5]), errors) == pytest.approx(0.25 - 0.05**2)
+
+
+def test_the_variance_about_a_given_middle_counts_the_distance_to_it() -> None:
+    """Estimates that agree with each other, but not with the middle, vary about that."""
+    values, errors = np.array([0.3, 0.31, 0.29]), np.full(3, 0.05)
+    assert between_variance(values, errors, 0.0) == pytest.approx(0.3**2, rel=0.05)
+    assert between_variance(values, errors, 0.3) == 0.0
+
+
+def test_the_variance_is_right_on_average() -> None:
+    """Over many draws with errors that differ, the variance found is the true one, 0.04."""
+    rng = np.random.default_rng(3)
+    errors = np.array([0.05, 0.1, 0.2, 0.1, 0.05, 0.15])
+    found = [
+        between_variance(rng.normal(1.0, np.sqrt(0.04 + errors**2)), errors) for _ in range(2000)
+    ]
+    assert np.mean(found) == pytest.approx(0.04, rel=0.1)
+
+
+def test_one_estimate_tells_no_variance() -> None:
+    """Nothing is known of how true values differ where there is but one."""
+    assert between_variance(np.array([2.0]), np.array([0.1])) == 0.0

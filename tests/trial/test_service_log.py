@@ -20,7 +20,29 @@ def test_service_times_are_read_off_a_trial() -> None:
     """Every batch of a constant device took the same time, whether it waited or not."""
     (log,) = _logs_of(SimulatedService(0.002), Queue(), (400,))
     assert log.seconds == pytest.approx(0.002, abs=1e-8)
-    assert 0.1 < log.idle.mean() < 0.4
+    assert 0.1 < (log.idle_s > 0).mean() < 0.4
+
+
+def test_the_idle_time_is_from_the_end_before_to_the_due_time() -> None:
+    """Of each batch on its own worker, 0 where that was busy; before the first one it is long."""
+    (log,) = _logs_of(SimulatedService(0.002), Queue(2), (400,), 500)
+    for worker in (0, 1):
+        own = log.worker == worker
+        idle_s, begin_s = log.idle_s[own], (log.done_s - log.seconds)[own]
+        gap_s = begin_s[1:] - log.done_s[own][:-1]
+        assert idle_s[0] >= 900.0
+        assert idle_s[1:] == pytest.approx(gap_s, abs=1e-8)
+        assert (idle_s[1:] > 0.001).any()
+        assert (idle_s == 0).any()
+
+
+def test_a_wait_for_a_full_batch_is_not_idleness() -> None:
+    """A device that waits for its batch's timeout was idle until the first query was due only."""
+    (log,) = _logs_of(SimulatedService(0.002), Queue(1, 4, 0.005), (200,), 500)
+    begin_s = log.done_s - log.seconds
+    waited_s = begin_s[1:] - log.done_s[:-1] - log.idle_s[1:]
+    assert waited_s.max() == pytest.approx(0.005, abs=1e-6)
+    assert waited_s.min() >= -1e-9
 
 
 def test_batches_are_told_apart_by_their_start() -> None:
@@ -35,35 +57,15 @@ def test_means_follow_the_batch_size() -> None:
     """The mean service time is learnt for each batch size."""
     queue = Queue(1, 4)
     logs = _logs_of(SimulatedService(0.002, per_item_s=0.0005), queue, (600, 1000))
-    times = learn(logs, queue, 800)
+    times = learn(logs, queue).service_at(800)
     assert times.mean_times.by_size_s[1:] == pytest.approx([0.002, 0.0025, 0.003, 0.0035], rel=1e-3)
     assert times.saturated_qps(queue) == pytest.approx(4 / 0.0035, rel=1e-3)
-
-
-def test_idle_slowdown_is_recognised() -> None:
-    """A device that is slower after idling gets its factor, a steady one gets none."""
-    slower = learn(
-        _logs_of(SimulatedService(0.002, cv=0.1, idle_slowdown=0.3), Queue(), (300,)), Queue(), 300
-    )
-    steady = learn(_logs_of(SimulatedService(0.002, cv=0.1), Queue(), (300,)), Queue(), 300)
-    assert slower.mean_times.idle_factor == pytest.approx(1.3, rel=0.02)
-    assert steady.mean_times.idle_factor == 1.0
-
-
-def test_trials_that_differ_are_learnt_from_near_the_rate() -> None:
-    """When service times depend on the load, only trials near the rate count."""
-    quick, slow = (SimulatedService(s, cv=0.05) for s in (0.002, 0.003))
-    logs = _logs_of(quick, Queue(), (100,)) + _logs_of(slow, Queue(), (250,))
-    for qps, seconds in ((105, 0.002), (240, 0.003)):
-        times = learn(logs, Queue(), qps)
-        assert times.mean_times.by_size_s[1] == pytest.approx(seconds, rel=0.01)
-        assert times.between_sd > 0.05
 
 
 def test_draws_have_the_measured_distribution() -> None:
     """Drawn ratios have the mean and spread of those measured."""
     (log,) = _logs_of(SimulatedService(0.002, cv=0.3), Queue(), (250,))
-    times = learn([log], Queue(), 250)
+    times = learn([log], Queue()).service_at(250)
     drawn = times.draw(np.random.default_rng(1), 500, 100)
     assert drawn.mean() == pytest.approx(times.ratio.mean(), rel=0.01)
     assert drawn.std() == pytest.approx(times.ratio.std(), rel=0.03)

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import stdtrit
 
 from engine_bench.ideal import Floats
-from mlbench.stats.intervals import student_quantile
 from mlbench.stats.percentiles import percentile
 
 _RESAMPLES = 1000  # the ends of a 95 % interval then vary by a few hundredths of its width
@@ -29,7 +29,7 @@ def mean_ratio(ours: Floats, theirs: Floats) -> Estimate:
     if len(logs) < 2:
         return Estimate(float(np.exp(logs.mean())))
     error = float(logs.std(ddof=1)) / math.sqrt(len(logs))
-    reach = student_quantile(len(logs) - 1) * error
+    reach = float(stdtrit(len(logs) - 1, 0.975)) * error
     middle = float(logs.mean())
     return Estimate(math.exp(middle), math.exp(middle - reach), math.exp(middle + reach))
 

@@ -33,6 +33,16 @@ def lognormal(cv: float) -> Draw:
     return lambda rng, rows, n: np.exp(sigma * rng.standard_normal((rows, n)) - sigma**2 / 2)
 
 
+def gamma(cv: float) -> Draw:
+    """Independent gamma service times with this coefficient of variation."""
+    return lambda rng, rows, n: rng.gamma(1 / cv**2, cv**2, (rows, n))
+
+
+def two_modes(rng: np.random.Generator, rows: int, n: int) -> Floats:
+    """Service times of which one in ten is six times as long as the others."""
+    return np.where(rng.random((rows, n)) < 0.9, 1.0, 6.0) / 1.5
+
+
 def correlated(cv: float, memory: float) -> Draw:
     """Lognormal service times whose logarithm is a first-order autoregression."""
     sigma = math.sqrt(math.log1p(cv**2))
@@ -54,10 +64,14 @@ def stalling(probability: float, factor: float) -> Draw:
 
 
 def mean_times(
-    *by_size_s: float, idle_factor: float = 1.0, slowdown: tuple[float, ...] = (1.0,)
+    *by_size_s: float,
+    idle_s: tuple[float, ...] = (),
+    idle_factors: tuple[float, ...] = (1.0,),
+    slowdown: tuple[float, ...] = (1.0,),
 ) -> MeanTimes:
     """Mean service times of batches of 1, 2, ... queries, in seconds, and each server's own."""
-    return MeanTimes(np.array([0.0, *by_size_s]), idle_factor, np.array(slowdown))
+    tables = (np.array([0.0, *by_size_s]), np.array(idle_s), np.array(idle_factors))
+    return MeanTimes(*tables, np.array(slowdown))
 
 
 @dataclass(frozen=True)
@@ -67,6 +81,7 @@ class System:
     name: str
     draw: Draw
     max_latency_s: float = 0.010
+    percentile: float = 99.0
     kind: ArrivalKind = field(default_factory=Exponential)
     queue: Queue = field(default_factory=Queue)
     mean_times: MeanTimes = field(default_factory=lambda: mean_times(0.002))
@@ -75,11 +90,8 @@ class System:
     def saturated_qps(self) -> float:
         """The rate of full batches on all servers."""
         size = self.queue.batch_size
-        return (
-            self.mean_times.equivalent_servers(self.queue.servers)
-            * size
-            / self.mean_times.by_size_s[size]
-        )
+        servers = self.mean_times.equivalent_servers(self.queue.servers)
+        return servers * size / float(self.mean_times.by_size_s[size])
 
     def service(self) -> Service:
         """Return a fresh device for a virtual pool."""
@@ -92,15 +104,18 @@ class System:
             if ratio is None:
                 drawn = iter(self.draw(rng, 1, 4096)[0].tolist())
                 ratio = next(drawn)
-            factor = self.mean_times.idle_factor if batch.idle_s > 0 else 1.0
-            return (
-                float(self.mean_times.by_size_s[batch.size]) * ratio * factor * slow[batch.device]
-            )
+            mean_s = float(self.mean_times.by_size_s[batch.size]) * slow[batch.device]
+            return float(mean_s * ratio * self._idle_factor(batch.idle_s))
 
         return serve
 
+    def _idle_factor(self, idle_s: float) -> float:
+        step = np.searchsorted(self.mean_times.idle_s, idle_s)
+        return float(self.mean_times.idle_factors[step]) if idle_s > 0 else 1.0
+
 
 BATCHES = [0.002 + 0.0005 * i for i in range(8)]
+LARGE_BATCHES = [0.002 + 0.0005 * i for i in range(16)]
 SYSTEMS = (
     System("M/D/1", constant),
     System("M/M/1, 20 ms", exponential, max_latency_s=0.020),
@@ -130,17 +145,36 @@ SYSTEMS = (
     System("autocorrelated, cv 0.3", correlated(0.3, 0.9)),
     System("0.3 % stalls of 30 ms, 50 ms", stalling(0.003, 16.0), max_latency_s=0.050),
     System(
-        "30 % slower after idling", lognormal(0.1), mean_times=mean_times(0.002, idle_factor=1.3)
+        "30 % slower after idling",
+        lognormal(0.1),
+        mean_times=mean_times(0.002, idle_factors=(1.3,)),
     ),
+    System(
+        "60 % slower after 5 ms of idling",
+        lognormal(0.1),
+        mean_times=mean_times(0.002, idle_s=(0.005,), idle_factors=(1.0, 1.6)),
+    ),
+    System("M/G/1, cv 2, 40 ms", lognormal(2.0), max_latency_s=0.040),
+    System("gamma, cv 0.5", gamma(0.5)),
+    System("two modes, 20 ms", two_modes, max_latency_s=0.020, mean_times=mean_times(0.0015)),
+    System(
+        "servers of 2, 2 and 5 ms, cv 0.1, 15 ms",
+        lognormal(0.1),
+        max_latency_s=0.015,
+        queue=Queue(3),
+        mean_times=mean_times(0.002, slowdown=(1.0, 1.0, 2.5)),
+    ),
+    System(
+        "batches of up to 16, 3 ms timeout, 20 ms",
+        lognormal(0.1),
+        max_latency_s=0.020,
+        queue=Queue(1, 16, 0.003),
+        mean_times=mean_times(*LARGE_BATCHES),
+    ),
+    System("cv 0.3, 95th percentile", lognormal(0.3), percentile=95.0),
+    System("cv 0.3, 99.9th percentile, 15 ms", lognormal(0.3), 0.015, 99.9),
+    System("a limit of 1.05 service p99", lognormal(0.1), max_latency_s=0.002646),
 )
-
-
-TROUBLES: tuple[tuple[System, Callable[[Batch], float]], ...] = (
-    (System("stalls", stalling(0.003, 16.0), max_latency_s=0.050), lambda _: 1.0),
-    (System("drift", lognormal(0.1)), lambda batch: 1 + 0.002 * batch.start_s),
-    (System("cliff", lognormal(0.1)), lambda batch: 3.0 if batch.target_qps > 200 else 1.0),
-)
-"""Devices whose service times, relative to those of the system, depend on the batch."""
 
 
 def late_fraction(system: System, qps: float, seed: int = 7) -> float:
@@ -152,9 +186,9 @@ def late_fraction(system: System, qps: float, seed: int = 7) -> float:
     return float((waits[:, shape[1] // 8 :] > system.max_latency_s).mean())
 
 
-def true_capacity(system: System, allowed: float = 0.01) -> float:
+def true_capacity(system: System) -> float:
     """Return the highest rate that meets the limit, from 4 and then 120 million queries."""
-    low, high = 0.0, system.saturated_qps
+    low, high, allowed = 0.0, system.saturated_qps, 1 - system.percentile / 100
     while high - low > 2e-3 * high:
         middle = (low + high) / 2
         late = late_fraction(system, middle)

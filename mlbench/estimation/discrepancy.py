@@ -1,0 +1,115 @@
+"""By how much measured latencies exceed those of the queue model."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlbench.estimation.learning import Learnt
+from mlbench.estimation.observation import Observation
+from mlbench.outcomes import LatencyLimit
+from mlbench.queueing.line import Floats, Queue, line_latencies
+from mlbench.queueing.service import ServiceTimes
+from mlbench.stats.percentiles import percentile, rank
+
+_REPLICAS = 24  # the error of their mean is 0.2 of their standard deviation, 2 % in quadrature
+_ENOUGH = 10_000  # queries of a trial; more would make its comparison hardly more exact
+_FEWEST = 30  # queries of a trial that is worth a comparison
+_LEAST_ERROR = 0.004  # relative, of a percentile; clocks and the harness allow no less
+_ALIKE, _PER_LOG = 0.05, 0.3
+"""A trial further from the capacity, in ln(rate), says less of the discrepancy there: a standard
+error of 3 % is added for each further 10 %."""
+_SCALE, _DOF = 0.009, 3.0
+"""Of the prior, Student's t: a queue model is usually right to a percent. Its tails leave what is
+much larger almost alone; those of a normal distribution would shrink it away."""
+_BETWEEN = np.array([0.0, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32])
+"""Standard deviations of the discrepancy between trials that are averaged over."""
+_USUAL_BETWEEN, _NO_BETWEEN = 0.02, 0.3  # median of their half-Cauchy prior; the weight of none
+_VALUES = np.concatenate([-np.geomspace(1.5, 5e-4, 800), [0.0], np.geomspace(5e-4, 1.5, 800)])
+"""Discrepancies for which the posterior density is computed, up to a factor of 4.5. They are 1 % of
+themselves apart, which is finer than any trials can tell."""
+
+
+@dataclass(frozen=True)
+class Discrepancy:
+    """The distribution of ln(measured percentile / simulated one), of `weights` on `_VALUES`."""
+
+    weights: Floats
+
+    @property
+    def mean(self) -> float:
+        """The expected discrepancy."""
+        return float(self.weights @ _VALUES)
+
+    @property
+    def sd(self) -> float:
+        """Its standard deviation."""
+        return math.sqrt(float(self.weights @ (_VALUES - self.mean) ** 2))
+
+    def draw(self, rng: np.random.Generator, n: int) -> Floats:
+        """Draw discrepancies, float64 (n,)."""
+        return rng.choice(_VALUES, n, p=self.weights)
+
+
+def discrepancy(
+    trials: Sequence[tuple[int, Observation]],
+    learnt: Learnt,
+    queue: Queue,
+    limit: LatencyLimit,
+    qps: float,
+    seed: int,
+) -> Discrepancy:
+    """Return how measured percentiles compare with the model's near a rate.
+
+    Each of the trials, with its number in `learnt`, is compared with simulations of its own
+    arrivals at its own level: the simulated percentile is a control variate (Law, Simulation
+    Modeling and Analysis (2015), section 11.4). What remains is chance in the service times, whose
+    size the replicas show, and what the model lacks. That is always estimated, and never tested.
+    """
+    service = learnt.service_at(qps)
+    found, errors = [], []
+    for number, whole in trials:
+        seen = whole.first(_ENOUGH)
+        if len(seen.due_s) < _FEWEST:
+            continue
+        rng = np.random.default_rng([seed, number])
+        level = learnt.level_in(number, seen.log.begin_s + seen.due_s)
+        simulated = _simulated(seen, service, level, queue, limit, rng)
+        found.append(math.log(percentile(seen.latency_s, limit.percentile)) - simulated.mean())
+        away = max(abs(math.log(seen.qps / qps)) - _ALIKE, 0.0)
+        chance = float(simulated.std(ddof=1)) * math.sqrt(1 + 1 / _REPLICAS)
+        errors.append(math.hypot(chance, _LEAST_ERROR, _PER_LOG * away))
+    return Discrepancy(posterior(np.array(found), np.array(errors)))
+
+
+def _simulated(
+    seen: Observation,
+    service: ServiceTimes,
+    level: Floats,
+    queue: Queue,
+    limit: LatencyLimit,
+    rng: np.random.Generator,
+) -> Floats:
+    """Return ln(percentile) in replicas of a trial, with its arrivals and other service times."""
+    n = len(seen.due_s)
+    ratio = service.draw(rng, _REPLICAS, n) * np.exp(level)
+    arrive_s = np.tile(seen.due_s, (_REPLICAS, 1))
+    latency_s = line_latencies(queue, service.mean_times, arrive_s, ratio)
+    place = rank(n, limit.percentile) - 1
+    return np.asarray(np.log(np.partition(latency_s, place, axis=1)[:, place]))
+
+
+def posterior(found: Floats, errors: Floats) -> Floats:
+    """Return the probability of each of `_VALUES`, given estimates and standard errors (n,)."""
+    log_prior = -(_DOF + 1) / 2 * np.log1p((_VALUES / _SCALE) ** 2 / _DOF)
+    log_likelihood = np.empty((len(_BETWEEN), len(_VALUES)))
+    for row, between in enumerate(_BETWEEN):
+        variance = errors[:, None] ** 2 + between**2
+        terms = (found[:, None] - _VALUES) ** 2 / variance + np.log(variance)
+        ratio = between / _USUAL_BETWEEN
+        weight = ratio / (1 + ratio**2) if between else _NO_BETWEEN
+        log_likelihood[row] = math.log(weight) - terms.sum(axis=0) / 2
+    density = log_prior + np.logaddexp.reduce(log_likelihood, axis=0)
+    weights = np.exp(density - density.max()) * np.gradient(_VALUES)
+    return np.asarray(weights / weights.sum())
