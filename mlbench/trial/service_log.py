@@ -67,7 +67,7 @@ def service_log(completions: Completions) -> ServiceLog:
     done_ns = completions.done_ns[order[first]]
     due_ns = completions.due_ns[order[first]]
     free_ns = np.append(due_ns[:1] - _LONGEST_IDLE_NS, done_ns[:-1])
-    others = np.append(False, np.diff(worker[first]) != 0)
+    others = np.diff(worker[first], prepend=worker[first][:1]) != 0
     free_ns[others] = due_ns[others] - _LONGEST_IDLE_NS
     return ServiceLog(
         qps=completions.schedule.target_qps,

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -80,3 +82,11 @@ def test_the_first_batches_are_those_of_every_worker() -> None:
         whole = log.seconds[log.worker == worker]
         assert (some.seconds[some.worker == worker] == whole[:250]).all()
     assert log.first(5000) is log
+
+
+def test_a_trial_without_answers_has_an_empty_log() -> None:
+    """Where nothing was answered there is no batch, and nothing fails."""
+    pool = VirtualPool(SimulatedService(0.002))
+    done = pool.run(make_schedule("linear", 100.0, 20, seed=1))
+    log = service_log(replace(done, status=np.zeros(20, np.uint8)))
+    assert len(log.seconds) == len(log.idle_s) == 0
