@@ -50,7 +50,7 @@ class Estimate:
 
     def deviation(self, queries: int) -> float:
         """Return the standard deviation of ln(rate) that a trial of so many queries just meets."""
-        chance = self.capacity.luck(queries) if self.capacity else 0.0
+        chance = self.capacity.chance(queries) if self.capacity else 0.0
         return math.hypot(self.error, chance)
 
     def supported_qps(self, queries: int) -> float:
@@ -62,7 +62,7 @@ class Estimate:
 
     def margin(self, queries: int) -> float:
         """Return by how much ln(rate) of a believed trial is below that of the estimate."""
-        chance = self.capacity.luck(queries) if self.capacity else 0.0
+        chance = self.capacity.chance(queries) if self.capacity else 0.0
         return math.hypot(_REPEATED * chance, _SURE * self.error)
 
     @property

@@ -70,7 +70,7 @@ class Capacity:
         """By how much ln(capacity) grows with ln(limit)."""
         return self.limit_slope / self.rate_slope
 
-    def luck(self, queries: int) -> float:
+    def chance(self, queries: int) -> float:
         """Return the standard deviation of chance in a trial of so many queries, in ln(rate).
 
         The percentile of a trial varies like one over the root of its queries.

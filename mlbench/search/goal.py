@@ -23,10 +23,11 @@ _PER_MISS, _FOR_ERROR, _LAST = 0.3, 0.3, 1.3
 """What lies further below: by 0.3 of that after each miss in a row, and by 0.3 of the estimate's
 own standard deviation, so that a trial near an uncertain estimate tells where it belongs. A last
 trial, which must meet the limit, lies 1.3 times as far below as one that is believed."""
-_MOST_ERROR, _FURTHEST, _FURTHEST_LAST = 0.25, 0.5, 1.5
-"""Of ln(rate): how far an uncertain estimate alone leads."""
-_CLOSE, _ALMOST = 1.5, 0.005
-"""Margins of a believed trial below the estimate that are close enough, and half a percent."""
+_NEAREST, _MOST_ERROR, _FURTHEST, _FURTHEST_LAST = 0.01, 0.25, 0.5, 1.5
+"""Of ln(rate): how near a trial may be where nothing is uncertain, since a queue at its saturated
+rate forgets no disturbance; and how far an uncertain estimate alone leads."""
+_CLOSE, _ALMOST = 1.5, 0.02
+"""Margins of a believed trial below the estimate that are close enough, and twice the nearest."""
 _REPEATS = 2  # trials near the estimate; one alone cannot show that the device changes between them
 _MAX_MISSES = 12  # in a row
 _MAX_TRIES = 40  # ends a search whose trials are all cut short, and so take little of the budget
@@ -221,9 +222,9 @@ class Goal:
 
     def _distance(self, known: Estimate, queries: float, *, last: bool) -> float:
         """Return by how much ln(rate) of the next trial lies below that of the estimate."""
-        chance = known.capacity.luck(round(queries)) if known.capacity else 0.0
+        chance = known.capacity.chance(round(queries)) if known.capacity else 0.0
         error = min(known.error, _MOST_ERROR)
         step = _BELOW + _PER_MISS * self.misses
         if last:
-            return min(step * _LAST * known.margin(round(queries)), _FURTHEST_LAST)
-        return min(step * (chance + _FOR_ERROR * error), _FURTHEST)
+            return min(step * max(_LAST * known.margin(round(queries)), _NEAREST), _FURTHEST_LAST)
+        return min(step * max(chance + _FOR_ERROR * error, _NEAREST), _FURTHEST)

@@ -174,21 +174,21 @@ def test_few_samples_give_a_larger_error() -> None:
 
 
 @pytest.mark.parametrize("memoryless", [False, True])
-def test_luck_is_the_spread_of_the_percentile_over_fresh_trials(*, memoryless: bool) -> None:
+def test_chance_is_the_spread_of_the_percentile_over_fresh_trials(*, memoryless: bool) -> None:
     """It falls like one over the root of the queries, and fresh trials spread by it within 25 %."""
     service, limit = ServiceTimes.constant(0.002), LatencyLimit(99, 0.010)
     if memoryless:
         quantiles = -np.log1p(-(np.arange(20_000) + 0.5) / 20_000) * 0.002
         service, limit = ServiceTimes.sampled(quantiles), LatencyLimit(99, 0.020)
     found = predict_capacity(Queue(), service, "exponential", limit)
-    assert found.luck(2_500) == pytest.approx(2 * found.luck(10_000))
+    assert found.chance(2_500) == pytest.approx(2 * found.chance(10_000))
     rng = np.random.default_rng(1)
     for queries, trials in ((2_500, 600), (10_000, 300)):
         arrive_s = rng.standard_exponential((trials, queries)).cumsum(axis=1) / found.qps
         ratio = service.draw(rng, trials, queries)
         latency_s = line_latencies(Queue(), service.mean_times, arrive_s, ratio)
         spread = float(np.log(np.percentile(latency_s, 99, axis=1)).std())
-        assert found.luck(queries) == pytest.approx(found.elasticity * spread, rel=0.25)
+        assert found.chance(queries) == pytest.approx(found.elasticity * spread, rel=0.25)
 
 
 def test_the_slopes_tell_how_the_capacity_moves() -> None:
