@@ -12,6 +12,7 @@ from mlbench.queueing.line import Queue
 _REPEATED, _SURE = 0.84, 1.96
 """Standard deviations below the estimate: of chance in a trial, at which a fresh one meets the
 limit 80 times in 100, and of the estimate, which is then below the truth 39 times in 40."""
+_TENTH = 0.1  # of ln(rate), by which a rate that no better one replaces may be too high
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,11 @@ class Estimate:
         A fresh trial as long meets the limit there with a probability of 0.8 or more.
         """
         return self.qps * math.exp(-self.margin(queries)) if self.qps else 0.0
+
+    @property
+    def sure_qps(self) -> float:
+        """A rate that is hardly a tenth above the true capacity; 0 when none meets the limit."""
+        return self.qps * math.exp(-max(_SURE * self.error - _TENTH, 0.0)) if self.qps else 0.0
 
     def margin(self, queries: int) -> float:
         """Return by how much ln(rate) of a believed trial is below that of the estimate."""

@@ -50,13 +50,14 @@ def make_answer(
 def _best(goal: Goal, known: Estimate | None) -> Trial | None:
     """Return the trial to report: the fastest that met the limit and that the estimate supports.
 
-    If none says anything about the answer, the fastest up to the estimate will do.
+    If none says anything about the answer, a faster one will do that is hardly above the capacity,
+    although a fresh trial there may fail.
     """
     supported = goal.supported(known)
     if known is None or known.qps is None:
         return supported
     if supported is None or _qps(supported) < TELLING_SHARE * known.qps:
-        return goal.fastest(known.qps)
+        return goal.fastest(known.sure_qps) or supported
     return supported
 
 
