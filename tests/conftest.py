@@ -15,6 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 TESTS = Path(__file__).parent
 # They take most of the time: whole commands, models that are built, trials that lose a worker.
 SLOW = (
+    "bench/test_own_backend.py",
+    "cli/test_arrival_options.py",
     "cli/test_doctor_command.py",
     "cli/test_interrupts.py",
     "cli/test_own_models.py",
@@ -24,9 +26,13 @@ SLOW = (
     "estimation/test_estimator.py",
     "models/test_build_resnet50.py",
     "models/test_lite0.py",
+    "models/test_metadata.py",
     "pool/test_claim_faults.py",
     "pool/test_crashes.py",
+    "pool/test_pauses.py",
     "pool/test_worker_pool.py",
+    "report/test_listeners.py",
+    "search/test_arrival_kinds.py",
     "search/test_search.py",
     "search/test_study.py",
     "workers/backends/test_tf.py",
