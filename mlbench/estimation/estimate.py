@@ -49,10 +49,13 @@ class Estimate:
     capacity: Capacity | None = None
     findings: tuple[Finding, ...] = ()
 
+    def chance(self, queries: int) -> float:
+        """Return the standard deviation of chance in a trial of so many queries, in ln(rate)."""
+        return self.capacity.chance(queries) if self.capacity else 0.0
+
     def deviation(self, queries: int) -> float:
         """Return the standard deviation of ln(rate) that a trial of so many queries just meets."""
-        chance = self.capacity.chance(queries) if self.capacity else 0.0
-        return math.hypot(self.error, chance)
+        return math.hypot(self.error, self.chance(queries))
 
     def supported_qps(self, queries: int) -> float:
         """Return the highest rate that a trial of so many queries is believed to show.
@@ -68,8 +71,7 @@ class Estimate:
 
     def margin(self, queries: int) -> float:
         """Return by how much ln(rate) of a believed trial is below that of the estimate."""
-        chance = self.capacity.chance(queries) if self.capacity else 0.0
-        return math.hypot(_REPEATED * chance, _SURE * self.error)
+        return math.hypot(_REPEATED * self.chance(queries), _SURE * self.error)
 
     @property
     def half_width(self) -> float:

@@ -217,14 +217,13 @@ class Goal:
             return _FIRST_SHARE * guess_qps
         if known.qps is None:  # try the middle of what is possible, or an almost idle device
             return max(0.5 * known.high, _IDLE_SHARE * guess_qps, self._least_qps)
-        below = self._distance(known, known.qps * trial_s, last=last)
+        below = self._distance(known, round(known.qps * trial_s), last=last)
         return max(known.qps * math.exp(-below), self._least_qps)
 
-    def _distance(self, known: Estimate, queries: float, *, last: bool) -> float:
+    def _distance(self, known: Estimate, queries: int, *, last: bool) -> float:
         """Return by how much ln(rate) of the next trial lies below that of the estimate."""
-        chance = known.capacity.chance(round(queries)) if known.capacity else 0.0
         error = min(known.error, _MOST_ERROR)
         step = _BELOW + _PER_MISS * self.misses
         if last:
-            return min(step * max(_LAST * known.margin(round(queries)), _NEAREST), _FURTHEST_LAST)
-        return min(step * max(chance + _FOR_ERROR * error, _NEAREST), _FURTHEST)
+            return min(step * max(_LAST * known.margin(queries), _NEAREST), _FURTHEST_LAST)
+        return min(step * max(known.chance(queries) + _FOR_ERROR * error, _NEAREST), _FURTHEST)
