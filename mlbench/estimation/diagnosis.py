@@ -7,7 +7,7 @@ import numpy as np
 from mlbench.contracts.findings import Finding
 from mlbench.estimation.learning import Learnt
 from mlbench.estimation.speed import Levels
-from mlbench.queueing.line import Floats
+from mlbench.queueing.line import Floats, MeanTimes
 
 _FEWEST = 200  # batches that are worth a finding
 _STALL = 5.0  # medians; an exponential service time exceeds it in 3 % of batches, too many to note
@@ -20,14 +20,19 @@ minute matters to no answer."""
 
 
 def diagnose(learnt: Learnt) -> list[Finding]:
-    """Return findings that make an estimate less trustworthy: drift, stalls, runs of slow batches.
+    """Return what is odd about service times: drift, pauses, stalls, runs of slow batches.
 
     They are about service times relative to their means: that large batches take longer, or that
     one worker is slower, is neither a stall nor a drift.
     """
     if len(learnt.ratio) < _FEWEST:
         return []
-    findings = [_drift(learnt.measured), _stalls(learnt.ratio), _runs(learnt.tau)]
+    findings = [
+        _drift(learnt.measured),
+        _pauses(learnt.mean_times),
+        _stalls(learnt.ratio),
+        _runs(learnt.tau),
+    ]
     return [finding for finding in findings if finding]
 
 
@@ -45,6 +50,12 @@ def _drift(measured: Levels) -> Finding | None:
     if not bottom or abs(top / bottom) < max(_SIGNIFICANT / math.sqrt(bottom), _LEAST_PER_S):
         return None
     return Finding("slowed_down" if top > 0 else "sped_up", {"change_per_s": abs(top / bottom)})
+
+
+def _pauses(means: MeanTimes) -> Finding | None:
+    if not means.pause_s:
+        return None
+    return Finding("pauses", {"pause_s": means.pause_s, "gap_s": means.pause_gap_s})
 
 
 def _stalls(ratio: Floats) -> Finding | None:

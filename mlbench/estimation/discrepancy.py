@@ -95,7 +95,8 @@ def _simulated(
     n = len(seen.due_s)
     ratio = service.draw(rng, _REPLICAS, n) * np.exp(level)
     arrive_s = np.tile(seen.due_s, (_REPLICAS, 1))
-    latency_s = line_latencies(queue, service.mean_times, arrive_s, ratio)
+    phase = rng.random((_REPLICAS, queue.servers))
+    latency_s = line_latencies(queue, service.mean_times, arrive_s, ratio, phase)
     place = rank(n, limit.percentile) - 1
     return np.asarray(np.log(np.partition(latency_s, place, axis=1)[:, place]))
 

@@ -12,7 +12,9 @@ from mlbench.queueing.line import Queue
 _REPEATED, _SURE = 0.84, 1.96
 """Standard deviations below the estimate: of chance in a trial, at which a fresh one meets the
 limit 80 times in 100, and of the estimate, which is then below the truth 39 times in 40."""
-_TENTH = 0.1  # of ln(rate), by which a rate that no better one replaces may be too high
+_TENTH, _HALF = 0.1, 0.5
+"""Of ln(rate): by how much a rate that no better one replaces may be too high, and how far below
+the estimate it is believed whatever the uncertainty."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ class Estimate:
     @property
     def sure_qps(self) -> float:
         """A rate that is hardly a tenth above the true capacity; 0 when none meets the limit."""
-        return self.qps * math.exp(-max(_SURE * self.error - _TENTH, 0.0)) if self.qps else 0.0
+        below = min(max(_SURE * self.error - _TENTH, 0.0), _HALF)
+        return self.qps * math.exp(-below) if self.qps else 0.0
 
     def margin(self, queries: int) -> float:
         """Return by how much ln(rate) of a believed trial is below that of the estimate."""

@@ -21,11 +21,13 @@ from mlbench.estimation.estimate import Estimate, Question
 from mlbench.estimation.learning import Learnt
 from mlbench.estimation.observation import Observation
 from mlbench.estimation.speed import Forecast
-from mlbench.queueing.capacity import Capacity, Effort, predict_capacity
+from mlbench.outcomes import LatencyLimit
+from mlbench.queueing.capacity import Capacity, Effort, predict_capacity, rough_capacity_qps
+from mlbench.queueing.line import Floats
 from mlbench.queueing.service import ServiceTimes
 from mlbench.stats.percentiles import percentile
 
-_LIGHT, _ROUGH, _THOROUGH = Effort(16, 0, 0), Effort(16, 2, 16), Effort(48, 8, 32)
+_ROUGH, _THOROUGH = Effort(16, 2, 16), Effort(48, 8, 32)
 _SETTLED = 0.01  # of ln(rate) by which the last round may still have moved
 _NEARBY = 0.1  # of ln(rate) to both sides, between which service times may change with the rate
 _LEAST_FEEDBACK, _MOST_FEEDBACK = -1.0, 0.8  # so that errors are halved or five times as large
@@ -44,13 +46,12 @@ trial that is less certain by 1 % than the number of service times explains."""
 
 
 @dataclass(frozen=True)
-class _Round:
-    """What is known at one rate."""
+class _Known:
+    """What is known at one rate: service times at level 0, their level, and the discrepancy."""
 
     service: ServiceTimes
     level: Forecast
     gap: Discrepancy
-    capacity: Capacity | None
 
 
 def estimate(
@@ -66,12 +67,37 @@ def estimate(
     `known_qps`, an earlier estimate, or from `guess_qps` on where that is None.
     """
     log_qps = _settled(observations, learnt, question, math.log(known_qps or guess_qps))
-    effort = _THOROUGH if question.thorough else _ROUGH
-    found = _at_rate(observations, learnt, question, log_qps, effort)
-    if found.capacity is None:
-        return _unmet(found, learnt, question)
-    feedback = _feedback(learnt, question, log_qps, found.gap.mean)
-    return _with_interval(found, found.capacity, feedback, learnt, question)
+    known = _known_at(observations, learnt, question, log_qps)
+    capacity = predict_capacity(
+        question.queue,
+        known.service.slower(math.exp(known.level.mean)),
+        question.kind,
+        _limit_less(question.limit, known.gap.mean),
+        seed=question.seed,
+        near_qps=math.exp(log_qps),
+        effort=_THOROUGH if question.thorough else _ROUGH,
+    )
+    none = Estimate(
+        qps=None,
+        low=0.0,
+        high=0.0,
+        error=0.0,
+        unloaded_s=_unloaded_s(known, question),
+        findings=_findings(known, learnt),
+    )
+    if capacity is None:
+        return replace(none, high=_still_possible_qps(known, question))
+    feedback = _feedback(learnt, question, log_qps, known.gap.mean)
+    moved = _errors(known, capacity, feedback, learnt, question)
+    below, above = np.quantile(moved, [0.025, 0.975])
+    return replace(
+        none,
+        qps=capacity.qps,
+        low=0.0 if _may_be_unmet(known, question) else capacity.qps * math.exp(below),
+        high=capacity.qps * math.exp(above),
+        error=float(above - below) / (2 * _NORMAL95),
+        capacity=capacity,
+    )
 
 
 def _settled(
@@ -80,10 +106,13 @@ def _settled(
     """Return ln of the rate at which the capacity is that rate, from a first guess on."""
     low, high = -math.inf, math.inf
     for _ in range(_ROUNDS):
-        capacity = _at_rate(observations, learnt, question, log_qps, _LIGHT).capacity
-        if capacity is None:
+        known = _known_at(observations, learnt, question, log_qps)
+        capacity_qps = _rough_qps(
+            known.service, known.level.mean, question, known.gap.mean, math.exp(log_qps)
+        )
+        if capacity_qps is None:
             return log_qps
-        moved = math.log(capacity.qps) - log_qps
+        moved = math.log(capacity_qps) - log_qps
         low, high = (log_qps, high) if moved > 0 else (low, log_qps)
         log_qps += moved
         if not low <= log_qps <= high:  # the level jumps between these rates
@@ -102,105 +131,87 @@ def _feedback(learnt: Learnt, question: Question, log_qps: float, gap: float) ->
     found = []
     for side in (-_NEARBY, _NEARBY):
         qps = math.exp(log_qps + side)
-        slower = learnt.service_at(qps).slower(math.exp(learnt.speed.forecast(qps).mean))
-        capacity = _capacity(slower, question, gap, math.exp(log_qps), _LIGHT)
-        if capacity is None:
+        service, level = learnt.service_at(qps), learnt.speed.forecast(qps).mean
+        capacity_qps = _rough_qps(service, level, question, gap, math.exp(log_qps))
+        if capacity_qps is None:
             return 0.0
-        found.append(math.log(capacity.qps))
+        found.append(math.log(capacity_qps))
     return min(max((found[1] - found[0]) / (2 * _NEARBY), _LEAST_FEEDBACK), _MOST_FEEDBACK)
 
 
-def _at_rate(
-    observations: Sequence[Observation],
-    learnt: Learnt,
-    question: Question,
-    log_qps: float,
-    effort: Effort,
-) -> _Round:
+def _known_at(
+    observations: Sequence[Observation], learnt: Learnt, question: Question, log_qps: float
+) -> _Known:
     qps = math.exp(log_qps)
     service, level = learnt.service_at(qps), learnt.speed.forecast(qps)
-    slower = service.slower(math.exp(level.mean))
-    most_qps = _NEAR_SATURATION * slower.saturated_qps(question.queue)
+    most_qps = _NEAR_SATURATION * service.saturated_qps(question.queue) * math.exp(-level.mean)
     same = [
         (number, seen)
         for number, seen in enumerate(observations)
         if not seen.saturated and seen.trial.request.kind == question.kind and seen.qps < most_qps
     ]
     gap = discrepancy(same, learnt, question.queue, question.limit, qps, question.seed)
-    return _Round(service, level, gap, _capacity(slower, question, gap.mean, qps, effort))
+    return _Known(service, level, gap)
 
 
-def _capacity(
-    service: ServiceTimes, question: Question, gap: float, near_qps: float | None, effort: Effort
-) -> Capacity | None:
-    """Return the model's capacity; measured latencies are longer by the factor exp(gap)."""
-    limit_s = question.limit.max_latency_s * math.exp(-gap)
-    return predict_capacity(
+def _limit_less(limit: LatencyLimit, gap: float) -> LatencyLimit:
+    """Return the limit for the model, whose latencies are shorter by the factor exp(-gap)."""
+    return replace(limit, max_latency_s=limit.max_latency_s * math.exp(-gap))
+
+
+def _rough_qps(
+    service: ServiceTimes, level: float, question: Question, gap: float, near_qps: float | None
+) -> float | None:
+    """Return the model's capacity, roughly."""
+    return rough_capacity_qps(
         question.queue,
-        service,
+        service.slower(math.exp(level)),
         question.kind,
-        replace(question.limit, max_latency_s=limit_s),
+        _limit_less(question.limit, gap),
         seed=question.seed,
         near_qps=near_qps,
-        effort=effort,
+        replicas=_ROUGH.replicas,
     )
 
 
-def _with_interval(
-    found: _Round, capacity: Capacity, feedback: float, learnt: Learnt, question: Question
-) -> Estimate:
-    """Return the estimate, with all errors drawn together."""
+def _errors(
+    known: _Known, capacity: Capacity, feedback: float, learnt: Learnt, question: Question
+) -> Floats:
+    """Draw the errors of ln(capacity), float64 (draws,): all that is uncertain, together."""
     rng = np.random.default_rng([question.seed, 9])
-    level = found.level.draw(rng, _DRAWS) - found.level.mean
+    level = known.level.draw(rng, _DRAWS) - known.level.mean
     # The bootstrap in the capacity's error has this part of the level's variance already.
-    sampled = learnt.sampling_variance(found.service)
-    level *= math.sqrt(max(1 - sampled / max(found.level.variance, sampled, 1e-12), 0.0))
-    gap = found.gap.draw(rng, _DRAWS) - found.gap.mean
+    sampled = learnt.sampling_variance(known.service)
+    level *= math.sqrt(max(1 - sampled / max(known.level.variance, sampled, 1e-12), 0.0))
+    gap = known.gap.draw(rng, _DRAWS) - known.gap.mean
     own = capacity.error * rng.standard_t(_DOF, _DRAWS)
     # Service times that are longer by a factor leave a limit that is shorter by it, and a rate.
     moved = own - (1 + capacity.elasticity) * level - capacity.elasticity * gap
-    moved = np.clip(moved / (1 - feedback), -_FURTHEST, _FURTHEST)
-    below, above = np.quantile(moved, [0.025, 0.975])
-    unmet = _unmet(found, learnt, question, look_further=False)
-    return replace(
-        unmet,
-        qps=capacity.qps,
-        low=0.0 if _may_be_unmet(found, question) else capacity.qps * math.exp(below),
-        high=capacity.qps * math.exp(above),
-        error=float(above - below) / (2 * _NORMAL95),
-        capacity=capacity,
-    )
+    return np.clip(moved / (1 - feedback), -_FURTHEST, _FURTHEST)
 
 
-def _unmet(
-    found: _Round, learnt: Learnt, question: Question, *, look_further: bool = True
-) -> Estimate:
-    """Return the estimate that no rate meets the limit, with the rate that is still possible."""
-    unloaded_s = found.service.unloaded_s() * math.exp(found.level.mean + found.gap.mean)
-    high = None
-    if look_further:
-        quicker = found.level.mean - _SURE * math.sqrt(found.level.variance)
-        gap = found.gap.mean - _SURE * found.gap.sd
-        high = _capacity(found.service.slower(math.exp(quicker)), question, gap, None, _ROUGH)
-    return Estimate(
-        qps=None,
-        low=0.0,
-        high=high.qps if high else 0.0,
-        error=0.0,
-        unloaded_s=percentile(unloaded_s, question.limit.percentile),
-        findings=_findings(found, learnt),
-    )
+def _unloaded_s(known: _Known, question: Question) -> float:
+    """Return the limit's percentile of the latency on an idle device, in seconds."""
+    unloaded_s = known.service.unloaded_s() * math.exp(known.level.mean + known.gap.mean)
+    return percentile(unloaded_s, question.limit.percentile)
 
 
-def _may_be_unmet(found: _Round, question: Question) -> bool:
+def _still_possible_qps(known: _Known, question: Question) -> float:
+    """Return the rate that is possible where the estimate is that none meets the limit; or 0."""
+    level = known.level.mean - _SURE * math.sqrt(known.level.variance)
+    gap = known.gap.mean - _SURE * known.gap.sd
+    return _rough_qps(known.service, level, question, gap, None) or 0.0
+
+
+def _may_be_unmet(known: _Known, question: Question) -> bool:
     """Return whether even an idle device may be late too often."""
-    error = math.hypot(math.sqrt(found.level.variance), found.gap.sd)
-    slower = math.exp(found.level.mean + found.gap.mean + _SURE * error)
-    late = found.service.unloaded_s() * slower > question.limit.max_latency_s
+    error = math.hypot(math.sqrt(known.level.variance), known.gap.sd)
+    slower = math.exp(known.level.mean + known.gap.mean + _SURE * error)
+    late = known.service.unloaded_s() * slower > question.limit.max_latency_s
     return bool(late.mean() > 1 - question.limit.percentile / 100)
 
 
-def _findings(found: _Round, learnt: Learnt) -> tuple[Finding, ...]:
+def _findings(known: _Known, learnt: Learnt) -> tuple[Finding, ...]:
     """Return what is out of the ordinary in what an estimate rests on."""
     findings, means = [], learnt.mean_times
     change = float(means.idle_factors.max()) - 1
@@ -209,12 +220,12 @@ def _findings(found: _Round, learnt: Learnt) -> tuple[Finding, ...]:
     ratio = float(means.slowdown.max() / means.slowdown.min())
     if ratio > _UNLIKE_REMARKABLE:
         findings.append(Finding("unlike_workers", {"ratio": ratio}))
-    more = found.level.variance - learnt.sampling_variance(found.service)
+    more = known.level.variance - learnt.sampling_variance(known.service)
     if more > _TRIALS_REMARKABLE**2:
         findings.append(Finding("trials_differ", {"scatter_fraction": math.sqrt(more)}))
-    difference = {"difference_fraction": math.expm1(found.gap.mean)}
-    if abs(found.gap.mean) > _MISFIT:
+    difference = {"difference_fraction": math.expm1(known.gap.mean)}
+    if abs(known.gap.mean) > _MISFIT:
         findings.append(Finding("model_misfit", difference))
-    elif abs(found.gap.mean) > _REMARKABLE:
+    elif abs(known.gap.mean) > _REMARKABLE:
         findings.append(Finding("model_corrected", difference))
     return tuple(findings)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.estimation.mean_times import LEAST_ERROR, Batches, measured_means
+from mlbench.estimation.pauses import regular_pauses, without_pauses
 from mlbench.estimation.speed import Levels, Speed
 from mlbench.queueing.line import Floats, MeanTimes, Queue
 from mlbench.queueing.service import ServiceTimes
@@ -76,9 +77,14 @@ class Learnt:
 
 def learn(logs: Sequence[ServiceLog], queue: Queue) -> Learnt:
     """Return what these trials, at least one, say about service times."""
+    pauses = regular_pauses(logs)
+    if pauses:
+        logs = [without_pauses(log) for log in logs]
     logs = [log.first(_MOST // len(logs)) for log in logs]
     batches = Batches.of(logs)
     means = measured_means(batches, queue)
+    if pauses:
+        means = replace(means, pause_gap_s=pauses.gap_s, pause_s=pauses.length_s)
     ratio, trial = batches.ratios(means), batches.trial
     pieces = [ratio[trial == number] for number in range(len(logs))]
     tau = correlation_time(*_parts(pieces), threshold=_CORRELATED)

@@ -5,7 +5,8 @@
 
     times = ServiceTimes.sampled(seconds)  # measured service times, float64 (m,)
     limit = LatencyLimit(percentile=99, max_latency_s=0.050)
-    found = predict_capacity(Queue(servers=2), times, "exponential", limit, effort=Effort(32))
+    effort = Effort(resamples=32)
+    found = predict_capacity(Queue(servers=2), times, "exponential", limit, effort=effort)
     if found is not None:
         print(f"{found.qps:.1f} qps, standard error {found.error:.1%}")
 

@@ -4,6 +4,7 @@ All queries wait in one line. The server that has been free for longest takes th
 the next few as a batch, by the rule that workers follow too (`mlbench.contracts.batching`).
 """
 
+import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -37,43 +38,62 @@ class MeanTimes:
     batch takes longer on a server that was idle before it, by how long it was: up to each of
     `idle_s`, float64 (k,), ascending, and longer than all of these. `slowdown`: float64 (servers,),
     the factor by which each server takes longer than `by_size_s`; or (1,) when servers do not
-    differ.
+    differ. Every `pause_gap_s` a server stops for `pause_s`, whatever it is doing.
     """
 
     by_size_s: Floats
     idle_s: Floats = field(default_factory=lambda: np.empty(0))
     idle_factors: Floats = field(default_factory=lambda: np.ones(1))
     slowdown: Floats = field(default_factory=lambda: np.ones(1))
+    pause_gap_s: float = math.inf
+    pause_s: float = 0.0
 
     def times(self, factor: float) -> "MeanTimes":
         """Return the same in another unit of time, `factor` of which are a second."""
-        return replace(self, by_size_s=self.by_size_s * factor, idle_s=self.idle_s * factor)
+        return replace(
+            self,
+            by_size_s=self.by_size_s * factor,
+            idle_s=self.idle_s * factor,
+            pause_gap_s=self.pause_gap_s * factor,
+            pause_s=self.pause_s * factor,
+        )
 
     def slower(self, factor: float) -> "MeanTimes":
         """Return service times that are `factor` times as long."""
         return replace(self, by_size_s=self.by_size_s * factor)
 
     def equivalent_servers(self, servers: int) -> float:
-        """Return how many servers without slowdown serve as much as these `servers` together."""
-        return float((1 / np.broadcast_to(self.slowdown, servers)).sum())
+        """Return how many servers without slowdown or pauses serve as much as these `servers`."""
+        working = 1 - self.pause_s / self.pause_gap_s
+        return working * float((1 / np.broadcast_to(self.slowdown, servers)).sum())
 
 
-def line_latencies(queue: Queue, mean_times: MeanTimes, arrive_s: Floats, ratio: Floats) -> Floats:
+def line_latencies(
+    queue: Queue,
+    mean_times: MeanTimes,
+    arrive_s: Floats,
+    ratio: Floats,
+    phase: Floats | None = None,
+) -> Floats:
     """Return the seconds from arrival to completion of each query, float64 (rows, n).
 
     `arrive_s`: float64 (rows, n), arrival times, each row sorted and simulated on its own.
     `ratio`: float64 (rows, n), the service time over its mean; a batch takes the ratio of its first
-    query. All servers are idle at first. With one server and batches of one this is the recursion
-    of Lindley (Proc. Camb. Phil. Soc. 48 (1952), 277), with equal servers that of Kiefer and
-    Wolfowitz (Trans. AMS 78 (1955), 1). Raises ValueError when shapes do not match.
+    query. `phase`: float64 (rows, servers), when each server's first pause begins, in gaps between
+    pauses; 0 where it is None. All servers are idle at first. With one server and batches of one
+    this is the recursion of Lindley (Proc. Camb. Phil. Soc. 48 (1952), 277), with equal servers
+    that of Kiefer and Wolfowitz (Trans. AMS 78 (1955), 1). Raises ValueError when shapes do not
+    match.
     """
     from mlbench.queueing.loop import play
 
     if arrive_s.shape != ratio.shape or len(mean_times.by_size_s) <= queue.batch_size:
         raise ValueError("each query needs a ratio, and each size of a batch a mean")
     slowdown = np.array(np.broadcast_to(mean_times.slowdown, queue.servers))
+    if phase is None:
+        phase = np.zeros((len(arrive_s), queue.servers))
     latency_s = np.empty_like(arrive_s)
-    for row in zip(arrive_s, ratio, latency_s, strict=True):
+    for row in zip(phase, arrive_s, ratio, latency_s, strict=True):
         play(
             queue.batch_size,
             queue.batch_timeout_s,
@@ -81,6 +101,8 @@ def line_latencies(queue: Queue, mean_times: MeanTimes, arrive_s: Floats, ratio:
             mean_times.idle_s,
             mean_times.idle_factors,
             slowdown,
+            mean_times.pause_gap_s,
+            mean_times.pause_s,
             *row,
         )
     return latency_s

@@ -5,6 +5,7 @@ kept on disk and compiled again when this file changes, but not when the batchin
 `mlbench.contracts.batching` does: change this file too then.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -46,6 +47,22 @@ def _occupy(free: NDArray[Any], server: NDArray[np.int64], until: float) -> None
 
 
 @_compiled
+def _done(start_s: float, took_s: float, phase: float, gap_s: float, pause_s: float) -> float:
+    """Return when a batch is done that takes so long, and stops in each pause of its server."""
+    if pause_s == 0:
+        return start_s + took_s
+    pause = math.floor(start_s / gap_s - phase)
+    now_s, left_s = max(start_s, (pause + phase) * gap_s + pause_s), took_s
+    while True:
+        pause += 1
+        next_s = (pause + phase) * gap_s
+        if now_s + left_s <= next_s:
+            return now_s + left_s
+        left_s -= max(next_s - now_s, 0.0)
+        now_s = next_s + pause_s
+
+
+@_compiled
 def play(
     batch_size: int,
     timeout_s: float,
@@ -53,6 +70,9 @@ def play(
     idle_s: NDArray[np.float64],
     idle_factors: NDArray[np.float64],
     slowdown: NDArray[np.float64],
+    pause_gap_s: float,
+    pause_s: float,
+    phase: NDArray[np.float64],
     arrive_s: NDArray[np.float64],
     ratio: NDArray[np.float64],
     latency_s: NDArray[np.float64],
@@ -79,7 +99,7 @@ def play(
             while step < len(idle_s) and oldest_s - free_s[0] > idle_s[step]:
                 step += 1
             took_s *= idle_factors[step]
-        done_s = start_s + took_s
+        done_s = _done(start_s, took_s, phase[server[0]], pause_gap_s, pause_s)
         _occupy(free_s, server, done_s)
         for query in range(first, end):
             latency_s[query] = done_s - arrive_s[query]

@@ -70,8 +70,17 @@ class ServiceTimes:
         """
         means = self.mean_times
         each_s = means.by_size_s[1] * means.idle_factors[-1] * means.slowdown
-        return np.sort(np.outer(each_s, self.quantiles()), axis=None)
+        seconds = np.outer(each_s, self.quantiles).ravel()
+        # A pause strikes what arrives in it, and what is served when it begins.
+        share = (
+            min((means.pause_s + each_s.mean()) / means.pause_gap_s, 1.0) if means.pause_s else 0
+        )
+        struck = np.linspace(0, len(seconds) - 1, round(share * len(seconds))).astype(np.intp)
+        waits_s = np.linspace(0, means.pause_s + each_s.mean(), len(struck))
+        seconds[struck] += np.minimum(waits_s, means.pause_s)
+        return np.sort(seconds)
 
+    @functools.cached_property
     def quantiles(self) -> Floats:
         """Return equally likely values of the distribution of ratios, float64, ascending.
 
@@ -103,7 +112,7 @@ class ServiceTimes:
         """
         m = len(self.ratio)
         if self.block == 1:
-            return self.quantiles().take(rng.integers(0, _TABLE, (replicas, n)))
+            return self.quantiles.take(rng.integers(0, _TABLE, (replicas, n)))
         shape = (replicas, -(-n // self.block))
         starts = np.searchsorted(np.cumsum(self.weight), rng.random(shape) * (1 - 1e-12))
         index = (starts[:, :, None] + np.arange(self.block)).reshape(replicas, -1)[:, :n] % m

@@ -129,15 +129,14 @@ SENTENCES: Mapping[str, str | Callable[[Figures], str]] = {
     "model; corrected",
     "model_misfit": "the queue model does not fit: measured latencies differ from it by "
     "{difference_fraction:+.0%}; the interval counts that",
-    "from_narrower_limit": "taken from the narrower limit, which is better known: its own were "
-    "{own_qps:.4g} qps",
-    "from_wider_limit": "taken from the wider limit, which is better known: its own were "
-    "{own_qps:.4g} qps",
+    "put_in_order": "put in order with the other limits, since a wider one cannot have a lower "
+    "rate: its own estimate was {own_qps:.4g} qps",
     "one_line_model": "the queue model has one line for all workers, but --dispatch is "
     "round-robin: the capacity is too high",
     # What service times say about the device.
     "slowed_down": "the device slowed down while it was measured, by {change_per_s:.2%} a second",
     "sped_up": "the device sped up while it was measured, by {change_per_s:.2%} a second",
+    "pauses": "the device stops for {pause_s:.3g} s every {gap_s:.3g} s, whatever it is doing",
     "stalls": "{slow:,} of {batches:,} batches took more than {times:g} times as long as the "
     "median (stalls)",
     "runs": "slow and fast batches come in runs of about {batches:.0f}",

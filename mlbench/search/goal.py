@@ -19,11 +19,11 @@ TELLING_SHARE = 0.5
 _BELOW = 1.0
 """Standard deviations of chance in a trial that it lies below the estimate: it meets the limit 84
 times in 100 where the estimate is right."""
-_PER_MISS, _FOR_ERROR, _LAST = 0.3, 0.3, 1.3
+_PER_MISS, _FOR_ERROR, _LAST = 0.3, 0.3, 1.5
 """What lies further below: by 0.3 of that after each miss in a row, and by 0.3 of the estimate's
 own standard deviation, so that a trial near an uncertain estimate tells where it belongs. A last
-trial, which must meet the limit, lies 1.3 times as far below as one that is believed."""
-_NEAREST, _MOST_ERROR, _FURTHEST, _FURTHEST_LAST = 0.01, 0.25, 0.5, 1.5
+trial, which must meet the limit, lies 1.5 times as far below as one that is believed."""
+_NEAREST, _MOST_ERROR, _FURTHEST, _FURTHEST_LAST = 0.01, 0.25, 0.7, 1.0
 """Of ln(rate): how near a trial may be where nothing is uncertain, since a queue at its saturated
 rate forgets no disturbance; and how far an uncertain estimate alone leads."""
 _CLOSE, _ALMOST = 1.5, 0.02

@@ -81,7 +81,7 @@ def test_the_distribution_is_that_of_trials_near_the_rate() -> None:
     """Where times spread more under load, a rate has the spread of trials at such rates."""
     logs = [_log(_lognormal(1, 0.1), 100.0), _log(_lognormal(2, 0.5), 300.0, begin_s=11.0)]
     learnt = learn(logs, Queue())
-    calm, busy = (np.log(learnt.service_at(qps).quantiles()).std() for qps in (100.0, 300.0))
+    calm, busy = (np.log(learnt.service_at(qps).quantiles).std() for qps in (100.0, 300.0))
     assert busy == pytest.approx(np.sqrt(np.log1p(0.25)), rel=0.1)
     assert calm < 0.5 * busy
 

@@ -1,5 +1,7 @@
 """Estimates of several limits are put in order."""
 
+import pytest
+
 from mlbench.estimation.estimate import Estimate
 from mlbench.outcomes import Answer
 from mlbench.search.order import in_order, rising
@@ -31,11 +33,30 @@ def test_intervals_are_cut_to_what_both_limits_allow() -> None:
 
 def test_the_less_certain_of_two_follows_the_other() -> None:
     """Where a wider limit has the lower rate, the estimate with the wider interval gives way."""
-    assert _rates(in_order([_estimate(300, 0.01), _estimate(200, 0.5)])) == [300, 300]
-    assert _rates(in_order([_estimate(300, 0.5), _estimate(200, 0.01)])) == [200, 200]
-    (_, wide) = in_order([_estimate(300, 0.01), _estimate(200, 0.5)])
+    near_300 = pytest.approx([300, 300], rel=1e-3)
+    assert _rates(in_order([_estimate(300, 0.01), _estimate(200, 0.5)])) == near_300
+    near_200 = pytest.approx([200, 200], rel=1e-3)
+    assert _rates(in_order([_estimate(300, 0.5), _estimate(200, 0.01)])) == near_200
+
+
+def test_two_that_are_equally_certain_meet_half_way() -> None:
+    """Both get the mean of their rates by inverse variance, and tell what their own was."""
+    narrow, wide = in_order([_estimate(242, 0.1), _estimate(200, 0.1)])
+    assert narrow is not None
     assert wide is not None
-    assert wide.findings[-1].code == "from_narrower_limit"
+    assert (narrow.qps, wide.qps) == pytest.approx((217, 217), rel=1e-3)
+    assert [narrow.findings[-1].figures, wide.findings[-1].figures] == [
+        {"own_qps": 242},
+        {"own_qps": 200},
+    ]
+
+
+def test_a_moved_interval_still_holds_its_rate() -> None:
+    """The ends of an interval move with its rate."""
+    for one in in_order([_estimate(300, 0.3), _estimate(200, 0.01), _estimate(210, 0.2)]):
+        assert one is not None
+        assert one.qps is not None
+        assert one.low <= one.qps <= one.high
 
 
 def test_order_holds_over_several_limits() -> None:
