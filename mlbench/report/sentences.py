@@ -173,6 +173,8 @@ SENTENCES: Mapping[str, str | Callable[[Figures], str]] = {
     "--budget {needed_budget_s}; the others are answered",
     "accuracy_skipped": "accuracy skipped: {why}",
     "synthetic_model": "this is not a trained model: {description}",
+    "quota_below_cores": "this control group's CPU quota is {quota_cores:.3g} of {cores} cores: by "
+    "default workers have no more threads than that together",
     "layout": _layout,
     "generator": "generator: adds {lag_p50_s:us} to a query (median), {lag_p99_s:us} (99th "
     "percentile) at {lag_qps:,.0f} qps; holds {held_qps:,.0f} qps within {max_latency_s:time} "
