@@ -58,18 +58,46 @@ class GpuState:
 
 
 @dataclass(frozen=True)
-class HostAccount:
-    """What else the host did during a trial; fractions are of all its cores' time.
+class CoreShare:
+    """What was not ours of some cores (logical CPUs), as fractions of their time together.
 
-    `quota_throttles` and `heat_throttles` count how often a CPU quota stopped our processes and
-    heat slowed the CPU down. `cpu_mhz` is the mean clock of our CPUs at the end, None where the
-    machine does not tell.
+    `other_cpu_fraction` is what other processes used, `steal_fraction` what a hypervisor took.
     """
 
-    steal_fraction: float = 0.0
+    cores: tuple[int, ...]
     other_cpu_fraction: float = 0.0
+    steal_fraction: float = 0.0
+
+
+@dataclass(frozen=True)
+class BusyProcess:
+    """A process of others, and the share of one core's time that it used; over 1 for several."""
+
+    pid: int
+    name: str
+    cpu_fraction: float
+
+
+@dataclass(frozen=True)
+class HostAccount:
+    """What else the host did during a trial.
+
+    `all_cores` are those that coordinator and workers may use. `device_cores` are those that
+    workers are pinned to: an entry for each set that some workers share, and one for the core of
+    it of which others took most. `busy_processes` are named where others took too much, as they
+    were right after the trial.
+
+    `quota_throttles` and `heat_throttles` count how often a CPU quota stopped our processes, for
+    `quota_throttled_s` seconds summed over cores, and heat slowed our cores down. `cpu_mhz` is
+    their mean clock at the end, None where the machine does not tell.
+    """
+
+    all_cores: CoreShare = CoreShare(())
+    device_cores: tuple[CoreShare, ...] = ()
+    busy_processes: tuple[BusyProcess, ...] = ()
     major_faults: int = 0
     quota_throttles: int = 0
+    quota_throttled_s: float = 0.0
     heat_throttles: int = 0
     cpu_mhz: float | None = None
     gpus: tuple[GpuState, ...] = ()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from mlbench.bench.events import EmbeddedModelChosen, Listener, Noted
-from mlbench.bench.layout import Division, divide_by_time
+from mlbench.bench.layout import Division, divide_by_time, most_threads
 from mlbench.bench.samples import Samples, make_samples
 from mlbench.bench.settings import Settings
 from mlbench.contracts.backend import (
@@ -23,6 +23,7 @@ from mlbench.contracts.device import Device
 from mlbench.contracts.errors import RequestError
 from mlbench.contracts.findings import Finding
 from mlbench.contracts.registry import ready_backend
+from mlbench.host.cgroup import cpu_quota
 from mlbench.host.devices import Place, parse_devices, place_workers
 from mlbench.host.folders import cache_dir
 from mlbench.host.gpus import visible_gpus
@@ -67,15 +68,18 @@ def _place(
     tell: Listener,
 ) -> tuple[WorkerSpec, ...]:
     """Return the workers that were asked for; where nobody asked, as many as the limits allow."""
-    topology = read_topology(sorted(os.sched_getaffinity(0)))
+    cpus = sorted(os.sched_getaffinity(0))
+    topology, quota_cores = read_topology(cpus), _quota_below(len(cpus), tell)
     asked, threads = settings.workers_per_device, settings.threads
     division = Division([asked or 1] * len(devices))
     if needs_model and asked is None and threads is None:
-        division = divide_by_time(devices, worker, settings.max_latencies_s, topology)
+        limits_s = settings.max_latencies_s
+        division = divide_by_time(devices, worker, limits_s, topology, quota_cores)
+    most = most_threads(quota_cores, sum(division.workers))
     places = [
         place
         for device, workers in zip(devices, division.workers, strict=True)
-        for place in place_workers(device, workers, threads, topology)
+        for place in place_workers(device, workers, threads, topology, most)
     ]
     if division.query_s is not None:
         tell(Noted(_layout(places, division.query_s, worker.batch_size)))
@@ -83,6 +87,15 @@ def _place(
         replace(worker, index=index, device=place.device, cores=place.cpus, threads=place.threads)
         for index, place in enumerate(places)
     )
+
+
+def _quota_below(cores: int, tell: Listener) -> float | None:
+    """Return the cores' time that a CPU quota allows, and tell of it; None if all of it."""
+    quota_cores = cpu_quota()
+    if quota_cores is None or quota_cores >= cores:
+        return None
+    tell(Noted(Finding("quota_below_cores", {"quota_cores": quota_cores, "cores": cores})))
+    return quota_cores
 
 
 def _layout(places: Sequence[Place], query_s: float, batch_size: int) -> Finding:

@@ -36,21 +36,33 @@ def divide_by_time(
     worker: WorkerSpec,
     max_latencies_s: Sequence[float],
     topology: Mapping[int, Processor],
+    quota_cores: float | None = None,
 ) -> Division:
     """Divide CPU devices by what a query, or a full batch, takes on one thread.
 
-    `worker`: what all workers have alike. `max_latencies_s`: the latency limits, maybe none. Raises
-    RequestError when a worker cannot load the model.
+    `worker`: what all workers have alike. `max_latencies_s`: the latency limits, maybe none.
+    `quota_cores`: how many cores' time a CPU quota allows all devices together. Raises RequestError
+    when a worker cannot load the model.
     """
     cores = [len({topology[cpu].core for cpu in device.cpus}) for device in devices]
-    most = max(cores)
-    if most < 2:
+    largest = devices[cores.index(max(cores))]
+    allowed = most_threads(quota_cores, len(devices))
+    cores = [min(count, allowed or count) for count in cores]
+    if max(cores) < 2:
         return Division([1] * len(devices))
-    largest = devices[cores.index(most)]
     query_s = time_on_one_thread(replace(worker, device=largest, cores=largest.cpus))
     threads = [threads_for(query_s, max_latencies_s, max(count, 1)) for count in cores]
     workers = [max(count // own, 1) for count, own in zip(cores, threads, strict=True)]
     return Division(workers, query_s)
+
+
+def most_threads(quota_cores: float | None, sharers: int) -> int | None:
+    """Return how many threads each of so many should have at most under a quota; None without one.
+
+    More threads than the quota has cores use it up early in each period, and are all stopped for
+    the rest of it.
+    """
+    return None if quota_cores is None else max(math.ceil(quota_cores) // sharers, 1)
 
 
 def threads_for(query_s: float, max_latencies_s: Sequence[float], cores: int) -> int:

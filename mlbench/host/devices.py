@@ -79,20 +79,26 @@ def place_workers(
     workers: int,
     threads: int | None,
     topology: Mapping[int, Processor],
+    most_threads: int | None = None,
 ) -> list[Place]:
     """Divide a device's physical cores among its workers; GPU workers are not pinned.
 
     `topology` tells where each CPU of the device lies. Workers are spread over packages and NUMA
     nodes, and each has neighbouring cores with all their logical CPUs. `threads` defaults to
-    the number of a worker's physical cores: a matrix product on one thread already fills the
-    arithmetic units that a core's second thread would share.
+    the number of a worker's physical cores, and no more than `most_threads` where that is
+    given: a matrix product on one thread already fills the arithmetic units that a core's second
+    thread would share.
 
     With more workers than physical cores, cores are shared thread by thread, then CPU by CPU.
     """
     if device.kind == "cuda":
         return [Place(device, None, threads or 1)] * workers
     return [
-        Place(device, tuple(sorted(cpu for core in share for cpu in core)), threads or len(share))
+        Place(
+            device,
+            tuple(sorted(cpu for core in share for cpu in core)),
+            threads or min(len(share), most_threads or len(share)),
+        )
         for share in _shares(device.cpus, workers, topology)
     ]
 

@@ -38,6 +38,12 @@ def read_topology(
     return topology
 
 
+def whole_cores(cpus: Iterable[int], root: Path = Path("/sys/devices/system")) -> tuple[int, ...]:
+    """Return logical CPUs with all others that are threads of the same physical cores."""
+    threads = {cpu: _numbers(root / f"cpu/cpu{cpu}/topology/thread_siblings_list") for cpu in cpus}
+    return tuple(sorted({*threads}.union(*threads.values())))
+
+
 def _numbers(path: Path) -> list[int]:
     """Return the numbers in a kernel's list such as 0-3,8; none where it does not tell (-1)."""
     numbers: list[int] = []

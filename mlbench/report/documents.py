@@ -126,4 +126,7 @@ def finding_documents(findings: Iterable[Finding]) -> list[Document]:
 
 def host_document(host: HostAccount | None) -> Document | None:
     """Return what the host did during a trial; None where nobody watched it."""
-    return None if host is None else asdict(host)
+    if host is None:
+        return None
+    document = asdict(host)
+    return {**document.pop("all_cores"), **document}

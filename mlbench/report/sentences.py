@@ -10,11 +10,16 @@ from mlbench.outcomes import Accuracy
 
 
 class _Formatter(string.Formatter):
-    """Knows durations in seconds, too: {lag_s:time} is 3.2 ms or 1.25 s, {lag_s:us} is 85 us."""
+    """Knows durations and cores, too.
+
+    {lag_s:time} is 3.2 ms or 1.25 s, {lag_s:us} is 85 us, {cores:cores} is core 3 or cores 0-1,4.
+    """
 
     def format_field(self, value: Any, format_spec: str) -> str:
         if format_spec == "us":
             return f"{value * 1e6:.0f} us"
+        if format_spec == "cores":
+            return f"{'core' if value.isdigit() else 'cores'} {value}"
         if format_spec != "time":
             return str(super().format_field(value, format_spec))
         if value is None or not math.isfinite(value):
@@ -72,6 +77,13 @@ def _queries_failed(figures: Figures) -> str:
     return _fill(text, figures)
 
 
+def _host_busy(figures: Figures) -> str:
+    text = "other programs took {other_cpu_fraction:.0%} of {cores:cores}"
+    if figures["processes"]:
+        text += " (right after it: {processes})"
+    return _fill(text, figures)
+
+
 def _because(text: str) -> Callable[[Figures], str]:
     """Return what tells a finding that rests on another, whose code stands in `because`."""
 
@@ -112,10 +124,11 @@ SENTENCES: Mapping[str, str | Callable[[Figures], str]] = {
     "too_few_queries": "too few queries: {completed:,}, but p{percentile:g} needs {needed:,}; "
     "measure longer",
     # What the host did during a trial.
-    "cpu_stolen": "the host's CPU was taken away {steal_fraction:.0%} of the time",
-    "host_busy": "other processes used {other_cpu_fraction:.0%} of the host's CPU",
+    "cpu_stolen": "a hypervisor took {steal_fraction:.0%} of {cores:cores} away",
+    "host_busy": _host_busy,
     "memory_short": "memory was short: {major_faults:,} pages were read back from disk",
-    "cpu_quota": "the CPU quota stopped the processes {quota_throttles:,} times (throttling)",
+    "cpu_quota": "the CPU quota stopped the processes {quota_throttles:,} times, for "
+    "{quota_throttled_s:time} of core time (throttling)",
     "cpu_hot": "the CPU was slowed down by heat {heat_throttles:,} times",
     "gpu_throttled": "GPU {gpu} was throttled: {throttled_by} ({temperature_c} C, {clock_mhz} MHz, "
     "{memory_used_gib:.1f} GiB used)",
@@ -159,6 +172,8 @@ SENTENCES: Mapping[str, str | Callable[[Figures], str]] = {
     "--budget {needed_budget_s}; the others are answered",
     "accuracy_skipped": "accuracy skipped: {why}",
     "synthetic_model": "this is not a trained model: {description}",
+    "quota_below_cores": "this control group's CPU quota is {quota_cores:.3g} of {cores} cores: by "
+    "default workers have no more threads than that together",
     "layout": _layout,
     "generator": "generator: adds {lag_p50_s:us} to a query (median), {lag_p99_s:us} (99th "
     "percentile) at {lag_qps:,.0f} qps; holds {held_qps:,.0f} qps within {max_latency_s:time} "

@@ -75,6 +75,18 @@ def test_what_is_asked_for_is_given(given):
     assert not any(isinstance(event, Noted) for event in told)
 
 
+def test_a_quota_below_the_cores_limits_threads_and_is_told(monkeypatch):
+    """Neither one worker nor those chosen by time have more threads than it has cores."""
+    monkeypatch.setattr("mlbench.bench.job.cpu_quota", lambda: 0.5)
+    told = []
+    (spec,) = _prepare(told.append, backend="null").specs
+    assert spec.threads == 1
+    assert [spec.threads for spec in _prepare(told.append).specs] == [1]
+    findings = [event.finding for event in told if isinstance(event, Noted)]
+    assert [found.code for found in findings] == ["quota_below_cores"] * 2
+    assert findings[0].figures["quota_cores"] == 0.5
+
+
 def test_batching_reaches_the_worker_in_nanoseconds():
     """The timeout is seconds on the command line and nanoseconds in the worker."""
     (spec,) = _prepare(backend="null", batch_size=16, batch_timeout_s=0.0025).specs

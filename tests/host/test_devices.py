@@ -161,3 +161,12 @@ def test_workers_of_a_gpu_are_not_pinned():
     """A worker of a GPU may run on any core."""
     gpu = Device("cuda:0", 0)
     assert place_workers(gpu, 2, None, {}) == [Place(gpu, None, 1)] * 2
+
+
+def test_threads_may_be_limited_where_nobody_says():
+    """A worker with four cores gets two threads, or those that it was told to have."""
+    device = Device("cpu", cpus=(0, 1, 2, 3))
+    topology = {cpu: Processor(0, 0, cpu) for cpu in device.cpus}
+    for threads, given in ((None, 2), (3, 3)):
+        (place,) = place_workers(device, 1, threads, topology, most_threads=2)
+        assert (place.cpus, place.threads) == (device.cpus, given)

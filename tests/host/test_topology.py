@@ -1,6 +1,6 @@
 import pytest
 
-from mlbench.host.topology import Processor, read_topology
+from mlbench.host.topology import Processor, read_topology, whole_cores
 
 
 @pytest.fixture
@@ -47,6 +47,14 @@ def test_only_the_cpus_asked_for_are_told(record):
     """Numbers may have holes, CPUs of others are left out, and a node may have no CPU at all."""
     root = record({0: (0, "0,9"), 2: (0, 2), 9: (0, "0,9")}, {0: "0,2", 1: "", 3: "9"})
     assert read_topology([2, 9], root) == {2: Processor(0, 0, 2), 9: Processor(0, 3, 0)}
+
+
+def test_a_core_has_all_its_threads(record):
+    """CPUs come with those that share their cores; where nothing is told they are alone."""
+    root = record({cpu: (0, f"{cpu % 2},{cpu % 2 + 2}") for cpu in range(4)}, {})
+    assert whole_cores([1], root) == (1, 3)
+    assert whole_cores([0, 3], root) == (0, 1, 2, 3)
+    assert whole_cores([9], root) == (9,)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,14 @@ from mlbench.arrivals.linear import Linear
 from mlbench.contracts import wire
 from mlbench.contracts.findings import Finding
 from mlbench.outcomes import Answer, Judgement, Summary, Trial, TrialRequest
-from mlbench.records import Completions, HostAccount, Schedule, WorkerAccount
+from mlbench.records import (
+    BusyProcess,
+    Completions,
+    CoreShare,
+    HostAccount,
+    Schedule,
+    WorkerAccount,
+)
 
 MS = 1_000_000
 OVER = Finding(
@@ -32,8 +39,13 @@ def trial(summary: Summary) -> Trial:
     """A trial at 100.7 qps that serves two targets."""
     request = TrialRequest(Linear(), 100.7, 501, 7, 0.01)
     judgements = {0.01: Judgement("pass"), 0.2: Judgement("fail", (OVER,))}
+    host = HostAccount(
+        CoreShare((0, 1), 0.3, 0.01),
+        (CoreShare((1,), 0.5, 0.01),),
+        (BusyProcess(7, "other", 0.6),),
+    )
     lag_s = {"50": 0.00002, "99": 0.00009, "max": 0.0004}
-    return Trial(request, summary, judgements, 100.7, lag_s, HostAccount(steal_fraction=0.01))
+    return Trial(request, summary, judgements, 100.7, lag_s, host)
 
 
 @pytest.fixture

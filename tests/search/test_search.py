@@ -11,7 +11,7 @@ from mlbench.contracts import wire
 from mlbench.outcomes import Answer, LatencyLimit
 from mlbench.pool.virtual import Batch, Service, SimulatedService, VirtualPool
 from mlbench.queueing import Queue, ServiceTimes, predict_capacity
-from mlbench.records import Completions, HostAccount
+from mlbench.records import Completions, CoreShare, HostAccount
 from mlbench.report.sentences import sentence, sentences
 from mlbench.search.plan import SearchPlan
 from mlbench.search.search import Search
@@ -210,7 +210,7 @@ def test_one_invalid_trial_is_repeated() -> None:
         spoilt.append(1)
         if len(spoilt) != 2:
             return completions
-        return replace(completions, host=HostAccount(steal_fraction=0.5))
+        return replace(completions, host=HostAccount(CoreShare((0,), steal_fraction=0.5)))
 
     search = _run(_plan(), SimulatedService(0.002), spoil_second)
     assert [trial.judgement.verdict for trial in search.trials][1] == "invalid"

@@ -9,8 +9,9 @@ from mlbench.contracts import wire
 from mlbench.outcomes import Judgement, LatencyLimit
 from mlbench.pool.virtual import Batch, SimulatedService, VirtualPool
 from mlbench.queueing.line import Queue
-from mlbench.records import Completions, GpuState, HostAccount
+from mlbench.records import BusyProcess, Completions, CoreShare, GpuState, HostAccount
 from mlbench.report.sentences import sentence
+from mlbench.trial.host import busy_cores
 from mlbench.trial.replay import send_lag_ns
 from mlbench.trial.schedule import make_schedule
 from mlbench.trial.verdict import judge
@@ -221,10 +222,15 @@ def test_lateness_of_the_generator_is_invalid_when_it_decides() -> None:
 @pytest.mark.parametrize(
     ("host", "words"),
     [
-        ({"steal_fraction": 0.2}, "taken away 20%"),
-        ({"other_cpu_fraction": 0.5}, "other processes used 50%"),
+        ({"all_cores": CoreShare((0, 1), steal_fraction=0.2)}, "took 20% of cores 0-1 away"),
+        ({"device_cores": (CoreShare((3,), 0.0, 0.2),)}, "took 20% of core 3 away"),
+        ({"all_cores": CoreShare((0, 1, 4), 0.5)}, "other programs took 50% of cores 0-1,4"),
+        ({"device_cores": (CoreShare((3,), 0.4),)}, "other programs took 40% of core 3"),
         ({"major_faults": 100_000}, "100,000 pages"),
-        ({"quota_throttles": 3}, "3 times (throttling)"),
+        (
+            {"quota_throttles": 3, "quota_throttled_s": 0.25},
+            "3 times, for 250 ms of core time (throttling)",
+        ),
         ({"heat_throttles": 2}, "slowed down by heat 2 times"),
         (
             {"gpus": (GpuState(1, 91, 600, 2**30, ("power brake",)),)},
@@ -237,6 +243,37 @@ def test_a_disturbed_host_is_invalid(host: dict[str, Any], words: str) -> None:
     judged = _judge(replace(_trial(200), host=HostAccount(**host)), TEN_MS)
     assert judged.verdict == "invalid"
     assert words in _reason(judged)
+
+
+@pytest.mark.parametrize(
+    ("share", "is_busy"),
+    [
+        (CoreShare((0,), 0.25), False),
+        (CoreShare((0,), 0.27), True),
+        (CoreShare(tuple(range(4)), 0.05), False),
+        (CoreShare(tuple(range(4)), 0.5 / 4), True),
+        (CoreShare(tuple(range(64)), 0.3 / 64), False),
+        (CoreShare(tuple(range(64)), 1.0 / 64), True),
+    ],
+)
+def test_one_program_on_a_devices_cores_is_too_much(share: CoreShare, is_busy: bool) -> None:
+    """What counts is the time of one core, however many there are; daemons are allowed for."""
+    quiet = CoreShare(tuple(range(128)), 0.02)
+    host = HostAccount(quiet, (share, CoreShare((90,), 0.1)))
+    assert busy_cores(host) == (share if is_busy else None)
+
+
+def test_the_programs_that_took_the_time_are_named() -> None:
+    """The cores of which others took most are told, with the busiest programs."""
+    host = HostAccount(
+        CoreShare(tuple(range(8)), 0.3),
+        (CoreShare((2,), 0.9), CoreShare((3,), 0.4)),
+        (BusyProcess(41, "chrome", 0.88), BusyProcess(7, "my job", 0.2)),
+    )
+    judged = _judge(replace(_trial(200), host=host), TEN_MS)
+    assert _reason(judged) == (
+        "other programs took 90% of core 2 (right after it: chrome 88%, pid 41; my job 20%, pid 7)"
+    )
 
 
 def test_a_burst_after_lateness_is_not_the_devices_fault() -> None:

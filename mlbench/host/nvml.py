@@ -1,0 +1,77 @@
+"""The state of GPUs, as NVIDIA's management library tells it."""
+
+import functools
+from typing import Any
+
+from mlbench.host.gpus import gpu_name
+from mlbench.records import GpuState
+
+_THROTTLES = {
+    0x08: "hardware slowdown",
+    0x20: "software thermal slowdown",
+    0x40: "hardware thermal slowdown",
+    0x80: "power brake",
+}
+"""NVML clock event reasons that mean trouble. The power cap is left out: it is how a GPU that is
+kept busy normally runs."""
+
+
+@functools.cache
+def _nvml() -> Any | None:
+    """Return NVIDIA's management library, started; None without the package or the driver."""
+    try:
+        import pynvml
+    except ImportError:
+        return None
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return None
+    return pynvml
+
+
+def _gpu_handle(nvml: Any, cuda_index: int) -> Any:
+    """Return the handle of the GPU that CUDA calls `cuda_index`, which renumbers what it shows."""
+    name = gpu_name(cuda_index)
+    if name.isdigit():
+        return nvml.nvmlDeviceGetHandleByIndex(int(name))
+    return nvml.nvmlDeviceGetHandleByUUID(name)
+
+
+def read_gpu(index: int) -> GpuState | None:
+    """Return the state of the GPU that CUDA numbers `index`; None where nothing tells it."""
+    nvml = _nvml()
+    if nvml is None:
+        return None
+    try:
+        gpu = _gpu_handle(nvml, index)
+        reasons = nvml.nvmlDeviceGetCurrentClocksThrottleReasons(gpu)
+        return GpuState(
+            index=index,
+            temperature_c=nvml.nvmlDeviceGetTemperature(gpu, nvml.NVML_TEMPERATURE_GPU),
+            clock_mhz=nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_SM),
+            memory_used_bytes=nvml.nvmlDeviceGetMemoryInfo(gpu).used,
+            throttled_by=tuple(text for bit, text in _THROTTLES.items() if reasons & bit),
+        )
+    except nvml.NVMLError:
+        return None
+
+
+def describe_gpus() -> list[dict[str, Any]]:
+    """Return model, driver and memory of each GPU as plain JSON values."""
+    nvml = _nvml()
+    if nvml is None:
+        return []
+    driver = nvml.nvmlSystemGetDriverVersion()
+    gpus = []
+    for index in range(nvml.nvmlDeviceGetCount()):
+        gpu = nvml.nvmlDeviceGetHandleByIndex(index)
+        gpus.append(
+            {
+                "index": index,
+                "model": nvml.nvmlDeviceGetName(gpu),
+                "driver": driver,
+                "memory_bytes": nvml.nvmlDeviceGetMemoryInfo(gpu).total,
+            }
+        )
+    return gpus
