@@ -126,7 +126,7 @@ def _model_path(settings: Settings, needed: bool, tell: Listener) -> Path | None
         raise no_model(settings.backend)
     tell(EmbeddedModelChosen())
     fmt: Literal["onnx", "pb"] = "pb" if settings.backend == "tensorflow" else "onnx"
-    return lite0_path(fmt, settings.data_format, cache_dir())
+    return lite0_path(fmt, settings.data_format, cache_dir(), tell)
 
 
 def _check_batch(settings: Settings, signature: Signature) -> None:

@@ -49,7 +49,7 @@ def make_samples(settings: Settings, signature: Signature, tell: Listener) -> Sa
     inputs = _chosen_inputs(settings, signature)
     if settings.dataset == "synthetic":
         chosen = Signature(tuple(inputs), signature.outputs)
-        feeds = draw_samples(chosen, settings.count, cache_dir())
+        feeds = draw_samples(chosen, settings.count, cache_dir(), tell)
         files = {name: str(path) for name, path in feeds.items()}
         return Samples(files, settings.count, settings.count)
     name = _check_image_input(settings, inputs)
@@ -63,6 +63,7 @@ def make_samples(settings: Settings, signature: Signature, tell: Listener) -> Sa
         cache_dir(),
         tell,
         skip_bad=settings.skip_bad_images,
+        only_resident=not settings.has_accuracy,
     )
     return Samples(
         {name: str(built.path)},

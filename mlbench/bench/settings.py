@@ -80,6 +80,11 @@ class Settings(BaseModel):
         """The latency limits in seconds; what has limits overrides this."""
         return ()
 
+    @property
+    def has_accuracy(self) -> bool:
+        """Whether every sample is served once to count right answers."""
+        return False
+
     @model_validator(mode="after")
     def _timeout_needs_batches(self) -> Self:
         if self.batch_timeout_s > 0 and self.batch_size == 1:
@@ -123,6 +128,11 @@ class RunSettings(Settings):
     def max_latencies_s(self) -> tuple[float, ...]:
         """The latency limits in seconds."""
         return self.max_latency
+
+    @property
+    def has_accuracy(self) -> bool:
+        """Whether every sample is served once to count right answers."""
+        return not self.skip_accuracy
 
     @property
     def kinds(self) -> tuple[ArrivalKind, ...]:

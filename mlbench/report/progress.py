@@ -12,7 +12,8 @@ from mlbench.bench.events import (
     SearchEnded,
     TrialFinished,
 )
-from mlbench.data.events import CacheAwaited, ImagesPrepared, ImagesStreamed
+from mlbench.data.events import ImagesPrepared, ImagesStreamed
+from mlbench.host.kept import FileAwaited, FileDamaged
 from mlbench.outcomes import Accuracy, Answer
 from mlbench.report.sentences import accuracy_sentence, sentence, sentences
 
@@ -31,8 +32,10 @@ class Progress:
         match event:
             case ImagesPrepared(done, total):
                 self._preparing(done, total)
-            case CacheAwaited(path):
+            case FileAwaited(path):
                 self._say(f"waiting for another process that prepares {path}")
+            case FileDamaged(path):
+                self._warn(f"{path} is damaged, or has no sums to check it by: built again")
             case EmbeddedModelChosen():
                 self._say("model: the embedded default, EfficientNet-Lite0, trained on ImageNet")
             case ImagesStreamed(count, resident):
