@@ -71,7 +71,7 @@ def _accuracy_stage(
     if why is not None:
         tell(Noted(Finding("accuracy_skipped", {"why": why})))
         return None
-    summary, accuracy = check_accuracy(pool, job.samples, pool.saturated_qps, target)
+    summary, accuracy = check_accuracy(pool, job.samples, pool.saturated_qps, target, tell)
     tell(AccuracyMeasured(summary, accuracy))
     return accuracy
 

@@ -56,6 +56,7 @@ def make_samples(settings: Settings, signature: Signature, tell: Listener) -> Sa
     images = open_dataset(
         settings.dataset, settings.dataset_path, settings.dataset_list, settings.count
     )
+    _check_labels(settings, signature, images.labels)
     built = build_cache(
         images,
         PREPROCESSING[settings.preprocessing],
@@ -86,6 +87,21 @@ def _chosen_inputs(settings: Settings, signature: Signature) -> Sequence[TensorS
                 f"the model has no output '{name}'; it has: {', '.join(signature.outputs)}"
             )
     return [known[name] for name in settings.inputs] or signature.inputs
+
+
+def _check_labels(
+    settings: Settings, signature: Signature, labels: NDArray[np.int64] | None
+) -> None:
+    """Refuse a label that no answer of the model can be, where its classes are known."""
+    count = signature.class_count(settings.outputs)
+    if labels is None or count is None:
+        return
+    most = count - 1 - settings.label_offset
+    if labels.max() > most:
+        raise RequestError(
+            f"the labels go up to {labels.max()}, but the answers of this model, with {count} "
+            f"classes, only to {most}: they belong to another model, or are numbered from 1"
+        )
 
 
 def _check_image_input(settings: Settings, inputs: Sequence[TensorSpec]) -> str:

@@ -6,6 +6,9 @@ class MlbenchError(Exception):
 
     exit_status = 3
 
+    def __str__(self) -> str:
+        return printable(super().__str__())
+
 
 class RequestError(MlbenchError):
     """What was asked for cannot be done; found before anything is measured."""
@@ -19,12 +22,17 @@ class RunError(MlbenchError):
     exit_status = 3
 
 
+def printable(text: str) -> str:
+    """Return text with every character spelled out that would steer a terminal or hide others."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def install_command(extra: str) -> str:
     """Return the command that installs what an extra of this distribution names."""
     return f"pip install 'mlbench-coordinator[{extra}]'"
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """Return an error in one line; with its type, unless it is one of ours."""
     text = " ".join(str(error).split())
     return text if isinstance(error, MlbenchError) else f"{type(error).__name__}: {text}"

@@ -21,7 +21,6 @@ import numpy as np
 from mlbench.contracts.errors import RequestError
 from mlbench.data.events import ImagesPrepared, TellData
 from mlbench.data.image_file import BadImageError, read_image
-from mlbench.data.memory import readable
 from mlbench.data.preprocess import (
     Layout,
     Preprocessing,
@@ -30,6 +29,7 @@ from mlbench.data.preprocess import (
     sample_shape,
 )
 from mlbench.host.kept import Sums, block_sum
+from mlbench.host.memory import readable
 
 _HEADER_BYTES = 128
 _CRC_BYTES = 4

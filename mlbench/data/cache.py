@@ -6,15 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import psutil
 
 from mlbench.data.build import Build, bad_image
 from mlbench.data.events import ImagesStreamed, TellData
 from mlbench.data.image_file import BadImageError, file_state
 from mlbench.data.images import ImageList
-from mlbench.data.memory import check_memory
 from mlbench.data.preprocess import Layout, Preprocessing, sample_bytes
 from mlbench.host.kept import keep
+from mlbench.host.memory import available_bytes, check_samples
 
 _VERSION = 1  # of the preprocessing code; a new one makes new files
 
@@ -76,10 +75,10 @@ def build_cache(
 
 def _resident(count: int, sample_size: int, tell: TellData) -> int:
     """Return how many images must fit in memory: all if they do, else as many as are usual."""
-    if count > _USUAL_COUNT and count * sample_size > psutil.virtual_memory().available:
+    if count > _USUAL_COUNT and count * sample_size > available_bytes():
         tell(ImagesStreamed(count, _USUAL_COUNT))
         count = _USUAL_COUNT
-    check_memory(count, sample_size)
+    check_samples(count, sample_size)
     return count
 
 

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from mlbench.contracts.backend import Signature, TensorSpec
 from mlbench.contracts.errors import RequestError
-from mlbench.data.memory import check_memory
 from mlbench.host.files import replacing
 from mlbench.host.kept import Sums, TellKept, keep, sums_of, tell_nobody
+from mlbench.host.memory import check_samples
 
 
 def draw_samples(
@@ -26,7 +26,7 @@ def draw_samples(
     """
     shapes = {spec.name: _sample_shape(spec) for spec in signature.inputs}
     sizes = [_dtype(s).itemsize * int(np.prod(shapes[s.name])) for s in signature.inputs]
-    check_memory(count, sum(sizes))
+    check_samples(count, sum(sizes))
     return {
         spec.name: _kept(spec, (count, *shapes[spec.name]), seed + i, folder, tell)
         for i, spec in enumerate(signature.inputs)

@@ -46,7 +46,7 @@ def _parse(word: str, cpus: tuple[int, ...], gpus: int) -> list[Device]:
                 "and 'mlbench-coordinator doctor'"
             )
         return [Device(f"cuda:{number}", number) for number in range(gpus)]
-    if match := re.fullmatch(r"cuda:(\d+)", word):
+    if match := re.fullmatch(r"cuda:([0-9]{1,6})", word):
         number = int(match[1])
         if number >= gpus:
             raise RequestError(
@@ -54,11 +54,10 @@ def _parse(word: str, cpus: tuple[int, ...], gpus: int) -> list[Device]:
                 "see 'nvidia-smi' and 'mlbench-coordinator doctor'"
             )
         return [Device(word, number)]
-    if match := re.fullmatch(r"cpu:(\d+)(?:-(\d+))?", word):
+    if match := re.fullmatch(r"cpu:([0-9]{1,6})(?:-([0-9]{1,6}))?", word):
         first, last = int(match[1]), int(match[2] or match[1])
         wanted = tuple(range(first, last + 1))
-        missing = [cpu for cpu in wanted if cpu not in cpus]
-        if not wanted or missing:
+        if not wanted or set(wanted) - set(cpus):
             have = ", ".join(map(str, cpus))
             raise RequestError(f"device {word}: this process may run on cores {have}")
         return [Device(word, cpus=wanted)]

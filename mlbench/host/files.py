@@ -64,6 +64,18 @@ def numbered(path: Path) -> Path:
     return next(name for name in names if not os.path.lexists(name))
 
 
+def why_unreadable(path: Path) -> str | None:
+    """Return why a path cannot be read as a plain file or a folder; None when it can."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        return str(error.strerror).lower()
+    kind = special_kind(mode)
+    if kind and not stat.S_ISDIR(mode):
+        return f"it is {kind}, not a plain file"
+    return None if os.access(path, os.R_OK) else "permission denied"
+
+
 def _draft(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 

@@ -137,6 +137,14 @@ def is_whole(path: Path, sums: Sums, blocks: int | None = None) -> bool:
         return False
 
 
+def is_damaged(path: Path) -> bool:
+    """Say whether a file is not what the sums beside it tell; without sums nobody knows."""
+    if not _beside(path).exists():
+        return False
+    sums = read_sums(path)
+    return sums is None or not is_whole(path, sums)
+
+
 def block_sum(descriptor: int, begin: int, end: int) -> int:
     """Return the CRC-32 of a part of an open file."""
     return zlib.crc32(os.pread(descriptor, end - begin, begin))

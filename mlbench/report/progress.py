@@ -12,6 +12,7 @@ from mlbench.bench.events import (
     SearchEnded,
     TrialFinished,
 )
+from mlbench.contracts.errors import printable
 from mlbench.data.events import ImagesPrepared, ImagesStreamed
 from mlbench.host.kept import FileAwaited, FileDamaged
 from mlbench.outcomes import Accuracy, Answer
@@ -56,10 +57,13 @@ class Progress:
 
     def _say(self, line: str) -> None:
         if not self._quiet:
-            self._console.print(line, markup=False)
+            self._print(line)
 
     def _warn(self, line: str) -> None:
-        self._console.print(f"warning: {line}", markup=False)
+        self._print(f"warning: {line}")
+
+    def _print(self, line: str) -> None:
+        self._console.print(printable(line), markup=False)
 
     def _accuracy(self, accuracy: Accuracy) -> None:
         self._say(accuracy_sentence(accuracy))

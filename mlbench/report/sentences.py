@@ -5,6 +5,7 @@ import string
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from mlbench.contracts.errors import printable
 from mlbench.contracts.findings import Figure, Figures, Finding
 from mlbench.outcomes import Accuracy
 
@@ -159,6 +160,8 @@ SENTENCES: Mapping[str, str | Callable[[Figures], str]] = {
     "percentile for {unanswered} of {answers} answers: they take --time {needed_time_s} "
     "--budget {needed_budget_s}; the others are answered",
     "accuracy_skipped": "accuracy skipped: {why}",
+    "labels_beyond_answers": "{items:,} labels, up to {label}, are above all answers of the model, "
+    "up to {answer}: they may belong to another model, or be numbered otherwise",
     "synthetic_model": "this is not a trained model: {description}",
     "layout": _layout,
     "generator": "generator: adds {lag_p50_s:us} to a query (median), {lag_p99_s:us} (99th "
@@ -169,9 +172,10 @@ SENTENCES: Mapping[str, str | Callable[[Figures], str]] = {
 
 
 def sentence(finding: Finding) -> str:
-    """Return a finding in words."""
+    """Return a finding in words; what a model or a worker said cannot steer a terminal."""
     words = SENTENCES[finding.code]
-    return _fill(words, finding.figures) if isinstance(words, str) else words(finding.figures)
+    text = _fill(words, finding.figures) if isinstance(words, str) else words(finding.figures)
+    return printable(text)
 
 
 def sentences(findings: Iterable[Finding]) -> list[str]:
