@@ -70,6 +70,8 @@ def why_unreadable(path: Path) -> str | None:
         mode = path.stat().st_mode
     except OSError as error:
         return str(error.strerror).lower()
+    except ValueError:  # a name with a null character
+        return "no such file or directory"
     kind = special_kind(mode)
     if kind and not stat.S_ISDIR(mode):
         return f"it is {kind}, not a plain file"
