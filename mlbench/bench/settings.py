@@ -20,7 +20,7 @@ from mlbench.arrivals.kind import ArrivalKind
 from mlbench.arrivals.registry import KINDS
 from mlbench.bench.profiles import DataFormat, Profile, default_profile, find_profile
 from mlbench.contracts.backend import nearest
-from mlbench.contracts.errors import RequestError
+from mlbench.contracts.errors import RequestError, shown
 from mlbench.host.files import why_unreadable
 
 # From the nanosecond of the clock to four months; nanoseconds in 64 bits hold 292 years.
@@ -247,8 +247,6 @@ def _add_environment_path(
     values[key] = Path(folder, file)
 
 
-_SHOWN = 60  # characters of a value that is told to be wrong
-
 _OPTIONS = {
     "devices": "--device",
     "backend_options": "--backend-option",
@@ -269,6 +267,6 @@ def _one_line(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"{option} is needed"
     known = first.get("ctx", {}).get("expected", "")
-    given = str(first["input"])[:_SHOWN]
+    given = shown(str(first["input"]))
     hint = nearest(given, known.replace("'", "").replace(" or ", ", ").split(", "))
     return f"{option} {given}: {message[0].lower()}{message[1:]}{hint if known else ''}"

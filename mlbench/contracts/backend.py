@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.contracts.device import ANY_CPU, Device
-from mlbench.contracts.errors import RequestError
+from mlbench.contracts.errors import RequestError, shown
 
 Feed = Mapping[str, NDArray[Any]]
 """The inputs of one batch: input name -> array of shape (batch, ...)."""
@@ -204,7 +204,7 @@ def parse_options(
     for key, text in options.items():
         if key not in known:
             raise RequestError(
-                f"backend '{backend}' has no option '{key}'{nearest(key, known)}; "
+                f"backend '{backend}' has no option '{shown(key)}'{nearest(key, known)}; "
                 f"it has: {', '.join(known) or 'none'}"
             )
         values[key] = _parse_value(key, text, known[key])
@@ -220,7 +220,7 @@ def _parse_value(key: str, text: str, default: Any) -> Any:
         return _finite(type(default)(text))
     except (ValueError, KeyError):
         kind = type(default[0] if isinstance(default, tuple) else default).__name__
-        raise RequestError(f"backend option {key}={text}: '{text}' is not a {kind}") from None
+        raise RequestError(f"backend option {key}={shown(text)}: it is not a {kind}") from None
 
 
 def _finite(value: Any) -> Any:

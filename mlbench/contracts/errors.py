@@ -1,5 +1,7 @@
 """Errors that are meant for people, and the exit status that each ends with."""
 
+_SHOWN = 60  # characters
+
 
 class MlbenchError(Exception):
     """Its message is one line: what is wrong, where, and how to mend it."""
@@ -25,6 +27,11 @@ class RunError(MlbenchError):
 def printable(text: str) -> str:
     """Return text with every character spelled out that would steer a terminal or hide others."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def shown(text: str) -> str:
+    """Return what somebody gave as an error quotes it: its beginning, where it is long."""
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def install_command(extra: str) -> str:

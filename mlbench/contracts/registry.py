@@ -6,7 +6,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import cast
 
 from mlbench.contracts.backend import Backend, nearest
-from mlbench.contracts.errors import RequestError, install_command, one_line
+from mlbench.contracts.errors import RequestError, install_command, one_line, shown
 
 GROUP = "mlbench.backends"
 _ATTRIBUTES = ("OPTIONS", "RUNTIME", "NEEDS_MODEL", "inspect", "predict", "describe")
@@ -27,7 +27,7 @@ def find_backend(name: str) -> type[Backend]:
     entries = {entry.name: entry for entry in entry_points(group=GROUP)}
     if name not in entries:
         raise RequestError(
-            f"unknown backend '{name}'{nearest(name, list(entries))}; "
+            f"unknown backend '{shown(name)}'{nearest(name, list(entries))}; "
             f"there are: {', '.join(sorted(entries))}"
         )
     try:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mlbench.contracts.errors import RequestError
+from mlbench.contracts.errors import RequestError, shown
 from mlbench.data.images import ImageList
 from mlbench.data.labels import (
     MAP_NAME,
@@ -62,9 +62,10 @@ def _by_map(folder: Path, listing: Path, lines: list[str], count: int | None) ->
         name, label = _named_label(listing, number, line)
         file = folder / name
         if file in files:
-            raise RequestError(f"{listing}:{number}: {file} is on line {files[file]}, too")
+            again = f"{folder / shown(name)} is on line {files[file]}, too"
+            raise RequestError(f"{listing}:{number}: {again}")
         if (count is None or number <= count) and not os.path.lexists(file):
-            raise RequestError(f"{listing}:{number}: no such file: {file}")
+            raise RequestError(f"{listing}:{number}: no such file: {folder / shown(name)}")
         files[file] = number
         labels.append(label)
     return ImageList(tuple(files), np.array(labels, dtype=np.int64))

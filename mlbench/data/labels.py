@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mlbench.contracts.errors import RequestError
+from mlbench.contracts.errors import RequestError, shown
 from mlbench.host.files import special_kind
 
 MAP_NAME = "val_map.txt"
@@ -27,7 +27,6 @@ _CANDIDATES = (
     "imagenet_2012_validation_synset_labels.txt",
 )
 _MOST_CLASS = 2**31 - 1  # a prediction travels in 32 bits
-_SHOWN = 60  # characters of a line that is told to be wrong
 
 _CLASSES = 1000  # the kit's table goes on with the inner nodes of the hierarchy
 _MAP_ROW = re.compile(r"(?P<synset>n\d{8})\s+(?P<id>\d+)")
@@ -59,9 +58,8 @@ def class_number(word: str) -> int | None:
 
 
 def wrong_line(path: Path, number: int, line: str, wanted: str) -> RequestError:
-    """Word the error for a line that is not what is wanted, however long it is."""
-    shown = line if len(line) <= _SHOWN else f"{line[:_SHOWN]}..."
-    return RequestError(f"{path}:{number}: '{shown}' is not {wanted}")
+    """Word the error for a line that is not what is wanted."""
+    return RequestError(f"{path}:{number}: '{shown(line)}' is not {wanted}")
 
 
 def read_labels(path: Path, lines: list[str]) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 
 from mlbench.contracts.device import Device
-from mlbench.contracts.errors import RequestError
+from mlbench.contracts.errors import RequestError, shown
 from mlbench.host.topology import Processor
 
 _Core = list[int]  # the logical CPUs of one physical core, in numeric order
@@ -61,7 +61,7 @@ def _parse(word: str, cpus: tuple[int, ...], gpus: int) -> list[Device]:
             have = ", ".join(map(str, cpus))
             raise RequestError(f"device {word}: this process may run on cores {have}")
         return [Device(word, cpus=wanted)]
-    raise RequestError(f"device '{word}': expected cpu, cpu:0, cpu:0-3, gpu or cuda:0")
+    raise RequestError(f"device '{shown(word)}': expected cpu, cpu:0, cpu:0-3, gpu or cuda:0")
 
 
 def _refuse_twice(devices: Sequence[Device]) -> None:

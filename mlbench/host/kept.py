@@ -116,12 +116,12 @@ def read_sums(path: Path) -> Sums | None:
     """Return the sums beside a file; None when they are missing, damaged or another file's."""
     try:
         text, text_sum = _beside(path).read_text(encoding="utf-8").splitlines()
-        values = json.loads(text)
-        if text_sum != _text_sum(text) or values.pop("name") != path.name:
-            return None
-        return Sums(**values)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError):
         return None
+    if text_sum != _text_sum(text):
+        return None
+    values = json.loads(text)  # as it was written here
+    return Sums(**values) if values.pop("name") == path.name else None
 
 
 def is_whole(path: Path, sums: Sums, blocks: int | None = None) -> bool:

@@ -109,7 +109,7 @@ def _read_changes(path: Path) -> list[Any]:
     try:
         for line in _journal_of(path).read_bytes().splitlines():
             changes.append(json.loads(line))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         pass
     return changes
 
