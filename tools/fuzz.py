@@ -45,7 +45,8 @@ class Slice:
     folder: Path
 
     def run(self) -> None:
-        """Play case after case for ever; ends the process at the first crash."""
+        """Play case after case until the parent is gone; ends the process at the first crash."""
+        parent = os.getppid()
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libjpeg writes about every damaged file
         own, shared = psutil.Process(), self.shared
@@ -55,6 +56,8 @@ class Slice:
             if (case - self.first) % _SETTLED == 0 and case > self.first:
                 shared[_NOW_BYTES] = own.memory_info().rss
                 shared[_SETTLED_BYTES] = shared[_SETTLED_BYTES] or shared[_NOW_BYTES]
+            if os.getppid() != parent:
+                os._exit(0)
             shared[_BEGAN_NS], shared[_CASE] = time.monotonic_ns(), case
             try:
                 play(self.target, self.seed, case, cases)

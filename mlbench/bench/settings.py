@@ -69,8 +69,8 @@ class Settings(BaseModel):
     dataset_list: Path | None = None
     preprocessing: Literal["vgg", "mobilenet"] = "mobilenet"
     data_format: DataFormat = "NCHW"
-    label_offset: int = 0
-    accuracy_target: float | None = None
+    label_offset: Annotated[int, Field(gt=-(2**31), lt=2**31)] = 0  # as predictions travel
+    accuracy_target: Annotated[float, Field(ge=0, le=1)] | None = None
     skip_bad_images: bool = False
     count: Count = 500
     devices: tuple[str, ...] = ("cpu",)

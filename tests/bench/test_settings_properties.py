@@ -14,6 +14,7 @@ WORD = st.text(max_size=20) | st.sampled_from(["simulated", "imagenet", "gamma",
 SHARED = {
     **dict.fromkeys(("batch_timeout_s", "arrival_cv", "percentile", "seed", "count"), NUMBER),
     **dict.fromkeys(("workers_per_device", "threads", "batch_size"), NUMBER),
+    **dict.fromkeys(("label_offset", "accuracy_target"), NUMBER),
     **dict.fromkeys(("profile", "backend", "dataset", "preprocessing", "data_format"), WORD),
     **dict.fromkeys(("dispatch", "dataset_path", "dataset_list", "arrival_trace"), WORD),
     "backend_options": st.dictionaries(WORD, WORD, max_size=2),

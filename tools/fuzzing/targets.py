@@ -204,8 +204,13 @@ TARGETS: dict[str, Target] = {
 }
 
 
+def generator(*names: object) -> random.Random:
+    """Return a random generator that is the same for the same names."""
+    return random.Random(" ".join(map(str, names)))  # noqa: S311 - nothing is secret
+
+
 def play(name: str, seed: int, case: int, folder: Path) -> None:
     """Take in one case of a target, in an empty folder, which is emptied again."""
-    TARGETS[name](random.Random(f"{seed} {name} {case}"), folder)  # noqa: S311 - not for secrets
+    TARGETS[name](generator(seed, name, case), folder)
     for entry in os.scandir(folder):
         Path(entry.path).unlink()
