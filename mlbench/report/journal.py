@@ -124,13 +124,22 @@ def _sha256(content: bytes) -> str:
 
 def _open_locked(path: Path) -> int:
     """Open and lock a file; raises BlockingIOError when another process has locked it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            _lock(descriptor)
+            if path.exists() and os.path.samestat(path.stat(), os.fstat(descriptor)):
+                return descriptor
+        except OSError:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # its last owner removed it between our two steps
+
+
+def _lock(descriptor: int) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if path.exists() and os.path.samestat(path.stat(), os.fstat(descriptor)):
-            return descriptor
-    except OSError:
-        os.close(descriptor)
+    except BlockingIOError:
         raise
-    os.close(descriptor)
-    return _open_locked(path)  # its last owner had removed it between our two steps
+    except OSError:  # a file system without locks, where nobody can be told from anybody
+        pass
