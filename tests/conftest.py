@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import onnx
 import pytest
@@ -37,6 +38,11 @@ SLOW = (
     "search/test_study.py",
     "workers/backends/test_tf.py",
 )
+# The same examples each time, wherever the tests run, and no folder that remembers them.
+hypothesis.settings.register_profile(
+    "stable", max_examples=60, deadline=None, derandomize=True, database=None
+)
+hypothesis.settings.load_profile("stable")
 FLOAT, INT64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
 
 

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mlbench.data.preprocess import CROP, PREPROCESSING, SHORT_SIDE, prepare, read_image
+from mlbench.data.image_file import read_image
+from mlbench.data.preprocess import CROP, PREPROCESSING, SHORT_SIDE, prepare
 
 Prepare = Callable[[Path], NDArray[np.float32]]
 

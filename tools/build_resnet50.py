@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from mlbench.contracts.errors import MlbenchError, RequestError, RunError, install_command
 from mlbench.host.files import replacing
+from mlbench.host.kept import sums_of, write_sums
 from mlbench.models.checkpoints import IMAGE_SIZE, load_resnet50
 from mlbench.models.graphdef_writer import graphdef_bytes
 from mlbench.models.network import Floats, Network
@@ -121,13 +122,14 @@ def _features(weights: Weights, image_size: int, photos: NDArray[np.uint8]) -> F
 
 
 def write_files(model: Network, folder: Path) -> None:
-    """Write the network in both formats, each whole or not at all."""
+    """Write the network in both formats, each whole or not at all, with its sums beside it."""
     for name, content in (
         (ONNX_NAME, _onnx_bytes(model)),
         (GRAPHDEF_NAME, graphdef_bytes(model, "NHWC")),
     ):
         path = folder / name
         _write(path, content)
+        write_sums(path, sums_of(path))
         click.echo(f"wrote {path}, {len(content) / 1e6:.1f} MB")
 
 

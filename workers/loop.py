@@ -67,6 +67,7 @@ class Worker:
         self._serve: Callable[[Batch], None] = self._serve_batch
         if self._clockwork is not None:
             self._serve = partial(self._serve_by_clockwork, self._clockwork)
+            self._burst_ns = 0  # what is taken at once is one batch of the device
         elif spec.batch_size == 1:
             self._serve = self._serve_singles
 

@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from mlbench.arrivals.kind import ArrivalSettings, Floats, FromGaps
-from mlbench.contracts.errors import RequestError, one_line
+from mlbench.contracts.errors import RequestError, one_line, shown
 
 
 @dataclass(frozen=True, eq=False)  # an array has no single truth value
@@ -77,5 +77,7 @@ def _seconds(path: Path, number: int, word: str) -> float:
     except ValueError:
         seconds = math.nan
     if not math.isfinite(seconds):
-        raise RequestError(f"--arrival-trace {path}:{number}: '{word}' is not a time in seconds")
+        raise RequestError(
+            f"--arrival-trace {path}:{number}: '{shown(word)}' is not a time in seconds"
+        )
     return seconds

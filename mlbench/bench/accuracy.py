@@ -3,10 +3,13 @@
 from collections.abc import Iterable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mlbench.arrivals.linear import Linear
+from mlbench.bench.events import Listener, Noted
 from mlbench.bench.samples import Samples
 from mlbench.contracts.errors import RunError
+from mlbench.contracts.findings import Finding
 from mlbench.outcomes import Accuracy, Summary
 from mlbench.pool.coordinator import WorkerPool
 from mlbench.records import Completions
@@ -15,22 +18,43 @@ from mlbench.trial.summary import summarise
 
 _NEEDED = 0.99  # of the published accuracy
 
+_MOST_BY_CHANCE = 5
+"""Labels above all answers: with three answers in four right, so many are all wrong in one of
+a thousand runs."""
+
 
 def check_accuracy(
-    pool: WorkerPool, samples: Samples, saturated_qps: float, target: float | None
+    pool: WorkerPool,
+    samples: Samples,
+    saturated_qps: float,
+    target: float | None,
+    tell: Listener,
 ) -> tuple[Summary, Accuracy]:
     """Serve every sample once at about the highest rate, and compare answers with labels.
 
-    Raises RunError when a query had no answer, or the model's output is not a class.
+    It warns of labels that the model never gives. Raises RunError when a query had no answer, or
+    the model's output is not a class.
     """
     assert samples.labels is not None  # noqa: S101 - the caller skips the stage otherwise
     schedule = make_schedule(Linear(), saturated_qps, samples.count, seed=0)
     completions = pool.run(schedule, samples=np.arange(samples.count, dtype=np.uint32))
     _check_complete(completions, pool.dead.values())
+    assert completions.prediction is not None  # noqa: S101 - looked at above
+    if beyond := beyond_answers(completions.prediction, samples.labels):
+        tell(Noted(beyond, warning=True))
     right = int(np.count_nonzero(completions.prediction == samples.labels))
     needed = None if target is None else 100 * _NEEDED * target
     accuracy = Accuracy(right, samples.count, needed, samples.whole_set, samples.skipped)
     return summarise(completions), accuracy
+
+
+def beyond_answers(answers: NDArray[np.int32], labels: NDArray[np.int64]) -> Finding | None:
+    """Return that many labels are above all answers; None where chance may explain it."""
+    items = int(np.count_nonzero(labels > answers.max()))
+    if items < _MOST_BY_CHANCE:
+        return None
+    figures = {"items": items, "label": int(labels.max()), "answer": int(answers.max())}
+    return Finding("labels_beyond_answers", figures)
 
 
 def _check_complete(completions: Completions, dead: Iterable[str]) -> None:

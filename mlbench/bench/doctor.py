@@ -5,7 +5,7 @@ from typing import Any
 
 from mlbench import __version__
 from mlbench.bench.calibration import calibrate
-from mlbench.contracts.errors import install_command
+from mlbench.contracts.errors import RequestError, install_command
 from mlbench.contracts.registry import backend_names, find_backend, missing_runtime
 from mlbench.host.gpus import visible_gpus
 from mlbench.host.system import describe_system
@@ -26,7 +26,10 @@ def examine() -> dict[str, Any]:
 
 
 def _backend(name: str) -> dict[str, str | None]:
-    backend = find_backend(name)
+    try:
+        backend = find_backend(name)
+    except RequestError as error:
+        return {"state": "broken", "why": str(error)}
     extra = missing_runtime(backend)
     if extra is not None:
         return {"state": "missing", "mend": install_command(extra)}

@@ -80,6 +80,11 @@ class SearchEnded:
     answers: Sequence[Answer]
 
 
+@dataclass(frozen=True)
+class RunEnded:
+    """A run that was told to have begun is over, however it ended; nothing is told after it."""
+
+
 Event = (
     RunStarted
     | SingleTrialStarted
@@ -91,6 +96,7 @@ Event = (
     | TrialStarted
     | TrialFinished
     | SearchEnded
+    | RunEnded
 )
 Listener = Callable[[Event], None]
 

@@ -11,6 +11,7 @@ from typing import Literal
 
 from mlbench.bench.events import EmbeddedModelChosen, Listener, Noted
 from mlbench.bench.layout import Division, divide_by_time, most_threads
+from mlbench.bench.limits import check_workers
 from mlbench.bench.samples import Samples, make_samples
 from mlbench.bench.settings import Settings
 from mlbench.contracts.backend import (
@@ -25,8 +26,10 @@ from mlbench.contracts.findings import Finding
 from mlbench.contracts.registry import ready_backend
 from mlbench.host.cgroup import cpu_quota
 from mlbench.host.devices import Place, parse_devices, place_workers
+from mlbench.host.files import why_unreadable
 from mlbench.host.folders import cache_dir
 from mlbench.host.gpus import visible_gpus
+from mlbench.host.kept import is_damaged
 from mlbench.host.topology import read_topology
 from mlbench.models.lite0 import lite0_path
 from mlbench.pool.local import inspect_model
@@ -50,6 +53,7 @@ def prepare(settings: Settings, tell: Listener) -> Job:
     parse_options(settings.backend_options, backend.OPTIONS, settings.backend)
     cpus = sorted(os.sched_getaffinity(0))
     devices = parse_devices(settings.devices, cpus, len(visible_gpus()))
+    check_workers(len(devices) * (settings.workers_per_device or 1))
     needs_model = backend.NEEDS_MODEL
     model = _model_path(settings, needs_model, tell)
     signature = inspect_model(settings.backend, str(model)) if model else Signature((), ())
@@ -127,19 +131,25 @@ def _worker(settings: Settings, model: Path | None, samples: Samples) -> WorkerS
 
 def _model_path(settings: Settings, needed: bool, tell: Listener) -> Path | None:
     if settings.model is not None:
-        path = settings.model.absolute()
-        if not path.exists():
-            raise RequestError(f"model {settings.model}: no such file")
-        if path.is_file() and not os.access(path, os.R_OK):
-            raise RequestError(f"model {settings.model}: cannot be read (permission denied)")
-        return path
+        _check_model(settings.model)
+        return settings.model.absolute()
     if not needed:
         return None
     if settings.profile not in ("lite0-onnxruntime", "lite0-tf"):
         raise no_model(settings.backend)
     tell(EmbeddedModelChosen())
     fmt: Literal["onnx", "pb"] = "pb" if settings.backend == "tensorflow" else "onnx"
-    return lite0_path(fmt, settings.data_format, cache_dir())
+    return lite0_path(fmt, settings.data_format, cache_dir(), tell)
+
+
+def _check_model(model: Path) -> None:
+    if why := why_unreadable(model):
+        raise RequestError(f"model {model}: {why}")
+    if is_damaged(model):
+        raise RequestError(
+            f"model {model}: it is not what {model.name}.sums beside it tells: damaged, or changed "
+            "since; build it again, or remove that file"
+        )
 
 
 def _check_batch(settings: Settings, signature: Signature) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mlbench.contracts.backend import nearest
-from mlbench.contracts.errors import RequestError
+from mlbench.contracts.errors import RequestError, shown
 
 DataFormat = Literal["NCHW", "NHWC"]
 
@@ -66,7 +66,7 @@ def find_profile(name: str) -> Profile:
     """Return the profile of this name; raises RequestError naming the nearest."""
     if name not in PROFILES:
         raise RequestError(
-            f"unknown profile '{name}'{nearest(name, list(PROFILES))}; "
+            f"unknown profile '{shown(name)}'{nearest(name, list(PROFILES))}; "
             f"there are: {', '.join(PROFILES)}"
         )
     return PROFILES[name]

@@ -7,7 +7,7 @@ from typing import Any
 
 from mlbench.bench.accuracy import check_accuracy
 from mlbench.bench.calibration import calibrate
-from mlbench.bench.events import AccuracyMeasured, Listener, Noted, RunStarted, to_all
+from mlbench.bench.events import AccuracyMeasured, Listener, Noted, RunEnded, RunStarted, to_all
 from mlbench.bench.job import Job, prepare
 from mlbench.bench.pool import open_pool
 from mlbench.bench.search import search_rates
@@ -43,7 +43,14 @@ def run(listeners: Sequence[Listener] = (), **options: Any) -> RunResult:
     """
     settings = make_settings(RunSettings, options, os.environ)
     tell = to_all(listeners)
-    tell(RunStarted(settings))
+    try:
+        tell(RunStarted(settings))
+        return _run(settings, tell)
+    finally:
+        tell(RunEnded())
+
+
+def _run(settings: RunSettings, tell: Listener) -> RunResult:
     job = prepare(settings, tell)
     says = model_metadata(job.model) if job.model else {}
     trained = says.get("weights") != "synthetic"
@@ -64,7 +71,7 @@ def _accuracy_stage(
     if why is not None:
         tell(Noted(Finding("accuracy_skipped", {"why": why})))
         return None
-    summary, accuracy = check_accuracy(pool, job.samples, pool.saturated_qps, target)
+    summary, accuracy = check_accuracy(pool, job.samples, pool.saturated_qps, target, tell)
     tell(AccuracyMeasured(summary, accuracy))
     return accuracy
 

@@ -49,13 +49,14 @@ def make_samples(settings: Settings, signature: Signature, tell: Listener) -> Sa
     inputs = _chosen_inputs(settings, signature)
     if settings.dataset == "synthetic":
         chosen = Signature(tuple(inputs), signature.outputs)
-        feeds = draw_samples(chosen, settings.count, cache_dir())
+        feeds = draw_samples(chosen, settings.count, cache_dir(), tell)
         files = {name: str(path) for name, path in feeds.items()}
         return Samples(files, settings.count, settings.count)
     name = _check_image_input(settings, inputs)
     images = open_dataset(
         settings.dataset, settings.dataset_path, settings.dataset_list, settings.count
     )
+    _check_labels(settings, signature, images.labels)
     built = build_cache(
         images,
         PREPROCESSING[settings.preprocessing],
@@ -63,6 +64,7 @@ def make_samples(settings: Settings, signature: Signature, tell: Listener) -> Sa
         cache_dir(),
         tell,
         skip_bad=settings.skip_bad_images,
+        only_resident=not settings.has_accuracy,
     )
     return Samples(
         {name: str(built.path)},
@@ -85,6 +87,21 @@ def _chosen_inputs(settings: Settings, signature: Signature) -> Sequence[TensorS
                 f"the model has no output '{name}'; it has: {', '.join(signature.outputs)}"
             )
     return [known[name] for name in settings.inputs] or signature.inputs
+
+
+def _check_labels(
+    settings: Settings, signature: Signature, labels: NDArray[np.int64] | None
+) -> None:
+    """Refuse a label that no answer of the model can be, where its classes are known."""
+    count = signature.class_count(settings.outputs)
+    if labels is None or count is None:
+        return
+    most = count - 1 - settings.label_offset
+    if labels.max() > most:
+        raise RequestError(
+            f"the labels go up to {labels.max()}, but the answers of this model, with {count} "
+            f"classes, only to {most}: they belong to another model, or are numbered from 1"
+        )
 
 
 def _check_image_input(settings: Settings, inputs: Sequence[TensorSpec]) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from mlbench.bench.events import Listener, Noted, SearchEnded, TrialFinished, TrialStarted
+from mlbench.bench.limits import check_queries
 from mlbench.bench.pool import shape_of
 from mlbench.bench.settings import RunSettings
 from mlbench.contracts.errors import RunError
@@ -26,6 +27,7 @@ def search_rates(pool: WorkerPool, settings: RunSettings, tell: Listener) -> lis
     best: dict[tuple[str, float], float] = {}
     try:
         while (request := search.next()) is not None:
+            check_queries(request.queries, "--time")
             schedule = make_schedule(
                 request.kind, request.target_qps, request.queries, request.seed
             )

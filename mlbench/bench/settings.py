@@ -20,10 +20,21 @@ from mlbench.arrivals.kind import ArrivalKind
 from mlbench.arrivals.registry import KINDS
 from mlbench.bench.profiles import DataFormat, Profile, default_profile, find_profile
 from mlbench.contracts.backend import nearest
-from mlbench.contracts.errors import RequestError
+from mlbench.contracts.errors import RequestError, shown
+from mlbench.host.files import why_unreadable
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-PositiveInt = Annotated[int, Field(ge=1)]
+# From the nanosecond of the clock to four months; nanoseconds in 64 bits hold 292 years.
+Seconds = Annotated[float, Field(ge=1e-9, le=1e7)]
+# A search in shorter trials would only begin and end them.
+Measured = Annotated[float, Field(ge=1e-3, le=1e7)]
+# From a query in eleven days, whose schedule still fits, to more than nanoseconds tell apart.
+Rate = Annotated[float, Field(ge=1e-6, le=1e12)]
+# Processes on a device, or threads in one: more than the largest machine has CPUs.
+Parallel = Annotated[int, Field(ge=1, le=1024)]
+# Samples are numbered in 32 bits, and counted on from one that is drawn.
+Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
+# JSON readers hold whole numbers in 64 bits.
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 def _known_kind(name: str) -> str:
@@ -58,13 +69,13 @@ class Settings(BaseModel):
     dataset_list: Path | None = None
     preprocessing: Literal["vgg", "mobilenet"] = "mobilenet"
     data_format: DataFormat = "NCHW"
-    label_offset: int = 0
-    accuracy_target: float | None = None
+    label_offset: Annotated[int, Field(gt=-(2**31), lt=2**31)] = 0  # as predictions travel
+    accuracy_target: Annotated[float, Field(ge=0, le=1)] | None = None
     skip_bad_images: bool = False
-    count: PositiveInt = 500
+    count: Count = 500
     devices: tuple[str, ...] = ("cpu",)
-    workers_per_device: PositiveInt | None = None
-    threads: PositiveInt | None = None
+    workers_per_device: Parallel | None = None
+    threads: Parallel | None = None
     batch_size: Annotated[int, Field(ge=1, le=65535)] = 1
     batch_timeout_s: Annotated[float, Field(ge=0, le=60)] = 0.0
     dispatch: Literal["shared", "round-robin"] = "shared"
@@ -72,13 +83,18 @@ class Settings(BaseModel):
     arrival_cv: Annotated[float, Field(ge=1e-3, le=100)] = DEFAULT_CV
     arrival_trace: Path | None = None
     percentile: Annotated[float, Field(gt=0, lt=100)] = 99.0
-    seed: Annotated[int, Field(ge=0)] = Field(default_factory=lambda: secrets.randbits(32))
+    seed: Seed = Field(default_factory=lambda: secrets.randbits(32))
     skip_accuracy: bool = False
 
     @property
     def max_latencies_s(self) -> tuple[float, ...]:
         """The latency limits in seconds; what has limits overrides this."""
         return ()
+
+    @property
+    def has_accuracy(self) -> bool:
+        """Whether every sample is served once to count right answers."""
+        return False
 
     @model_validator(mode="after")
     def _timeout_needs_batches(self) -> Self:
@@ -102,9 +118,9 @@ class RunSettings(Settings):
 
     _kinds: tuple[ArrivalKind, ...] = ()
     arrivals: tuple[KindName, ...] = ("linear", "exponential")
-    max_latency: tuple[Positive, ...] = (0.010, 0.050, 0.100, 0.200)
-    time: Positive = 10.0
-    budget: Positive = 150.0
+    max_latency: tuple[Seconds, ...] = (0.010, 0.050, 0.100, 0.200)
+    time: Measured = 10.0
+    budget: Measured = 150.0
     precision: Annotated[float, Field(gt=0, lt=1)] = 0.02
     output: Path = Path("results.json")
 
@@ -125,6 +141,11 @@ class RunSettings(Settings):
         return self.max_latency
 
     @property
+    def has_accuracy(self) -> bool:
+        """Whether every sample is served once to count right answers."""
+        return not self.skip_accuracy
+
+    @property
     def kinds(self) -> tuple[ArrivalKind, ...]:
         """How queries arrive, kind by kind."""
         return self._kinds
@@ -135,9 +156,9 @@ class TrialSettings(Settings):
 
     _kind: ArrivalKind
     arrivals: KindName = "exponential"
-    max_latency: Positive | None = None
-    qps: Positive
-    duration: Positive = 10.0
+    max_latency: Seconds | None = None
+    qps: Rate
+    duration: Seconds = 10.0
     raw: Path | None = None
 
     def model_post_init(self, _context: object) -> None:
@@ -163,9 +184,9 @@ def make_settings(kind: type[S], given: Mapping[str, Any], environment: Mapping[
 
     `given` holds only what the user asked for. Raises RequestError, one line that names the option.
     """
-    for path in ("dataset_path", "dataset_list"):
-        if path in given and not Path(given[path]).exists():
-            raise RequestError(f"--{path.replace('_', '-')} {given[path]}: no such file or folder")
+    for path in ("dataset_path", "dataset_list", "arrival_trace"):
+        if path in given and (why := why_unreadable(Path(given[path]))):
+            raise RequestError(f"{_option(path)} {given[path]}: {why}")
     profile = _choose_profile(given)
     values: dict[str, Any] = {**_profile_values(profile, given, environment), **given}
     if given.get("dataset") == "imagenet" and "dataset_path" not in values:
@@ -219,9 +240,10 @@ def _add_environment_path(
     values: dict[str, Any], key: str, environment: Mapping[str, str], variable: str, file: str
 ) -> None:
     folder = environment.get(variable)
-    option = "--" + key.replace("_", "-")
     if not folder:
-        raise RequestError(f"{option} is not given and {variable} is not set: give one of them")
+        raise RequestError(
+            f"{_option(key)} is not given and {variable} is not set: give one of them"
+        )
     values[key] = Path(folder, file)
 
 
@@ -232,15 +254,19 @@ _OPTIONS = {
 }
 
 
+def _option(field: str) -> str:
+    return _OPTIONS.get(field, "--" + field.replace("_", "-"))
+
+
 def _one_line(error: ValidationError) -> str:
     first = error.errors()[0]
     message = first["msg"].removeprefix("Value error, ")
     if not first["loc"]:
         return message
-    field = str(first["loc"][0])
-    option = _OPTIONS.get(field, "--" + field.replace("_", "-"))
+    option = _option(str(first["loc"][0]))
     if first["type"] == "missing":
         return f"{option} is needed"
     known = first.get("ctx", {}).get("expected", "")
-    hint = nearest(str(first["input"]), known.replace("'", "").replace(" or ", ", ").split(", "))
-    return f"{option} {first['input']}: {message[0].lower()}{message[1:]}{hint if known else ''}"
+    given = shown(str(first["input"]))
+    hint = nearest(given, known.replace("'", "").replace(" or ", ", ").split(", "))
+    return f"{option} {given}: {message[0].lower()}{message[1:]}{hint if known else ''}"

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mlbench.bench.events import Listener, SingleTrialFinished, SingleTrialStarted, to_all
 from mlbench.bench.job import prepare
+from mlbench.bench.limits import check_queries
 from mlbench.bench.pool import open_pool, shape_of
 from mlbench.bench.settings import TrialSettings, make_settings
 from mlbench.outcomes import Judgement, LatencyLimit
@@ -44,8 +45,9 @@ def run_trial(listeners: Sequence[Listener] = (), **options: Any) -> SingleTrial
     settings = make_settings(TrialSettings, options, os.environ)
     tell = to_all(listeners)
     tell(SingleTrialStarted(settings))
-    job = prepare(settings, tell)
     queries = query_count(settings.qps, settings.duration)
+    check_queries(queries, "--qps or --duration")
+    job = prepare(settings, tell)
     schedule = make_schedule(settings.kind, settings.qps, queries, settings.seed)
     with open_pool(job, settings) as pool:
         completions = pool.run(schedule)

@@ -8,7 +8,7 @@ from mlbench import __version__
 from mlbench.cli.doctor import doctor
 from mlbench.cli.run import run
 from mlbench.cli.trial import trial
-from mlbench.contracts.errors import MlbenchError
+from mlbench.contracts.errors import MlbenchError, printable
 
 _INTERRUPTED = 130
 
@@ -48,4 +48,4 @@ def main() -> None:
 
 
 def _complain(message: str) -> None:
-    click.echo(f"error: {' '.join(message.split())}", err=True)
+    click.echo(f"error: {printable(' '.join(message.split()))}", err=True)

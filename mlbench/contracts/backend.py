@@ -5,7 +5,8 @@ its own worker process with a `WorkerSpec`, loads its model there, and then serv
 Its module must be cheap to import: the runtime itself is imported when the class is constructed.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Protocol, TypeGuard
 
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.contracts.device import ANY_CPU, Device
-from mlbench.contracts.errors import RequestError
+from mlbench.contracts.errors import RequestError, shown
 
 Feed = Mapping[str, NDArray[Any]]
 """The inputs of one batch: input name -> array of shape (batch, ...)."""
@@ -91,12 +92,31 @@ class WorkerSpec:
         return cls(**{**values, **fields})
 
 
+_SCORES_OF = {"ArgMax:0": "softmax_tensor:0"}
+"""The class numbers of MLPerf's image classifiers and of ours: each the largest of which scores."""
+
+
 @dataclass(frozen=True)
 class Signature:
-    """What a model takes and gives; dimension 0 of every input is the batch."""
+    """What a model takes and gives; dimension 0 of every input is the batch.
+
+    `classes`: how many an output of scores tells apart, where the model says; an output of class
+    numbers says nothing.
+    """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[str, ...]
+    classes: Mapping[str, int] = field(default_factory=dict)
+
+    def class_count(self, wanted: Sequence[str]) -> int | None:
+        """Return how many classes the answers come from; None where the model does not say.
+
+        `wanted`: the outputs that were asked for, the first of which is the answer. Without any a
+        backend prefers class numbers to scores.
+        """
+        chosen = wanted[:1] or self.outputs
+        counts = [self.classes.get(_SCORES_OF.get(name, name)) for name in chosen]
+        return counts[0] if counts and None not in counts else None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists, dicts and numbers, as `from_dict` takes them."""
@@ -108,7 +128,7 @@ class Signature:
         inputs = tuple(
             TensorSpec(i["name"], i["dtype"], tuple(i["shape"])) for i in values["inputs"]
         )
-        return cls(inputs, tuple(values["outputs"]))
+        return cls(inputs, tuple(values["outputs"]), values.get("classes", {}))
 
 
 class Backend(Protocol):
@@ -184,7 +204,7 @@ def parse_options(
     for key, text in options.items():
         if key not in known:
             raise RequestError(
-                f"backend '{backend}' has no option '{key}'{nearest(key, known)}; "
+                f"backend '{backend}' has no option '{shown(key)}'{nearest(key, known)}; "
                 f"it has: {', '.join(known) or 'none'}"
             )
         values[key] = _parse_value(key, text, known[key])
@@ -196,11 +216,18 @@ def _parse_value(key: str, text: str, default: Any) -> Any:
         if isinstance(default, bool):
             return {"1": True, "true": True, "0": False, "false": False}[text.lower()]
         if isinstance(default, tuple):
-            return tuple(type(default[0])(part) for part in text.split(","))
-        return type(default)(text)
+            return tuple(_finite(type(default[0])(part)) for part in text.split(","))
+        return _finite(type(default)(text))
     except (ValueError, KeyError):
         kind = type(default[0] if isinstance(default, tuple) else default).__name__
-        raise RequestError(f"backend option {key}={text}: '{text}' is not a {kind}") from None
+        raise RequestError(f"backend option {key}={shown(text)}: it is not a {kind}") from None
+
+
+def _finite(value: Any) -> Any:
+    """Return a value as it is; raises ValueError for a number that is infinite or none."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(value)
+    return value
 
 
 def nearest(word: str, known: Mapping[str, Any] | list[str]) -> str:

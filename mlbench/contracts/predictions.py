@@ -1,11 +1,13 @@
 """From a model's output to class numbers, the same for every backend."""
 
+import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlbench.contracts.backend import Predictions
+from mlbench.contracts.backend import Predictions, TensorSpec
 
 
 def as_classes(output: NDArray[Any], label_offset: int) -> Predictions | None:
@@ -23,6 +25,17 @@ def as_classes(output: NDArray[Any], label_offset: int) -> Predictions | None:
     elif np.issubdtype(output.dtype, np.floating) and _is_scores(output):
         classes = rows.argmax(axis=1) - label_offset
     return classes
+
+
+def class_counts(outputs: Iterable[TensorSpec]) -> dict[str, int]:
+    """Return how many classes each output of scores tells apart, where its shape is fixed."""
+    counts = {}
+    for output in outputs:
+        sizes = [size for size in output.shape[1:] if size is not None]
+        is_fixed = 0 < len(sizes) == len(output.shape) - 1
+        if output.dtype.startswith("float") and is_fixed and math.prod(sizes) == max(sizes):
+            counts[output.name] = max(sizes)
+    return counts
 
 
 def _is_scores(output: NDArray[Any]) -> bool:

@@ -1,17 +1,16 @@
 """Building one cache file, in parallel, so that an interrupted build can go on.
 
-    KEY.partial   the .npy to be; each sample is written to its place
-    KEY.journal   the boot's ID, then one byte for each image: 1 when its sample is written
-    KEY.json      the images left out because they are bad
+    NAME.partial   the .npy to be; each sample is written to its place
+    NAME.journal   a sum for each image, 0 while its sample is not written
 
-When all is done KEY.partial is renamed to KEY.npy. What is written survives the death of this
-process but not of the machine (nothing is synced before the end): hence the boot's ID.
+A sample that is there already, as its sum tells, is not prepared again. So what an interrupted
+build left is used, and what a crash of the machine lost of it is not.
 """
 
 import io
-import json
 import os
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Container, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,27 +20,20 @@ import numpy as np
 
 from mlbench.contracts.errors import RequestError
 from mlbench.data.events import ImagesPrepared, TellData
-from mlbench.data.memory import readable
+from mlbench.data.image_file import BadImageError, read_image
 from mlbench.data.preprocess import (
-    BadImageError,
     Layout,
     Preprocessing,
     prepare,
-    read_image,
     sample_bytes,
     sample_shape,
 )
+from mlbench.host.kept import Sums, block_sum
+from mlbench.host.memory import readable
 
 _HEADER_BYTES = 128
+_CRC_BYTES = 4
 _CHUNK = 16  # images for one task: a few ms of work, so that the pool costs nothing
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_BOOT_ID_BYTES = 37  # 36 characters and a newline
-
-
-def read_skipped(base: Path) -> dict[int, str]:
-    """Return the images that a finished cache left out: index -> "file: reason"."""
-    skipped = json.loads(base.with_suffix(".json").read_text(encoding="utf-8"))
-    return {int(index): reason for index, reason in skipped.items()}
 
 
 def bad_image(reason: str) -> RequestError:
@@ -49,108 +41,123 @@ def bad_image(reason: str) -> RequestError:
     return RequestError(f"{reason}; replace it, or leave such images out with --skip-bad-images")
 
 
+class _Journal:
+    """The sums of the samples that are written, in a file of four bytes for each image."""
+
+    def __init__(self, descriptor: int, count: int) -> None:
+        self._descriptor = descriptor
+        recorded = os.pread(descriptor, count * _CRC_BYTES, 0)
+        self.crcs = np.frombuffer(recorded, "<u4").tolist()
+
+    def record(self, index: int, crc: int) -> None:
+        """Note the sum of a sample that was written."""
+        self.crcs[index] = crc
+        os.pwrite(self._descriptor, crc.to_bytes(_CRC_BYTES, "little"), index * _CRC_BYTES)
+
+
 class Build:
-    """The build of one cache; `base` is its path without a suffix. Holds no samples in memory."""
+    """The build of one cache in the file `partial`. Holds no samples in memory."""
 
     def __init__(
-        self, files: tuple[Path, ...], preprocessing: Preprocessing, layout: Layout, base: Path
+        self, files: tuple[Path, ...], preprocessing: Preprocessing, layout: Layout, partial: Path
     ) -> None:
         self._files = files
         self._preprocessing = preprocessing
         self._layout: Layout = layout
-        self._base = base
+        self._partial = partial
+        self._journal = partial.with_suffix(".journal")
         self._sample_bytes = sample_bytes(layout)
 
-    def run(self, tell: TellData, skip_bad: bool, threads: int) -> None:
-        """Prepare what is not done yet and put the finished file in its place."""
+    def run(self, tell: TellData, skip_bad: bool, threads: int) -> Sums:
+        """Prepare what is not done yet; return the file's sums, a block for each sample.
+
+        Their note holds the bad images, which were left out: `skipped`, index -> "file: reason".
+        """
         with self._opened() as (partial, journal), _one_thread_for_opencv():
             bad = self._prepare_all(partial, journal, tell, skip_bad, threads)
             if len(bad) == len(self._files):
                 raise RequestError(f"none of the {len(bad)} images can be read; first: {bad[0]}")
-            self._finish(partial, bad)
+            crcs = self._finish(partial, journal.crcs, bad)
+        self._journal.unlink()
+        note = {"skipped": {str(index): reason for index, reason in bad.items()}}
+        size = self._offset(len(crcs) - 1)
+        return Sums(size, _HEADER_BYTES, self._sample_bytes, crcs, note)
 
     def _prepare_all(
-        self, partial: int, journal: int, tell: TellData, skip_bad: bool, threads: int
+        self, partial: int, journal: _Journal, tell: TellData, skip_bad: bool, threads: int
     ) -> dict[int, str]:
-        done = np.frombuffer(os.pread(journal, len(self._files), _BOOT_ID_BYTES), np.uint8)
-        todo = np.flatnonzero(done == 0).tolist()
-        chunks = [todo[i : i + _CHUNK] for i in range(0, len(todo), _CHUNK)]
-        finished = len(self._files) - len(todo)
+        count = len(self._files)
+        chunks = [range(i, min(i + _CHUNK, count)) for i in range(0, count, _CHUNK)]
         bad: dict[int, str] = {}
         pool = ThreadPoolExecutor(threads)
         try:
-            for chunk, found in zip(
-                chunks, pool.map(lambda c: self._prepare(c, partial, journal), chunks), strict=True
-            ):
+            results = pool.map(lambda chunk: self._prepare(chunk, partial, journal), chunks)
+            for chunk, found in zip(chunks, results, strict=True):
                 if found and not skip_bad:
                     raise bad_image(next(iter(found.values())))
                 bad.update(found)
-                finished += len(chunk)
-                tell(ImagesPrepared(finished, len(self._files)))
+                tell(ImagesPrepared(chunk.stop, count))
         finally:
             pool.shutdown(cancel_futures=True)
         return bad
 
-    def _prepare(self, chunk: list[int], partial: int, journal: int) -> dict[int, str]:
-        """Write the samples of a few images; return the bad ones."""
+    def _prepare(self, chunk: range, partial: int, journal: _Journal) -> dict[int, str]:
+        """Write the samples of a few images where they are missing; return the bad ones."""
         bad = {}
         sample = np.empty(sample_shape(self._layout), np.float32)
         for index in chunk:
+            offset, crc = self._offset(index), journal.crcs[index]
+            if crc and crc == block_sum(partial, offset, offset + self._sample_bytes):
+                continue
             try:
                 image = read_image(self._files[index])
             except BadImageError as error:
                 bad[index] = str(error)
                 continue
             prepare(image, self._preprocessing, self._layout, sample)
-            os.pwrite(partial, sample.data, self._offset(index))
-            os.pwrite(journal, b"\1", _BOOT_ID_BYTES + index)
+            os.pwrite(partial, sample.data, offset)
+            journal.record(index, zlib.crc32(sample.data))
         return bad
 
-    def _finish(self, partial: int, bad: Mapping[int, str]) -> None:
-        self._base.with_suffix(".journal").unlink()  # from here on a crash means starting anew
+    def _finish(self, partial: int, crcs: list[int], bad: Container[int]) -> list[int]:
+        """Close the gaps of bad images, write the header; return the sums of all blocks."""
         good = [i for i in range(len(self._files)) if i not in bad]
         for place, index in enumerate(good):
             if place != index:
                 sample = os.pread(partial, self._sample_bytes, self._offset(index))
                 os.pwrite(partial, sample, self._offset(place))
+        header = _header((len(good), *sample_shape(self._layout)))
         os.ftruncate(partial, self._offset(len(good)))
-        os.pwrite(partial, _header((len(good), *sample_shape(self._layout))), 0)
+        os.pwrite(partial, header, 0)
         os.fsync(partial)
-        self._base.with_suffix(".json").write_text(json.dumps(bad), encoding="utf-8")
-        self._base.with_suffix(".partial").rename(self._base.with_suffix(".npy"))
+        return [zlib.crc32(header), *(crcs[index] for index in good)]
 
     def _offset(self, index: int) -> int:
         return _HEADER_BYTES + index * self._sample_bytes
 
     @contextmanager
-    def _opened(self) -> Iterator[tuple[int, int]]:
+    def _opened(self) -> Iterator[tuple[int, _Journal]]:
         """Open the partial file and the journal, those of an interrupted build if there are."""
-        partial_path = self._base.with_suffix(".partial")
-        journal_path = self._base.with_suffix(".journal")
-        boot = _BOOT_ID.read_bytes()
-        partial = os.open(partial_path, os.O_RDWR | os.O_CREAT, 0o644)
-        journal = os.open(journal_path, os.O_RDWR | os.O_CREAT, 0o644)
+        count = len(self._files)
+        partial = os.open(self._partial, os.O_RDWR | os.O_CREAT, 0o644)
+        journal = os.open(self._journal, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            whole = os.fstat(partial).st_size == self._offset(len(self._files))
-            if not whole or os.pread(journal, _BOOT_ID_BYTES, 0) != boot:
-                self._reserve(partial)
-                os.ftruncate(journal, 0)
-                os.pwrite(journal, boot + bytes(len(self._files)), 0)
-            yield partial, journal
+            self._reserve(partial, self._offset(count))
+            self._reserve(journal, count * _CRC_BYTES)
+            yield partial, _Journal(journal, count)
         finally:
             os.close(partial)
             os.close(journal)
 
-    def _reserve(self, partial: int) -> None:
+    def _reserve(self, descriptor: int, size: int) -> None:
         """Take the room on disk at once: a full disk is found before the work is done."""
-        size = self._offset(len(self._files))
         try:
-            os.posix_fallocate(partial, 0, size)
+            os.posix_fallocate(descriptor, 0, size)
         except OSError as error:
-            self._base.with_suffix(".partial").unlink()
-            self._base.with_suffix(".journal").unlink()
+            self._partial.unlink()
+            self._journal.unlink()
             raise RequestError(
-                f"cannot keep {readable(size)} of prepared images in {self._base.parent} "
+                f"cannot keep {readable(size)} of prepared images in {self._partial.parent} "
                 f"({error.strerror}); make room, or set MLBENCH_CACHE to another folder"
             ) from None
 

@@ -1,22 +1,19 @@
 """Prepared images in a file that is built once, kept between runs and mapped by all workers."""
 
-import contextlib
-import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import psutil
 
-from mlbench.contracts.errors import RequestError
-from mlbench.data.build import Build, bad_image, read_skipped
-from mlbench.data.events import CacheAwaited, ImagesStreamed, TellData
+from mlbench.data.build import Build, bad_image
+from mlbench.data.events import ImagesStreamed, TellData
+from mlbench.data.image_file import BadImageError, file_state
 from mlbench.data.images import ImageList
-from mlbench.data.memory import check_memory
 from mlbench.data.preprocess import Layout, Preprocessing, sample_bytes
+from mlbench.host.kept import keep
+from mlbench.host.memory import available_bytes, check_samples
 
 _VERSION = 1  # of the preprocessing code; a new one makes new files
 
@@ -45,58 +42,57 @@ def build_cache(
     tell: TellData,
     *,
     skip_bad: bool = False,
+    only_resident: bool = False,
     threads: int | None = None,
 ) -> BuiltCache:
-    """Prepare all images of the list, or find that done already.
+    """Prepare all images of the list, or find that done already, and undamaged.
 
     The file holds float32 (n, 3, 224, 224) or (n, 224, 224, 3). `threads`: one for each core of
     this process when None (OpenCV works outside the interpreter lock, so that threads use all
-    cores). It tells how far it is, and when another process is building the same cache. Raises
-    RequestError for a missing file, a bad image (unless `skip_bad`), too little memory or too
-    little room in `folder`.
+    cores). It tells how far it is, when another process is building the same cache, and when a
+    damaged cache is built again. Of a finished one only the samples that fit in memory are looked
+    at where `only_resident` says that no others are served. Raises RequestError for a bad image
+    (unless `skip_bad`), too little memory or too little room in `folder`.
     """
     resident = _resident(len(images.files), sample_bytes(layout), tell)
-    base = folder / _key(images.files, preprocessing, layout)
-    finished = base.with_suffix(".npy")
-    with _locked(finished, tell):
-        if not finished.exists():
-            cores = threads or len(os.sched_getaffinity(0))
-            Build(images.files, preprocessing, layout, base).run(tell, skip_bad, cores)
-    skipped = read_skipped(base)
+    path = folder / f"{_key(images.files, preprocessing, layout, skip_bad)}.npy"
+    cores = threads or len(os.sched_getaffinity(0))
+    sums = keep(
+        path,
+        lambda partial: Build(images.files, preprocessing, layout, partial).run(
+            tell, skip_bad, cores
+        ),
+        tell,
+        blocks=1 + resident if only_resident else None,
+    )
+    skipped = {int(index): reason for index, reason in sums.note["skipped"].items()}
     if skipped and not skip_bad:
         raise bad_image(next(iter(skipped.values())))
     images = images.without(skipped)
     resident = min(resident, len(images.files))
-    return BuiltCache(finished, images, tuple(skipped.values()), resident)
+    return BuiltCache(path, images, tuple(skipped.values()), resident)
 
 
 def _resident(count: int, sample_size: int, tell: TellData) -> int:
     """Return how many images must fit in memory: all if they do, else as many as are usual."""
-    if count > _USUAL_COUNT and count * sample_size > psutil.virtual_memory().available:
+    if count > _USUAL_COUNT and count * sample_size > available_bytes():
         tell(ImagesStreamed(count, _USUAL_COUNT))
         count = _USUAL_COUNT
-    check_memory(count, sample_size)
+    check_samples(count, sample_size)
     return count
 
 
-def _key(files: tuple[Path, ...], preprocessing: Preprocessing, layout: Layout) -> str:
-    """Name a cache by what it is made from."""
+def _key(
+    files: tuple[Path, ...], preprocessing: Preprocessing, layout: Layout, skip_bad: bool
+) -> str:
+    """Name a cache by what it is made from; a file that is none is a bad image."""
     digest = hashlib.sha256(f"{_VERSION} {cv2.__version__} {preprocessing} {layout}\n".encode())
     for file in files:
         try:
-            stat = file.stat()
-        except OSError as error:
-            raise RequestError(f"cannot read the image {file} ({error.strerror})") from None
-        digest.update(f"{file.absolute()} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+            state = file_state(file)
+        except BadImageError as error:
+            if not skip_bad:
+                raise bad_image(str(error)) from None
+            state = "bad"
+        digest.update(f"{file.absolute()} {state}\n".encode())
     return f"{preprocessing.name}-{layout}-{digest.hexdigest()[:20]}"
-
-
-@contextlib.contextmanager
-def _locked(finished: Path, tell: TellData) -> Iterator[None]:
-    with finished.with_suffix(".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            tell(CacheAwaited(finished))
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

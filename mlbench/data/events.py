@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+
+from mlbench.host.kept import KeptEvent
 
 
 @dataclass(frozen=True)
@@ -14,13 +15,6 @@ class ImagesPrepared:
 
 
 @dataclass(frozen=True)
-class CacheAwaited:
-    """Another process prepares the same samples; this one waits for it."""
-
-    path: Path
-
-
-@dataclass(frozen=True)
 class ImagesStreamed:
     """`count` images do not fit in memory: trials draw from the first `resident`."""
 
@@ -28,5 +22,5 @@ class ImagesStreamed:
     resident: int
 
 
-DataEvent = ImagesPrepared | CacheAwaited | ImagesStreamed
+DataEvent = ImagesPrepared | ImagesStreamed | KeptEvent
 TellData = Callable[[DataEvent], None]

@@ -11,18 +11,25 @@ Sorting by the file's name alone puts ImageNet's validation images into the same
 them, so that the first 500 are the same images and not the first ten classes.
 """
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
-from mlbench.contracts.errors import RequestError
+from mlbench.contracts.errors import RequestError, shown
 from mlbench.data.images import ImageList
-from mlbench.data.labels import MAP_NAME, find_label_list, read_labels
+from mlbench.data.labels import (
+    MAP_NAME,
+    class_number,
+    find_label_list,
+    read_labels,
+    read_lines,
+    wrong_line,
+)
 
 _SUFFIXES = {".jpeg", ".jpg", ".png"}
-_MAP_LINE = re.compile(r"\s*(?P<name>\S.*?)\s+(?P<label>\d+)\s*")
 _CLASS_FOLDER = re.compile(r"n\d{8}")
 
 
@@ -36,7 +43,7 @@ def open_imagenet(folder: Path, list_path: Path | None, count: int | None) -> Im
         listing = list_path or find_label_list(folder)
         if listing is None:
             return _by_folder(folder).first(count)
-        lines = _read_lines(listing)
+        lines = read_lines(listing)
         if listing.name == MAP_NAME or len(lines[0].split()) > 1:
             return _by_map(folder, listing, lines, count).first(count)
         return _by_list(folder, listing, lines).first(count)
@@ -47,28 +54,29 @@ def open_imagenet(folder: Path, list_path: Path | None, count: int | None) -> Im
         ) from None
 
 
-def _read_lines(path: Path) -> list[str]:
-    try:
-        lines = path.read_text(encoding="utf-8").rstrip().splitlines()
-    except UnicodeDecodeError:
-        raise RequestError(f"{path} is not a text file; it should list labels") from None
-    if not lines:
-        raise RequestError(f"{path} is empty; it needs a line for each image")
-    return lines
-
-
 def _by_map(folder: Path, listing: Path, lines: list[str], count: int | None) -> ImageList:
-    """List what a map names; only the first `count` files must exist."""
-    files, labels = [], []
+    """List what a map names, each file once; only the first `count` files must exist."""
+    files: dict[Path, int] = {}
+    labels = []
     for number, line in enumerate(lines, start=1):
-        match = _MAP_LINE.fullmatch(line)
-        if not match:
-            raise RequestError(f"{listing}:{number}: '{line}' is not 'name label'")
-        files.append(folder / match["name"])
-        labels.append(int(match["label"]))
-        if (count is None or number <= count) and not files[-1].is_file():
-            raise RequestError(f"{listing}:{number}: no such file: {files[-1]}")
+        name, label = _named_label(listing, number, line)
+        file = folder / name
+        if file in files:
+            again = f"{folder / shown(name)} is on line {files[file]}, too"
+            raise RequestError(f"{listing}:{number}: {again}")
+        if (count is None or number <= count) and not os.path.lexists(file):
+            raise RequestError(f"{listing}:{number}: no such file: {folder / shown(name)}")
+        files[file] = number
+        labels.append(label)
     return ImageList(tuple(files), np.array(labels, dtype=np.int64))
+
+
+def _named_label(listing: Path, number: int, line: str) -> tuple[str, int]:
+    words = line.strip().rsplit(maxsplit=1)
+    label = class_number(words[1]) if len(words) == 2 else None
+    if label is None:
+        raise wrong_line(listing, number, line, "'name label'")
+    return words[0], label
 
 
 def _by_list(folder: Path, listing: Path, lines: list[str]) -> ImageList:

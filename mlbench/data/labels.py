@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mlbench.contracts.errors import RequestError
+from mlbench.contracts.errors import RequestError, shown
+from mlbench.host.files import special_kind
 
 MAP_NAME = "val_map.txt"
 """A list of "name label" lines that comes with a folder."""
@@ -25,6 +26,8 @@ _CANDIDATES = (
     f"ILSVRC2012_devkit_t12/data/{_DEVKIT}",
     "imagenet_2012_validation_synset_labels.txt",
 )
+_MOST_CLASS = 2**31 - 1  # a prediction travels in 32 bits
+
 _CLASSES = 1000  # the kit's table goes on with the inner nodes of the hierarchy
 _MAP_ROW = re.compile(r"(?P<synset>n\d{8})\s+(?P<id>\d+)")
 _SYNSET = re.compile(r"n\d{8}")
@@ -33,6 +36,30 @@ _SYNSET = re.compile(r"n\d{8}")
 def find_label_list(folder: Path) -> Path | None:
     """Return the list that comes with a folder of images, None when there is none."""
     return next((folder / name for name in _CANDIDATES if (folder / name).is_file()), None)
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return a text file's lines; raises RequestError when it is another kind of file or empty."""
+    try:
+        if kind := special_kind(path.stat().st_mode):
+            raise RequestError(f"{path} is {kind}, not a text file")
+        lines = path.read_text(encoding="utf-8").rstrip().splitlines()
+    except UnicodeDecodeError:
+        raise RequestError(f"{path} is not a text file; it should list labels") from None
+    if not lines:
+        raise RequestError(f"{path} is empty; it needs a line for each image")
+    return lines
+
+
+def class_number(word: str) -> int | None:
+    """Return a class number from 0; None when the word is none, or too large for one."""
+    is_short = word.isdecimal() and len(word) <= len(str(_MOST_CLASS))
+    return int(word) if is_short and int(word) <= _MOST_CLASS else None
+
+
+def wrong_line(path: Path, number: int, line: str, wanted: str) -> RequestError:
+    """Word the error for a line that is not what is wanted."""
+    return RequestError(f"{path}:{number}: '{shown(line)}' is not {wanted}")
 
 
 def read_labels(path: Path, lines: list[str]) -> NDArray[np.int64]:
@@ -50,15 +77,18 @@ def read_labels(path: Path, lines: list[str]) -> NDArray[np.int64]:
 def _synset_labels(path: Path, words: list[str]) -> NDArray[np.int64]:
     for number, word in enumerate(words, start=1):
         if not _SYNSET.fullmatch(word):
-            raise RequestError(f"{path}:{number}: '{word}' is not a synset ID such as n01440764")
+            raise wrong_line(path, number, word, "a synset ID such as n01440764")
     return np.unique(words, return_inverse=True)[1].astype(np.int64)
 
 
 def _numbers(path: Path, words: list[str]) -> NDArray[np.int64]:
-    for number, word in enumerate(words, start=1):
-        if not word.isdecimal():
-            raise RequestError(f"{path}:{number}: '{word}' is not a class number")
-    return np.array(words, dtype=np.int64)
+    labels = np.empty(len(words), np.int64)
+    for place, word in enumerate(words):
+        label = class_number(word)
+        if label is None:
+            raise wrong_line(path, place + 1, word, "a class number")
+        labels[place] = label
+    return labels
 
 
 def _devkit_labels(path: Path, ids: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -85,22 +115,23 @@ def _synset_of_id(path: Path) -> dict[int, str]:
 
 def _read_map(path: Path) -> dict[int, str]:
     synset_of = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         match = _MAP_ROW.match(line)
-        if not match:
-            raise RequestError(f"{path}:{number}: '{line}' is not 'synset number name'")
-        synset_of[int(match["id"])] = match["synset"]
+        id_ = class_number(match["id"]) if match else None
+        if match is None or id_ is None:
+            raise wrong_line(path, number, line, "'synset number name'")
+        synset_of[id_] = match["synset"]
     return synset_of
 
 
 def _read_matlab(path: Path) -> dict[int, str]:
     try:
-        from scipy.io.matlab import MatReadError, loadmat  # large, and only this file needs it
+        from scipy.io.matlab import loadmat  # large, and only this file needs it
     except ImportError:
         raise RequestError(f"reading {path} needs scipy: pip install scipy") from None
     try:
         table = loadmat(path, squeeze_me=True)["synsets"]
         pairs = zip(table["ILSVRC2012_ID"].tolist(), table["WNID"].tolist(), strict=True)
-    except (MatReadError, ValueError, KeyError, TypeError):
+        return {int(id_): str(synset) for id_, synset in pairs if id_ <= _CLASSES}
+    except Exception:  # a broken table can raise anything
         raise RequestError(f"{path} is not the development kit's table of synsets") from None
-    return {int(id_): str(synset) for id_, synset in pairs if id_ <= _CLASSES}

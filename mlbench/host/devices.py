@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 
 from mlbench.contracts.device import Device
-from mlbench.contracts.errors import RequestError
+from mlbench.contracts.errors import RequestError, shown
 from mlbench.host.topology import Processor
 
 _Core = list[int]  # the logical CPUs of one physical core, in numeric order
@@ -46,7 +46,7 @@ def _parse(word: str, cpus: tuple[int, ...], gpus: int) -> list[Device]:
                 "and 'mlbench-coordinator doctor'"
             )
         return [Device(f"cuda:{number}", number) for number in range(gpus)]
-    if match := re.fullmatch(r"cuda:(\d+)", word):
+    if match := re.fullmatch(r"cuda:([0-9]{1,6})", word):
         number = int(match[1])
         if number >= gpus:
             raise RequestError(
@@ -54,15 +54,14 @@ def _parse(word: str, cpus: tuple[int, ...], gpus: int) -> list[Device]:
                 "see 'nvidia-smi' and 'mlbench-coordinator doctor'"
             )
         return [Device(word, number)]
-    if match := re.fullmatch(r"cpu:(\d+)(?:-(\d+))?", word):
+    if match := re.fullmatch(r"cpu:([0-9]{1,6})(?:-([0-9]{1,6}))?", word):
         first, last = int(match[1]), int(match[2] or match[1])
         wanted = tuple(range(first, last + 1))
-        missing = [cpu for cpu in wanted if cpu not in cpus]
-        if not wanted or missing:
+        if not wanted or set(wanted) - set(cpus):
             have = ", ".join(map(str, cpus))
             raise RequestError(f"device {word}: this process may run on cores {have}")
         return [Device(word, cpus=wanted)]
-    raise RequestError(f"device '{word}': expected cpu, cpu:0, cpu:0-3, gpu or cuda:0")
+    raise RequestError(f"device '{shown(word)}': expected cpu, cpu:0, cpu:0-3, gpu or cuda:0")
 
 
 def _refuse_twice(devices: Sequence[Device]) -> None:

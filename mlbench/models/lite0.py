@@ -12,6 +12,7 @@ from typing import Literal
 
 from mlbench.contracts.errors import RequestError, install_command
 from mlbench.host.files import replacing
+from mlbench.host.kept import Sums, TellKept, keep, sums_of, tell_nobody
 from mlbench.models.network import (
     INPUT,
     Add,
@@ -48,20 +49,25 @@ _STAGES = (
 )
 
 
-def lite0_path(fmt: Format, layout: Layout, cache_dir: Path) -> Path:
+def lite0_path(fmt: Format, layout: Layout, cache_dir: Path, tell: TellKept = tell_nobody) -> Path:
     """Return the path of the model file, built into `cache_dir` on first use (under a second).
 
     The file is an ONNX model or a TensorFlow GraphDef; input `input_tensor:0` float32
     (batch, 3, 224, 224) or (batch, 224, 224, 3), outputs `ArgMax:0` int64 (batch,) and
-    `softmax_tensor:0` float32 (batch, 1000). Raises RequestError when the weights or the `onnx`
-    package are not installed, or the weights are not the expected ones.
+    `softmax_tensor:0` float32 (batch, 1000). It is looked at each time, and built again when it is
+    damaged. Raises RequestError when the weights or the `onnx` package are not installed, or the
+    weights are not the expected ones.
     """
     path = cache_dir / f"efficientnet_lite0-{layout.lower()}-v{_BUILD}-{_SHA256[:12]}.{fmt}"
-    if not path.exists():
+
+    def build(draft: Path) -> Sums:
         encode = _encoder(fmt)
-        model = lite0_network(read_pth(checkpoint_path()))
-        with replacing(path) as file:
-            file.write(encode(model, layout))
+        content = encode(lite0_network(read_pth(checkpoint_path())), layout)
+        with replacing(draft) as file:
+            file.write(content)
+        return sums_of(draft)
+
+    keep(path, build, tell)
     return path
 
 

@@ -22,6 +22,8 @@ def doctor_page(found: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
             backends.append(
                 f"{name}: ready" + (f" ({state['version']})" if state["version"] else "")
             )
+        elif state["state"] == "broken":
+            backends.append(f"{name}: broken: {state['why']}")
         else:
             backends.append(f"{name}: not installed; mend it with: {state['mend']}")
     return [

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from mlbench.contracts.findings import Finding
+from mlbench.contracts.findings import Figure, Finding
 from mlbench.outcomes import PERCENTILES, Accuracy, Answer, Judgement, Summary, Trial
 from mlbench.records import HostAccount
 from mlbench.report.notation import UNMET, plain, rate_number
@@ -50,7 +50,7 @@ def trial_entry(trial: Trial) -> Document:
         "seed": request.seed,
         **_judgement(trial.judgement),
         "judgements": {plain(at): _judgement(j) for at, j in trial.judgements.items()},
-        "send_lag_s": dict(trial.send_lag_s),
+        "send_lag_s": {name: finite(value) for name, value in trial.send_lag_s.items()},
         "host": host_document(trial.host),
         "notes": sentences(trial.findings),
         "findings": finding_documents([*trial.judgement.reasons, *trial.findings]),
@@ -119,9 +119,17 @@ def _judgement(judgement: Judgement) -> Document:
 def finding_documents(findings: Iterable[Finding]) -> list[Document]:
     """Return findings as objects of code, figures and text."""
     return [
-        {"code": found.code, "figures": dict(found.figures), "text": sentence(found)}
+        {
+            "code": found.code,
+            "figures": {name: _figure(value) for name, value in found.figures.items()},
+            "text": sentence(found),
+        }
         for found in findings
     ]
+
+
+def _figure(value: Figure) -> Figure:
+    return finite(value) if isinstance(value, float) else value
 
 
 def host_document(host: HostAccount | None) -> Document | None:

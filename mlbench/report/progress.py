@@ -12,7 +12,9 @@ from mlbench.bench.events import (
     SearchEnded,
     TrialFinished,
 )
-from mlbench.data.events import CacheAwaited, ImagesPrepared, ImagesStreamed
+from mlbench.contracts.errors import printable
+from mlbench.data.events import ImagesPrepared, ImagesStreamed
+from mlbench.host.kept import FileAwaited, FileDamaged
 from mlbench.outcomes import Accuracy, Answer
 from mlbench.report.sentences import accuracy_sentence, sentence, sentences
 
@@ -31,8 +33,10 @@ class Progress:
         match event:
             case ImagesPrepared(done, total):
                 self._preparing(done, total)
-            case CacheAwaited(path):
+            case FileAwaited(path):
                 self._say(f"waiting for another process that prepares {path}")
+            case FileDamaged(path):
+                self._warn(f"{path} is damaged, or has no sums to check it by: built again")
             case EmbeddedModelChosen():
                 self._say("model: the embedded default, EfficientNet-Lite0, trained on ImageNet")
             case ImagesStreamed(count, resident):
@@ -53,10 +57,13 @@ class Progress:
 
     def _say(self, line: str) -> None:
         if not self._quiet:
-            self._console.print(line, markup=False)
+            self._print(line)
 
     def _warn(self, line: str) -> None:
-        self._console.print(f"warning: {line}", markup=False)
+        self._print(f"warning: {line}")
+
+    def _print(self, line: str) -> None:
+        self._console.print(printable(line), markup=False)
 
     def _accuracy(self, accuracy: Accuracy) -> None:
         self._say(accuracy_sentence(accuracy))

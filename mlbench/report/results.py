@@ -1,9 +1,8 @@
-"""results.json, rewritten whole after every trial so that nothing measured is ever lost."""
+"""results.json, in which nothing measured is ever lost."""
 
-import json
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,18 +11,19 @@ from mlbench.bench.events import (
     AccuracyMeasured,
     Event,
     Noted,
+    RunEnded,
     RunStarted,
     SearchEnded,
     TrialFinished,
 )
 from mlbench.bench.settings import RunSettings
-from mlbench.contracts.errors import RequestError
 from mlbench.contracts.findings import Finding
 from mlbench.host.clock import now_ns
-from mlbench.host.files import check_writable, replacing
+from mlbench.host.files import check_writable, numbered, real_path, replacing
 from mlbench.host.system import describe_system
 from mlbench.outcomes import Accuracy, Answer, Summary, Trial
 from mlbench.report import documents
+from mlbench.report.journal import Journal, encode, merge, read_whole
 from mlbench.report.notation import trial_key
 from mlbench.report.sentences import sentence
 
@@ -33,8 +33,8 @@ SCHEMA_VERSION = 1
 class ResultFile:
     """Saves a run in the file that its settings name, `output`.
 
-    Raises RequestError as the run starts when the path cannot be written. The first write keeps an
-    earlier file as `<path>.1`; each write raises RunError when the disk refuses.
+    Raises RequestError as the run starts when the path cannot be written, or another run writes
+    there; each save raises RunError when the disk refuses.
     """
 
     def __init__(self) -> None:
@@ -64,6 +64,8 @@ class ResultFile:
                 self._open_store.add_trial(trial)
             case SearchEnded(answers):
                 self._open_store.set_answers(answers)
+            case RunEnded() if self._store is not None:
+                self._store.close()
 
 
 def _head(settings: RunSettings) -> documents.Document:
@@ -77,64 +79,81 @@ def _head(settings: RunSettings) -> documents.Document:
 
 
 class ResultStore:
-    """Keeps one run's results in the file `path`.
+    """Keeps one run's results in the file `path`, or in what a link of that name leads to.
 
     `head`: what is known before the run, as JSON. Raises RequestError at once when the path cannot
-    be written, ValueError or TypeError when `head` is not JSON. The first write keeps an earlier
-    file as `<path>.1`; each write raises RunError when the disk refuses. `runtime` counts from the
-    store's construction.
+    be written or is another run's, ValueError or TypeError when `head` is not JSON. With the first
+    thing that is saved an earlier file is kept as `<path>.1`, or under the first number that is
+    free. What follows goes to the journal, until `close` writes all of it into the file. Each
+    raises RunError when the disk refuses. `runtime` counts from the store's construction.
     """
 
     def __init__(self, path: str | Path, head: documents.Document) -> None:
-        self.path = Path(path).absolute()
-        check_writable(self.path)
-        self._keep_as: Path | None = self.path.with_name(f"{self.path.name}.1")
-        if self._keep_as.is_dir():
-            raise RequestError(
-                f"cannot keep an earlier {self.path} as {self._keep_as}: that is a folder; move it"
-            )
+        self.path = real_path(path)
         self._started_ns = now_ns()
         self._document = _empty_document(head)
-        _encode(self._document)
+        encode(self._document)
+        check_writable(self.path)
+        self._journal = Journal(self.path)
+        self._has_saved = False
 
     def add_accuracy(self, summary: Summary, accuracy: Accuracy) -> None:
         """Save the accuracy stage."""
-        self._document["check_accuracy"] = documents.accuracy_document(summary, accuracy)
-        self._write()
+        self._save({"check_accuracy": documents.accuracy_document(summary, accuracy)})
 
     def add_trial(self, trial: Trial) -> None:
         """Save a finished trial; a key that is there already gets #2, #3, ..."""
-        trials = self._document["scan"].setdefault(trial.request.kind.name, {})
-        key = free_key(trial_key(trial.request), trials)
-        trials[key] = documents.trial_entry(trial)
-        self._write()
+        kind = trial.request.kind.name
+        key = free_key(trial_key(trial.request), self._document["scan"].get(kind, {}))
+        self._save({"scan": {kind: {key: documents.trial_entry(trial)}}})
 
     def set_answers(self, answers: Iterable[Answer]) -> None:
         """Save all answers known so far, in place of the earlier ones."""
         answers = list(answers)
-        self._document["results"] = documents.results(answers)
-        self._document["final_results"] = documents.final_results(answers)
-        self._write()
+        results = documents.results(answers)
+        self._save({"results": results, "final_results": documents.final_results(answers)})
 
     def add_finding(self, finding: Finding) -> None:
         """Save a finding about the whole run, such as why accuracy was skipped."""
-        self._document["notes"].append(sentence(finding))
-        self._document["findings"] += documents.finding_documents([finding])
-        self._write()
+        (document,) = documents.finding_documents([finding])
+        self._save({"notes": [sentence(finding)], "findings": [document]})
 
-    def _write(self) -> None:
-        self._document["runtime"] = (now_ns() - self._started_ns) / 1e9
-        content = _encode(self._document)
-        with replacing(self.path, keep_as=self._keep_as) as file:
+    def close(self) -> None:
+        """Write the file whole, if anything was saved, and let others have it."""
+        try:
+            if self._has_saved:
+                self._write()
+                self._journal.clear()
+        finally:
+            self._journal.close()
+
+    def _save(self, change: documents.Document) -> None:
+        change = {"runtime": (now_ns() - self._started_ns) / 1e9, **change}
+        merge(self._document, change)
+        if self._has_saved:
+            self._journal.append(change)
+            return
+        self._keep_earlier()
+        self._journal.begin(self._write())
+        self._has_saved = True
+
+    def _keep_earlier(self) -> None:
+        if self.path.exists():
+            earlier = read_whole(self.path)
+            with replacing(numbered(self.path)) as file:
+                file.write(earlier)
+
+    def _write(self) -> bytes:
+        content = encode(self._document)
+        with replacing(self.path) as file:
             file.write(content)
-        self._keep_as = None
+        return content
 
 
-def free_key(key: str, taken: Iterable[str]) -> str:
+def free_key(key: str, taken: Container[str]) -> str:
     """Return `key`, or `key#2`, `key#3`, ... whichever is not among `taken`."""
-    names = set(taken)
     candidate, repeat = key, 1
-    while candidate in names:
+    while candidate in taken:
         repeat += 1
         candidate = f"{key}#{repeat}"
     return candidate
@@ -152,7 +171,3 @@ def _empty_document(head: documents.Document) -> documents.Document:
         "final_results": {},
         "scan": {},
     }
-
-
-def _encode(document: documents.Document) -> bytes:
-    return (json.dumps(document, indent=1, allow_nan=False) + "\n").encode()

@@ -5,6 +5,7 @@ import string
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from mlbench.contracts.errors import printable
 from mlbench.contracts.findings import Figure, Figures, Finding
 from mlbench.outcomes import Accuracy
 
@@ -171,6 +172,8 @@ SENTENCES: Mapping[str, str | Callable[[Figures], str]] = {
     "percentile for {unanswered} of {answers} answers: they take --time {needed_time_s} "
     "--budget {needed_budget_s}; the others are answered",
     "accuracy_skipped": "accuracy skipped: {why}",
+    "labels_beyond_answers": "{items:,} labels, up to {label}, are above all answers of the model, "
+    "up to {answer}: they may belong to another model, or be numbered otherwise",
     "synthetic_model": "this is not a trained model: {description}",
     "quota_below_cores": "this control group's CPU quota is {quota_cores:.3g} of {cores} cores: by "
     "default workers have no more threads than that together",
@@ -183,9 +186,10 @@ SENTENCES: Mapping[str, str | Callable[[Figures], str]] = {
 
 
 def sentence(finding: Finding) -> str:
-    """Return a finding in words."""
+    """Return a finding in words; what a model or a worker said cannot steer a terminal."""
     words = SENTENCES[finding.code]
-    return _fill(words, finding.figures) if isinstance(words, str) else words(finding.figures)
+    text = _fill(words, finding.figures) if isinstance(words, str) else words(finding.figures)
+    return printable(text)
 
 
 def sentences(findings: Iterable[Finding]) -> list[str]:

@@ -1,6 +1,5 @@
 import os
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from mlbench.bench.settings import TrialSettings, make_settings
 from mlbench.contracts.cache import open_samples
 from mlbench.contracts.errors import RequestError
 from mlbench.data.events import ImagesStreamed
+from mlbench.host.kept import sums_of, write_sums
 from mlbench.host.topology import Processor
 
 
@@ -123,6 +123,17 @@ def test_a_relative_model_path_is_made_absolute(models, monkeypatch):
     assert spec.model == str(models["one"])
 
 
+def test_a_damaged_model_with_sums_beside_it_is_refused(models, tmp_path):
+    """A file that was built with its sums is compared with them, and not blamed on the runtime."""
+    model = tmp_path / "m.onnx"
+    model.write_bytes(models["one"].read_bytes())
+    write_sums(model, sums_of(model))
+    assert _prepare(model=model, dataset="synthetic", count=1).model == model
+    model.write_bytes(model.read_bytes()[:-1] + b"?")
+    with pytest.raises(RequestError, match=r"m\.onnx: it is not what m\.onnx\.sums .* tells"):
+        _prepare(model=model, dataset="synthetic", count=1)
+
+
 @pytest.fixture
 def photos(tmp_path):
     """Four photos with labels 0, 1, 2, 0."""
@@ -155,8 +166,8 @@ def test_channels_last_models_get_channels_last_images(models, photos):
 def test_more_images_than_fit_in_memory_are_streamed(models, photos, monkeypatch):
     """Accuracy runs over all images that were asked for, trials over those that fit in memory."""
     monkeypatch.setattr("mlbench.data.cache._USUAL_COUNT", 2)
-    memory = SimpleNamespace(available=2 * 3 * 224 * 224 * 4 + 1)
-    monkeypatch.setattr("psutil.virtual_memory", lambda: memory)
+    two_images = 2 * 3 * 224 * 224 * 4 + 1
+    monkeypatch.setattr("mlbench.data.cache.available_bytes", lambda: two_images)
     events = []
     job = _prepare(
         events.append,
@@ -168,6 +179,13 @@ def test_more_images_than_fit_in_memory_are_streamed(models, photos, monkeypatch
     assert (job.samples.count, job.samples.resident) == (3, 2)
     assert job.specs[0].sample_count == 2
     assert ImagesStreamed(3, 2) in events
+
+
+def test_a_label_beyond_the_models_classes_is_refused(photos):
+    """A label that the model cannot give is found before anything is prepared."""
+    (photos / "val_map.txt").write_text("a.jpg 0\nb.jpg 1000\n")
+    with pytest.raises(RequestError, match=r"go up to 1000, .* with 1000 classes, only to 999"):
+        _prepare(dataset="imagenet", dataset_path=photos)
 
 
 def test_a_model_without_a_profile_asks_what_to_feed_it(models):

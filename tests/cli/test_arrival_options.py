@@ -22,10 +22,11 @@ def trace(tmp_path):
         (("--arrivals", "trace", "--arrival-trace", "/nowhere.txt"), "no such file"),
         (("--arrivals", "trace", "--arrival-trace", "/"), "cannot be read"),
         (
-            ("--arrivals", "trace", "--arrival-trace", "/dev/null"),
+            ("--arrivals", "trace", "--arrival-trace", "empty"),
             "two times or more are needed, not 0",
         ),
-        (("--arrival-trace", "/dev/null"), "--arrival-trace: only with 'trace'"),
+        (("--arrivals", "trace", "--arrival-trace", "/dev/zero"), "it is a device"),
+        (("--arrival-trace", "empty"), "--arrival-trace: only with 'trace'"),
         (("--arrival-cv", "2"), "--arrival-cv: only with 'gamma'"),
         (("--arrivals", "gamma", "--arrival-cv", "0"), "--arrival-cv 0"),
         (("--arrivals", "gamma", "--arrival-cv", "-1"), "--arrival-cv -1"),
@@ -37,6 +38,7 @@ def trace(tmp_path):
 def test_options_that_do_not_fit_are_one_line(refused, kind, words, named, tmp_path, monkeypatch):
     """What is wrong with the arrivals is told before a worker starts."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").touch()
     assert named in refused(*kind, *DEVICE, *words)
 
 

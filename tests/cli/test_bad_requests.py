@@ -1,5 +1,7 @@
 """Every bad request: one clear line on stderr, status 2, and no worker is started."""
 
+import os
+
 import numpy as np
 import pytest
 from optional import TORCH
@@ -74,6 +76,62 @@ def test_a_bad_command_is_one_line(refused, words, named, tmp_path, monkeypatch)
     assert named in refused(*words)
 
 
+@pytest.mark.parametrize(
+    "value", ["nan", "inf", "1e400", "-1", "9" * 23, "9" * 5000, "", "\x1b[2J"]
+)
+@pytest.mark.parametrize(
+    ("kind", "option"),
+    [
+        *(("run", option) for option in ("--time", "--budget", "--precision", "--max-latency")),
+        *(("trial", option) for option in ("--qps", "--duration", "--batch-timeout", "--seed")),
+        *(("trial", option) for option in ("--count", "--workers-per-device", "--threads")),
+        *(("trial", option) for option in ("--batch-size", "--arrival-cv", "--percentile")),
+    ],
+)
+def test_a_number_that_is_none_or_too_large_is_one_short_line(refused, kind, option, value):
+    """Whatever stands for a number is refused by its option, and cannot steer the terminal."""
+    rate = ("--qps", 10) if kind == "trial" else ()
+    line = refused(kind, "--backend", "simulated", *rate, f"{option}={value}")
+    assert option in line or "Invalid value" in line
+    assert "\x1b" not in line
+
+
+@pytest.mark.parametrize("qps", ["1e9", "1e12"])
+def test_a_rate_beyond_memory_says_how_much_it_would_take(refused, qps):
+    """So many queries are refused with what they need, what there is, and what to lower."""
+    line = refused("trial", "--backend", "simulated", "--qps", qps, "--duration", 1e6)
+    for part in ("queries in one trial need", "GiB are available", "lower --qps or --duration"):
+        assert part in line
+
+
+@pytest.mark.parametrize("device", ["cpu:0-99999999999", "cpu:0-999999", "cuda:" + "9" * 5000])
+def test_devices_without_end_are_refused(refused, device):
+    """A range of CPUs is not made before it is known to be too long."""
+    assert "device" in refused("trial", "--qps", 10, "--backend", "null", "--device", device)
+
+
+@pytest.mark.parametrize(
+    "option", ["cv=inf", "cv=nan", "service_ms=1e400", "service_ms=2,nan", "stall_ms=1e300"]
+)
+def test_an_option_of_a_backend_is_a_finite_number(command, option):
+    """What a device cannot be like is refused, by the option's name."""
+    result = command("trial", "--qps", 10, "--backend", "simulated", "--backend-option", option)
+    assert result.status == 2
+    assert option.partition("=")[0] in result.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--model",), ("--dataset-list",), ("--arrivals", "trace", "--arrival-trace")],
+    ids=lambda words: words[-1],
+)
+def test_nobody_waits_for_a_fifo(refused, tmp_path, words):
+    """A path to something else than a plain file is refused by its kind."""
+    os.mkfifo(tmp_path / "fifo")
+    line = refused("trial", "--qps", 10, *words, tmp_path / "fifo")
+    assert "fifo: it is a FIFO, not a plain file" in line
+
+
 def test_a_file_that_is_no_model_is_named(refused, tmp_path):
     """A model that the runtime cannot read is found before a worker starts."""
     path = tmp_path / "garbage.onnx"
@@ -146,7 +204,7 @@ def test_a_model_that_does_not_fit_the_dataset_names_both_shapes(refused, models
         ("one", ("--batch-size", 8), ["--batch-size 8", "fixed batch dimension of 1"]),
         ("classifier", ("--inputs", "pixels"), ["no input 'pixels'", "scores"]),
         ("classifier", ("--outputs", "ArgMax"), ["no output 'ArgMax'", "ArgMax:0"]),
-        ("classifier", ("--count", 10**12), ["too little memory", "GiB", "--count"]),
+        ("images", ("--count", 10**9), ["too little memory", "GiB", "--count"]),
     ],
 )
 def test_a_model_that_cannot_be_served_as_asked(refused, models, model, words, named):

@@ -1,24 +1,54 @@
 from importlib.metadata import EntryPoint
+from typing import ClassVar
 
 import pytest
 
+from mlbench.bench import doctor
 from mlbench.contracts import registry
 from mlbench.contracts.backend import stamps_its_own_times
 from mlbench.contracts.errors import RequestError
+from mlbench.contracts.findings import Finding
 from mlbench.contracts.registry import (
     backend_names,
     find_backend,
     missing_runtime,
     ready_backend,
 )
+from mlbench.report.doctor_page import doctor_page
 
+READY = {"state": "ready", "version": None}
+AT = {"lag_qps": 1000.0, "max_latency_s": 0.01}
+GENERATOR = Finding("generator", {"lag_p50_s": 1e-5, "lag_p99_s": 1e-4, "held_qps": 1e5, **AT})
 OURS = {"null", "simulated", "onnxruntime", "tensorflow", "torch"}
 
 
 class Foreign:
     """A backend of somebody else's package, whose runtime is not installed."""
 
-    RUNTIME = ("no_such_runtime", "special")
+    OPTIONS: ClassVar = {}
+    RUNTIME = ("no_such_runtime.inner", "special")
+    NEEDS_MODEL = False
+    inspect = predict = describe = None
+
+
+class WithoutRuntime:
+    """A class that forgot an attribute and a method."""
+
+    OPTIONS: ClassVar = {}
+    NEEDS_MODEL = False
+    inspect = predict = None
+
+
+class OddRuntime(Foreign):
+    """A class that names its runtime without the extra."""
+
+    RUNTIME = "no_such_runtime"
+
+
+class HalfSelfTimed(Foreign):
+    """A class that says that it stamps its own times, and cannot."""
+
+    STAMPS_ITS_OWN_TIMES = True
 
 
 def test_our_backends_are_registered():
@@ -40,18 +70,50 @@ def test_an_unknown_backend_names_the_nearest():
         find_backend("onnxruntme")
 
 
-def test_a_backend_that_cannot_be_imported_says_so(monkeypatch):
-    """A broken package of somebody else's is one line with its reason."""
-    broken = EntryPoint("broken", "no_such_module:Backend", registry.GROUP)
-    monkeypatch.setattr(registry, "entry_points", lambda **_: [broken])
-    with pytest.raises(RequestError, match="no_such_module"):
-        find_backend("broken")
+@pytest.fixture
+def entry(monkeypatch):
+    """Return a function that makes an entry point the only one, under the name `foreign`."""
+
+    def register(value):
+        only = EntryPoint("foreign", value, registry.GROUP)
+        monkeypatch.setattr(registry, "entry_points", lambda **_: [only])
+
+    return register
 
 
-def test_a_missing_runtime_names_the_extra(monkeypatch):
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("no_such_module:Backend", "cannot be imported: ModuleNotFoundError"),
+        (f"{__name__}:NoSuchClass", "cannot be imported: AttributeError"),
+        (f"{__name__}:WithoutRuntime", "is no backend: it has no RUNTIME, describe"),
+        (f"{__name__}:OddRuntime", "its RUNTIME is neither None nor a module and an extra"),
+        (f"{__name__}:HalfSelfTimed", "it has no serve, mean_service_ns"),
+        (f"{__name__}:pytest", "is no backend: it has no OPTIONS, RUNTIME"),
+    ],
+)
+def test_a_backend_that_is_none_says_so(entry, value, why):
+    """What cannot be imported, or lacks what a backend has, is one line with its reason."""
+    entry(value)
+    with pytest.raises(RequestError, match=why) as error:
+        find_backend("foreign")
+    assert f"backend 'foreign' ({value})" in str(error.value)
+
+
+def test_a_broken_backend_does_not_hide_the_others(entry):
+    """Doctor names it with its reason, and goes on."""
+    entry(f"{__name__}:WithoutRuntime")
+    found = doctor._backend("foreign")
+    assert found["state"] == "broken"
+    assert "it has no RUNTIME" in found["why"]
+    state = {"version": "1", "system": {}, "gpus": 0, "generator": GENERATOR}
+    page = dict(doctor_page({**state, "backends": {"foreign": found, "null": READY}}))
+    assert page["backends"] == [f"foreign: broken: {found['why']}", "null: ready"]
+
+
+def test_a_missing_runtime_names_the_extra(entry):
     """A runtime that is not installed gets one line with the command that installs it."""
-    foreign = EntryPoint("foreign", f"{__name__}:Foreign", registry.GROUP)
-    monkeypatch.setattr(registry, "entry_points", lambda **_: [foreign])
+    entry(f"{__name__}:Foreign")
     assert missing_runtime(Foreign) == "special"
     with pytest.raises(RequestError, match=r"pip install 'mlbench-coordinator\[special\]'"):
         ready_backend("foreign")

@@ -1,5 +1,6 @@
 import fcntl
-import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,9 +14,11 @@ from mlbench.contracts.cache import open_samples
 from mlbench.contracts.errors import RequestError
 from mlbench.data import build, cache
 from mlbench.data.cache import BuiltCache, build_cache
-from mlbench.data.events import CacheAwaited, DataEvent, ImagesPrepared
+from mlbench.data.events import DataEvent, ImagesPrepared
+from mlbench.data.image_file import read_image
 from mlbench.data.images import ImageList
-from mlbench.data.preprocess import PREPROCESSING, prepare, read_image
+from mlbench.data.preprocess import PREPROCESSING, prepare
+from mlbench.host.kept import FileAwaited, FileDamaged
 
 NAMES = [f"{i:02}.JPEG" for i in range(40)]
 
@@ -71,7 +74,7 @@ def test_cache_holds_each_prepared_image(images: ImageList, folder: Path) -> Non
     assert not samples.flags.writeable
     for sample, file in zip(samples, images.files, strict=True):
         np.testing.assert_array_equal(sample, expected_sample(file))
-    assert {p.suffix for p in folder.iterdir()} == {".npy", ".json", ".lock"}
+    assert {p.suffix for p in folder.iterdir()} == {".npy", ".sums", ".lock"}
 
 
 def test_second_build_does_nothing(images: ImageList, folder: Path) -> None:
@@ -125,18 +128,15 @@ def test_interrupted_build_goes_on(
         np.testing.assert_array_equal(sample, expected_sample(file))
 
 
-def test_build_of_an_earlier_boot_starts_anew(
-    images: ImageList, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """What was written before the machine went down is not trusted."""
+def test_what_an_interrupted_build_lost_is_prepared_again(images: ImageList, folder: Path) -> None:
+    """A build that goes on trusts its samples by their sums, not because they were written."""
     with pytest.raises(KeyboardInterrupt):
         built(images, folder, Events(interrupt_at=16))
-    boot = tmp_path / "boot_id"
-    boot.write_text("00000000-0000-0000-0000-000000000000\n")
-    monkeypatch.setattr(build, "_BOOT_ID", boot)
-    events = Events()
-    built(images, folder, events)
-    assert events[0] == ImagesPrepared(16, 40)
+    with next(folder.glob("*.partial")).open("r+b") as partial:
+        partial.write(bytes(2 << 20))  # as after a crash of the machine
+    cache = built(images, folder)
+    for sample, file in zip(open_samples(cache.path), images.files, strict=True):
+        np.testing.assert_array_equal(sample, expected_sample(file))
 
 
 def test_journal_without_its_samples_is_not_trusted(images: ImageList, folder: Path) -> None:
@@ -146,6 +146,65 @@ def test_journal_without_its_samples_is_not_trusted(images: ImageList, folder: P
     next(folder.glob("*.partial")).unlink()
     samples = open_samples(built(images, folder).path)
     np.testing.assert_array_equal(samples[0], expected_sample(images.files[0]))
+
+
+def zero(samples: Any) -> None:
+    """Lose two samples."""
+    samples[5:7] = 0
+
+
+def flip(samples: Any) -> None:
+    """Change one bit."""
+    samples.reshape(-1).view(np.uint8)[700_001] ^= 1
+
+
+def swap(samples: Any) -> None:
+    """Exchange two samples."""
+    samples[[3, 4]] = samples[[4, 3]]
+
+
+@pytest.mark.parametrize("damage", [zero, flip, swap])
+def test_a_damaged_cache_is_never_served(
+    images: ImageList, folder: Path, damage: Callable[[Any], None]
+) -> None:
+    """Zeros, one changed bit and samples in another order are noticed, told, and built again."""
+    path = built(images.first(9), folder).path
+    samples = np.load(path, mmap_mode="r+")
+    damage(samples)
+    samples.flush()
+    events = Events()
+    assert built(images.first(9), folder, events).path == path
+    assert events == [FileDamaged(path), ImagesPrepared(9, 9)]
+    for sample, file in zip(open_samples(path), images.files, strict=False):
+        np.testing.assert_array_equal(sample, expected_sample(file))
+
+
+@pytest.mark.parametrize("size", [0, 100, 5_000_000, 9_000_000])
+def test_a_cache_of_another_length_is_never_served(
+    images: ImageList, folder: Path, size: int
+) -> None:
+    """A file that was cut short or has grown is built again."""
+    path = built(images.first(9), folder).path
+    os.truncate(path, size)
+    events = Events()
+    built(images.first(9), folder, events)
+    assert events[0] == FileDamaged(path)
+    assert len(open_samples(path)) == 9
+
+
+def test_only_samples_that_are_served_are_looked_at(
+    images: ImageList, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a trial draws from the first samples only, damage behind them does not matter."""
+    path = built(images, folder).path
+    samples = np.load(path, mmap_mode="r+")
+    samples[30] = 0
+    monkeypatch.setattr(cache, "_resident", lambda *_: 17)
+    assert built(images, folder, only_resident=True).resident == 17
+    assert not samples[30].any()
+    events = Events()
+    built(images, folder, events)
+    assert events[0] == FileDamaged(path)
 
 
 def test_bad_image_stops_the_build(images: ImageList, folder: Path) -> None:
@@ -189,9 +248,23 @@ def test_nothing_readable_is_an_error(images: ImageList, folder: Path) -> None:
 def test_image_that_vanished_is_named(images: ImageList, folder: Path) -> None:
     """A listed file that is gone is an error before anything is built."""
     images.files[5].unlink()
-    with pytest.raises(RequestError, match=r"cannot read the image .*05\.JPEG"):
+    with pytest.raises(RequestError, match=r"05\.JPEG: No such file.*--skip-bad-images"):
         built(images, folder)
     assert list(folder.iterdir()) == []
+
+
+def test_what_is_no_file_is_left_out_on_request(images: ImageList, folder: Path) -> None:
+    """A dangling link, a folder and a FIFO are bad images like others."""
+    for index in (1, 2, 3):
+        images.files[index].unlink()
+    images.files[1].symlink_to("nowhere")
+    images.files[2].mkdir()
+    os.mkfifo(images.files[3])
+    with pytest.raises(RequestError, match=r"01\.JPEG: No such file.*--skip-bad-images"):
+        built(images.first(9), folder)
+    found = built(images.first(9), folder, skip_bad=True)
+    assert [Path(s.split(":")[0]).name for s in found.skipped] == ["01.JPEG", "02.JPEG", "03.JPEG"]
+    assert len(open_samples(found.path)) == 6
 
 
 def test_too_little_memory_is_found_first(
@@ -223,7 +296,7 @@ def test_full_disk_is_found_first(
 def test_second_process_waits_for_the_first(images: ImageList, folder: Path) -> None:
     """While another process builds, this one says so, waits, and then finds the work done."""
     finished = built(images, folder)
-    lock = finished.path.with_suffix(".lock").open("w")
+    lock = finished.path.with_suffix(".npy.lock").open("w")
     fcntl.flock(lock, fcntl.LOCK_EX)
     told: list[DataEvent] = []
 
@@ -233,10 +306,4 @@ def test_second_process_waits_for_the_first(images: ImageList, folder: Path) -> 
 
     cache = build_cache(images, PREPROCESSING["mobilenet"], "NHWC", folder, release)
     assert cache.path == finished.path
-    assert told == [CacheAwaited(finished.path)]
-
-
-def test_skipped_images_are_recorded_as_json(images: ImageList, folder: Path) -> None:
-    """The record beside the cache is plain JSON: index to reason."""
-    cache = built(images, folder)
-    assert json.loads(cache.path.with_suffix(".json").read_text()) == {}
+    assert told == [FileAwaited(finished.path)]

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -129,7 +130,10 @@ def test_broken_devkit_map_is_named(
         open_dataset("imagenet", tmp_path)
 
 
-@pytest.mark.parametrize("line", ["val_2.JPEG", "val_2.JPEG dog", "val_2.JPEG -1", "", "5"])
+LARGE = ("b.jpg 12345678901234567890123", "b.jpg 2147483648")
+
+
+@pytest.mark.parametrize("line", ["val_2.JPEG", "val_2.JPEG dog", "val_2.JPEG -1", "", "5", *LARGE])
 def test_map_line_that_does_not_parse_is_named(
     write_images: WriteImages, tmp_path: Path, line: str
 ) -> None:
@@ -138,6 +142,35 @@ def test_map_line_that_does_not_parse_is_named(
     (tmp_path / "val_map.txt").write_text(f"{A} 1\n{line}\n{B} 2\n")
     with pytest.raises(RequestError, match=r"val_map\.txt:2: .* is not 'name label'"):
         open_dataset("imagenet", tmp_path, count=1)
+
+
+def test_a_long_line_is_told_short(write_images: WriteImages, tmp_path: Path) -> None:
+    """A line of a megabyte is refused at once, and shown by its beginning."""
+    write_images(A)
+    (tmp_path / "val_map.txt").write_text(f"{A} 1\n{'a' + ' ' * 1_000_000 + 'b'}\n")
+    with pytest.raises(RequestError, match=r"val_map\.txt:2: .* is not 'name label'") as error:
+        open_dataset("imagenet", tmp_path)
+    assert len(str(error.value)) < 300
+
+
+def test_a_file_that_is_listed_twice_is_named(write_images: WriteImages, tmp_path: Path) -> None:
+    """The same image twice, however it is spelled, is refused with both lines."""
+    write_images(A, B)
+    (tmp_path / "val_map.txt").write_text(f"{A} 1\n{B} 2\n./{A} 1\n")
+    with pytest.raises(RequestError, match=rf"val_map\.txt:3: .*{A} is on line 1, too"):
+        open_dataset("imagenet", tmp_path)
+
+
+@pytest.mark.parametrize("what", ["FIFO", "folder"])
+def test_a_list_that_is_no_plain_file_is_refused(
+    write_images: WriteImages, tmp_path: Path, what: str
+) -> None:
+    """Nobody waits for somebody to write into a FIFO."""
+    write_images(A)
+    listing = tmp_path / "list"
+    listing.mkdir() if what == "folder" else os.mkfifo(listing)
+    with pytest.raises(RequestError, match=f"list is a {what}, not a text file"):
+        open_dataset("imagenet", tmp_path, listing)
 
 
 def test_listed_file_that_is_missing_is_named(write_images: WriteImages, tmp_path: Path) -> None:
@@ -149,7 +182,12 @@ def test_listed_file_that_is_missing_is_named(write_images: WriteImages, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("lines", "message"), [("n01440764\ndog\n", ":2: 'dog'"), ("1\nx\n", ":2: 'x'")]
+    ("lines", "message"),
+    [
+        ("n01440764\ndog\n", ":2: 'dog'"),
+        ("1\nx\n", ":2: 'x'"),
+        ("1\n12345678901234567890123\n", ":2: '12345'"[:-1]),
+    ],
 )
 def test_label_that_does_not_parse_is_named(
     write_images: WriteImages, tmp_path: Path, lines: str, message: str

@@ -5,16 +5,15 @@ Pillow has no exact counterpart of either scaling, so each is built from exact p
 transform.
 """
 
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from pictures import smooth_picture
 from PIL import Image
 
-from mlbench.data.preprocess import PREPROCESSING, BadImageError, prepare, read_image
+from mlbench.data.image_file import read_image
+from mlbench.data.preprocess import PREPROCESSING, prepare
 
 # One level of 255 for each rounding to 8 bits: one in OpenCV and one in Pillow.
 LEVELS = 1.01
@@ -105,85 +104,3 @@ def test_every_size_fills_the_crop(tmp_path: Path, kind: str, size: tuple[int, i
     np.testing.assert_allclose(
         prepared(tmp_path / "a.png", kind), np.broadcast_to(expected, (224, 224, 3)), atol=1e-4
     )
-
-
-@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
-@pytest.mark.parametrize("progressive", [False, True])
-def test_jpeg_colours_decode_as_in_pillow(tmp_path: Path, mode: str, progressive: bool) -> None:
-    """Grey, colour and (inverted) CMYK JPEGs decode to Pillow's RGB, within two levels."""
-    file = tmp_path / "a.JPEG"
-    smooth_picture(300, 260).convert(mode).save(file, "JPEG", progressive=progressive)
-    expected = np.asarray(Image.open(file).convert("RGB"), dtype=int)
-    assert np.abs(read_image(file)[:, :, ::-1] - expected).max() <= 2
-
-
-def test_ycck_decodes_as_in_pillow(tmp_path: Path) -> None:
-    """A CMYK JPEG whose Adobe marker says YCCK decodes to Pillow's RGB, within two levels."""
-    buffer = BytesIO()
-    smooth_picture(300, 260).convert("CMYK").save(buffer, "JPEG")
-    data = bytearray(buffer.getvalue())
-    data[data.index(b"Adobe") + 11] = 2  # the marker's colour transform: 0 is CMYK, 2 YCCK
-    file = tmp_path / "a.JPEG"
-    file.write_bytes(data)
-    expected = np.asarray(Image.open(file).convert("RGB"), dtype=int)
-    assert np.abs(read_image(file)[:, :, ::-1] - expected).max() <= 2
-
-
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P"])
-def test_png_named_jpeg_decodes(tmp_path: Path, mode: str) -> None:
-    """The content decides what a file is, not its name."""
-    file = tmp_path / "a.JPEG"
-    picture = smooth_picture(300, 260).convert(mode)
-    picture.save(file, "PNG")
-    expected = np.asarray(picture.convert("RGB"))
-    np.testing.assert_array_equal(read_image(file)[:, :, ::-1], expected)
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
-    """All eight orientations of EXIF decode upright, as Pillow's exif_transpose has them."""
-    from PIL import ImageOps
-
-    file = tmp_path / "a.JPEG"
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    smooth_picture(300, 260).save(file, "JPEG", exif=exif.tobytes())
-    upright = np.asarray(ImageOps.exif_transpose(Image.open(file)))
-    np.testing.assert_array_equal(read_image(file)[:, :, ::-1], upright)
-
-
-@pytest.mark.parametrize("kept", [0.02, 0.5, 0.98])
-@pytest.mark.parametrize("form", ["JPEG", "PNG"])
-@pytest.mark.parametrize("progressive", [False, True])
-def test_file_cut_short_is_bad(tmp_path: Path, kept: float, form: str, progressive: bool) -> None:
-    """A file that ends early is bad and named, not filled up with grey."""
-    file = tmp_path / "cut.JPEG"
-    smooth_picture(300, 260).save(file, form, progressive=progressive)
-    data = file.read_bytes()
-    file.write_bytes(data[: int(len(data) * kept)])
-    with pytest.raises(BadImageError, match=r"cut\.JPEG: "):
-        read_image(file)
-
-
-def test_bytes_after_the_end_do_no_harm(tmp_path: Path) -> None:
-    """A JPEG with something appended, as cameras and servers do, decodes all the same."""
-    file = tmp_path / "a.JPEG"
-    smooth_picture(300, 260).save(file, "JPEG")
-    whole = read_image(file)
-    file.write_bytes(file.read_bytes() + b"\r\n" + bytes(7))
-    np.testing.assert_array_equal(read_image(file), whole)
-
-
-@pytest.mark.parametrize("content", [b"", b"<html>not found</html>", b"\xff\xd8\xff\xd9"])
-def test_file_that_is_no_image_is_bad(tmp_path: Path, content: bytes) -> None:
-    """An empty file, text and an empty JPEG are bad and named."""
-    file = tmp_path / "a.JPEG"
-    file.write_bytes(content)
-    with pytest.raises(BadImageError, match=r"a\.JPEG: "):
-        read_image(file)
-
-
-def test_file_that_cannot_be_read_is_bad(tmp_path: Path) -> None:
-    """What the system says about an unreadable file is passed on."""
-    with pytest.raises(BadImageError, match="No such file"):
-        read_image(tmp_path / "absent.JPEG")

@@ -9,6 +9,7 @@ from mlbench.contracts.backend import Signature, TensorSpec
 from mlbench.contracts.cache import open_samples
 from mlbench.contracts.errors import RequestError
 from mlbench.data.synthetic import draw_samples
+from mlbench.host.kept import FileDamaged, KeptEvent
 
 
 def signature(*inputs: tuple[str, str, tuple[int | None, ...]]) -> Signature:
@@ -63,6 +64,18 @@ def test_same_seed_draws_the_same(tmp_path: Path) -> None:
     assert not np.array_equal(a[0], a[1])
     other = open_samples(draw_samples(model, 3, first, seed=5)["a"])
     assert not np.array_equal(a, other)
+
+
+def test_damaged_samples_are_drawn_again(tmp_path: Path) -> None:
+    """Samples that are not what was drawn are never served, and that is told."""
+    model = signature(("a", "float32", (None, 1000)))
+    path = draw_samples(model, 500, tmp_path)["a"]
+    content = path.read_bytes()
+    path.write_bytes(bytes(len(content)))
+    told: list[KeptEvent] = []
+    assert draw_samples(model, 500, tmp_path, told.append) == {"a": path}
+    assert told == [FileDamaged(path)]
+    assert path.read_bytes() == content
 
 
 @pytest.mark.parametrize(

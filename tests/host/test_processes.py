@@ -71,7 +71,8 @@ def busy_pid():
 def test_a_busy_program_is_named_on_its_own_core_only(busy_pid):
     """It is found with its name, and left out where it cannot run, and where it is ours."""
     core = max(os.sched_getaffinity(0))
-    found = {process.pid: process.name for process in name_busy([core], [])}
-    assert found[busy_pid] == Path(f"/proc/{busy_pid}/comm").read_text().strip()
+    name = Path(f"/proc/{busy_pid}/comm").read_text().strip()
+    looks = (name_busy([core], []) for _ in range(40))  # others may be busier for a while
+    assert any((busy_pid, name) in {(one.pid, one.name) for one in look} for look in looks)
     assert busy_pid not in {process.pid for process in name_busy([core + 1], [])}
     assert busy_pid not in {process.pid for process in name_busy([core], [busy_pid])}

@@ -6,6 +6,7 @@ import pytest
 from optional import ONNXRUNTIME, SAMPLE, TENSORFLOW
 
 from mlbench.contracts.errors import RequestError
+from mlbench.host.kept import FileDamaged, KeptEvent
 from mlbench.models import lite0
 from mlbench.models.metadata import model_metadata
 
@@ -89,12 +90,13 @@ def test_tensorflow_agrees(layout: str, cache: Path, photos: np.ndarray) -> None
 
 @pytest.mark.parametrize("fmt", ["onnx", "pb"])
 def test_builds_are_identical(fmt: str, tmp_path: Path) -> None:
-    """Two builds in two folders have the same bytes, and nothing else is left behind."""
+    """Two builds in two folders have the same bytes, and leave no draft behind."""
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
     first, second = (lite0.lite0_path(fmt, "NCHW", tmp_path / folder) for folder in ("a", "b"))
     assert first.read_bytes() == second.read_bytes()
-    assert list((tmp_path / "a").iterdir()) == [first]
+    left = {path.suffix for path in (tmp_path / "a").iterdir()}
+    assert left == {first.suffix, ".sums", ".lock"}
 
 
 def test_second_call_uses_the_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,6 +104,17 @@ def test_second_call_uses_the_cache(cache: Path, monkeypatch: pytest.MonkeyPatch
     path = lite0.lite0_path("onnx", "NCHW", cache)
     monkeypatch.setattr(lite0, "read_pth", lambda _: pytest.fail("built again"))
     assert lite0.lite0_path("onnx", "NCHW", cache) == path
+
+
+def test_a_damaged_file_is_built_again(tmp_path: Path) -> None:
+    """One changed byte is noticed and told, and the file is what it was."""
+    path = lite0.lite0_path("onnx", "NCHW", tmp_path)
+    content = path.read_bytes()
+    path.write_bytes(content[:9_000_000] + b"?" + content[9_000_001:])
+    told: list[KeptEvent] = []
+    assert lite0.lite0_path("onnx", "NCHW", tmp_path, told.append) == path
+    assert told == [FileDamaged(path)]
+    assert path.read_bytes() == content
 
 
 @pytest.mark.parametrize("fmt", ["onnx", "pb"])
@@ -122,4 +135,4 @@ def test_other_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(lite0, "_SHA256", "0" * 64)
     with pytest.raises(RequestError, match="is not the published checkpoint"):
         lite0.lite0_path("onnx", "NCHW", tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    assert {path.suffix for path in tmp_path.iterdir()} == {".lock"}

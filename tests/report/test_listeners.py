@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 import mlbench
-from mlbench.bench.events import Event, RunStarted, SearchEnded, TrialFinished, TrialStarted
+from mlbench.bench.events import (
+    Event,
+    RunEnded,
+    RunStarted,
+    SearchEnded,
+    TrialFinished,
+    TrialStarted,
+)
 from mlbench.contracts.errors import RequestError
 from mlbench.report.loglines import LogLines
 from mlbench.report.results import ResultFile
@@ -62,10 +69,11 @@ def test_an_exporter_is_one_file_and_one_line(small: tuple[Path, list[str], list
 
 
 def test_events_come_in_order(small: tuple[Path, list[str], list[Event]]) -> None:
-    """A run starts, each trial starts and finishes, and the answers come last."""
+    """A run starts, each trial starts and finishes, the answers come last, and the run is over."""
     _, _, events = small
     assert isinstance(events[0], RunStarted)
-    assert isinstance(events[-1], SearchEnded)
+    assert isinstance(events[-2], SearchEnded)
+    assert isinstance(events[-1], RunEnded)
     trials = [event for event in events if isinstance(event, TrialStarted | TrialFinished)]
     starts, ends = trials[::2], trials[1::2]
     assert len(starts) == len(ends) > 1
@@ -78,6 +86,7 @@ def test_events_come_in_order(small: tuple[Path, list[str], list[Event]]) -> Non
 def test_log_lines_and_the_file_agree(small: tuple[Path, list[str], list[Event]]) -> None:
     """The last line holds the rate that stands in the file."""
     folder, lines, _ = small
+    assert {path.name for path in folder.iterdir()} == {"results.json", "trials.csv"}
     final = mlbench.load(folder / "results.json").document["final_results"]
     assert lines[-1] == f"===FINAL_RESULT: {final}"
 

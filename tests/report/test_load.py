@@ -31,6 +31,10 @@ def test_a_recorded_run_loads() -> None:
     ("content", "why"),
     [
         ("{", "it is not JSON"),
+        ('{"schema_version": NaN}', "it is not JSON"),
+        ("[" * 100_000, "it is not JSON"),
+        ('{"schema_version": "1"}', "not the results of a run"),
+        ('{"schema_version": 1, "results": {}, "scan": {"linear": [1]}}', "not the results of"),
         ("[1]", "not the results of a run"),
         ('{"a": 1}', "not the results of a run"),
         ('{"schema_version": 99}', "written by a newer mlbench"),

@@ -70,3 +70,11 @@ def test_every_code_is_documented() -> None:
 def test_figures_become_a_sentence(code: str, figures: dict[str, float], text: str) -> None:
     """A finding's figures are told with their units."""
     assert sentence(Finding(code, figures)) == text
+
+
+def test_a_sentence_cannot_steer_a_terminal() -> None:
+    """What a model says of itself is shown with its escapes spelled out."""
+    found = Finding("synthetic_model", {"description": "\x1b]0;gone\x07\nred\u202e"})
+    text = sentence(found)
+    assert text.isprintable()
+    assert "\\x1b]0;gone" in text

@@ -127,6 +127,7 @@ def test_a_kind_of_ones_own_gets_its_answer_and_is_saved(tmp_path: Path) -> None
     store = ResultStore(tmp_path / "r.json", HEAD)
     store.add_trial(search.trials[1])
     store.set_answers([answer])
+    store.close()
     document = json.loads(store.path.read_text())
     schema = json.loads((files("mlbench.report") / "results.schema.json").read_text())
     jsonschema.validate(document, schema)

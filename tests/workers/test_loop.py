@@ -85,6 +85,10 @@ class Clockwork:
         self.free_ns = 0
         self.batches = []
 
+    def mean_service_ns(self, _items):
+        """It is far quicker than a look at the socket."""
+        return 1_000.0
+
     def serve(self, start_ns, items):
         """Note the batch; it was done a second before it could be."""
         self.batches.append(items)
@@ -154,6 +158,16 @@ def test_a_device_of_its_own_time_stamps_for_itself(serve):
     assert backend.batches == [2]
     starts_ns, dones_ns = (_column(connection, name) for name in ("start_ns", "done_ns"))
     assert dones_ns == [start_ns - 10**9 for start_ns in starts_ns]
+
+
+def test_a_device_of_its_own_time_serves_singles_one_by_one(serve):
+    """However quick it is, queries that wait are no batch where batches have one query."""
+    warm_up = wire.pack_control("warm_up", seconds=0.0)
+    connection, backend = serve(
+        warm_up, _requests(1, 1, 2, 3), _go(1), STOP, backend=Clockwork(), batch_size=1
+    )
+    assert backend.batches == [1, 1, 1]
+    assert _column(connection, "batch") == [1, 1, 1]
 
 
 def test_batches_are_one_call(serve):

@@ -16,7 +16,7 @@ from mlbench.contracts.backend import (
 )
 from mlbench.contracts.device import Device
 from mlbench.contracts.errors import RequestError, install_command
-from mlbench.contracts.predictions import as_classes
+from mlbench.contracts.predictions import as_classes, class_counts
 
 _DTYPES = {
     "tensor(float)": "float32",
@@ -77,7 +77,10 @@ class OrtBackend:
         options.log_severity_level = 4
         session = _open(onnxruntime, model, options, [("CPUExecutionProvider", {})])
         inputs = tuple(_tensor_spec(model, tensor) for tensor in session.get_inputs())
-        return Signature(inputs, tuple(output.name for output in session.get_outputs()))
+        outputs = session.get_outputs()
+        known = [_tensor_spec(model, output) for output in outputs if output.type in _DTYPES]
+        names = tuple(output.name for output in outputs)
+        return Signature(inputs, names, class_counts(known))
 
     def predict(self, feed: Feed) -> Predictions | None:
         """Run one batch and return its classes, or None when the output has none."""

@@ -26,7 +26,7 @@ from mlbench.contracts.backend import (
     parse_options,
 )
 from mlbench.contracts.errors import RequestError, install_command
-from mlbench.contracts.predictions import as_classes
+from mlbench.contracts.predictions import as_classes, class_counts
 from workers.backends.refusals import check_outputs, loading, missing_driver
 
 SIGNATURE_FILE = "signature.json"
@@ -184,7 +184,9 @@ def _load_export(torch: Any, path: str, device: str) -> _Model:
 
         program = move_to_device_pass(program, device)
     outputs = tuple(str(name) for name in program.graph_signature.user_outputs)
-    return _Model("torch.export", Signature(inputs, outputs), program.module())
+    results = {n.name: n.meta.get("val") for n in program.graph.nodes if n.name in outputs}
+    known = [_tensor_spec(n, v) for n, v in results.items() if isinstance(v, torch.Tensor)]
+    return _Model("torch.export", Signature(inputs, outputs, class_counts(known)), program.module())
 
 
 def _tensor_spec(name: str, value: Any) -> TensorSpec:

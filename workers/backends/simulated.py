@@ -10,6 +10,8 @@ from mlbench.contracts.backend import Feed, Predictions, Signature, WorkerSpec, 
 from mlbench.contracts.errors import RequestError
 from mlbench.host.clock import now_ns
 
+_MOST = 1_000_000  # of any option: a quarter of an hour in ms, and far more than any ratio
+
 
 class SimulatedBackend:
     """One device, which stamps with the times of its own clockwork (`SelfTimed`).
@@ -84,10 +86,14 @@ class SimulatedBackend:
 
 
 def _check(options: Mapping[str, Any]) -> None:
-    if not all(math.isfinite(ms) and ms > 0 for ms in options["service_ms"]):
-        raise RequestError("backend option service_ms must be above 0 for every worker")
-    for key in ("cv", "per_item_ms", "stall_ms", "idle_slowdown", "drift_per_s", "seed"):
-        if not options[key] >= 0:
-            raise RequestError(f"backend option {key}={options[key]} must not be negative")
+    if not all(0 < ms <= _MOST for ms in options["service_ms"]):
+        raise RequestError(
+            f"backend option service_ms must be above 0, and at most {_MOST}, for every worker"
+        )
+    for key in ("cv", "per_item_ms", "stall_ms", "idle_slowdown", "drift_per_s"):
+        if not 0 <= options[key] <= _MOST:
+            raise RequestError(f"backend option {key}={options[key]} must be within 0 and {_MOST}")
+    if options["seed"] < 0:
+        raise RequestError(f"backend option seed={options['seed']} must not be negative")
     if not 0 <= options["stall_p"] <= 1:
         raise RequestError(f"backend option stall_p={options['stall_p']} must be within 0 and 1")

@@ -25,7 +25,7 @@ from mlbench.contracts.backend import (
     parse_options,
 )
 from mlbench.contracts.errors import RequestError, install_command
-from mlbench.contracts.predictions import as_classes
+from mlbench.contracts.predictions import as_classes, class_counts
 from workers.backends.refusals import check_outputs, loading, missing_driver
 
 
@@ -179,6 +179,7 @@ def _load_frozen_graph(tf: Any, path: str, outputs: Sequence[str]) -> _Model:
     signature = Signature(
         tuple(_tensor_spec(tensor.name, tensor.dtype, tensor.shape) for tensor in inputs),
         tuple(tensor.name for tensor in ends),
+        _class_counts(tf, {tensor.name: tensor for tensor in ends}),
     )
     return _Model(
         "frozen graph",
@@ -212,7 +213,7 @@ def _load_saved_model(tf: Any, path: str, outputs: Sequence[str]) -> _Model:
     inputs = tuple(_tensor_spec(name, spec.dtype, spec.shape) for name, spec in taken.items())
     return _Model(
         "SavedModel",
-        Signature(inputs, tuple(given)),
+        Signature(inputs, tuple(given), _class_counts(tf, given)),
         run=lambda feed: np.asarray(
             function(**{name: tf.constant(array) for name, array in feed.items()})[chosen]
         ),
@@ -235,9 +236,19 @@ def _load_keras(tf: Any, path: str, outputs: Sequence[str]) -> _Model:
     function = tf.function(call).get_concrete_function(*arguments)
     return _Model(
         "Keras",
-        Signature(inputs, tuple(given)),
+        Signature(inputs, tuple(given), _class_counts(tf, {t.name: t for t in model.outputs})),
         run=lambda feed: np.asarray(function(*[tf.constant(feed[spec.name]) for spec in inputs])),
         keep=model,
+    )
+
+
+def _class_counts(tf: Any, outputs: Mapping[str, Any]) -> dict[str, int]:
+    """Return how many classes outputs of scores tell apart; some do not even tell their rank."""
+    shapes = {name: tf.TensorShape(output.shape) for name, output in outputs.items()}
+    return class_counts(
+        _tensor_spec(name, tf.as_dtype(output.dtype), shapes[name])
+        for name, output in outputs.items()
+        if shapes[name].rank is not None
     )
 
 

@@ -31,6 +31,12 @@ def test_a_fixed_batch_dimension_is_seen(models):
     assert spec.shape == (8, 4)
 
 
+def test_an_output_of_scores_tells_how_many_classes_there_are(models):
+    """Its second dimension is known where it is fixed; class numbers tell nothing."""
+    assert OrtBackend.inspect(str(models["classifier"])).classes == {"scores_out": 4}
+    assert OrtBackend.inspect(str(models["images"])).classes == {}
+
+
 def test_classes_are_answered(models):
     """The integer output is preferred: it is the class."""
     assert _load(models["classifier"]).predict({"scores": SCORES}).tolist() == [2, 1, 3]

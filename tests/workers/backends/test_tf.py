@@ -97,6 +97,12 @@ def test_inspect_tells_each_formats_input(models, kind):
     assert TensorFlowBackend.inspect(path).inputs == (TensorSpec(name, "float32", (None, 4)),)
 
 
+@pytest.mark.parametrize(("kind", "classes"), [("frozen graph", None), ("Keras", 4)])
+def test_inspect_tells_how_many_classes_there_are(models, kind, classes):
+    """Scores of a fixed size tell; class numbers do not."""
+    assert TensorFlowBackend.inspect(models[kind][0]).class_count(()) == classes
+
+
 def test_a_frozen_graphs_outputs_are_its_loose_ends(models):
     """Without a choice, every tensor that nothing uses is an output."""
     path, _ = models["frozen graph"]
