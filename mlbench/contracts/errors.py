@@ -1,5 +1,7 @@
 """Errors that are meant for people, and the exit status that each ends with."""
 
+from mlbench.contracts.text import printable
+
 
 class MlbenchError(Exception):
     """Its message is one line: what is wrong, where, and how to mend it."""
@@ -25,6 +27,6 @@ def install_command(extra: str) -> str:
 
 
 def one_line(error: Exception) -> str:
-    """Return an error in one line; with its type, unless it is one of ours."""
-    text = " ".join(str(error).split())
+    """Return an error in one printable line; with its type, unless it is one of ours."""
+    text = printable(" ".join(str(error).split()))
     return text if isinstance(error, MlbenchError) else f"{type(error).__name__}: {text}"
