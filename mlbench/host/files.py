@@ -1,5 +1,6 @@
 """Writing a file whole or not at all."""
 
+import glob
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ def replacing(path: Path, keep_as: Path | None = None) -> Iterator[BinaryIO]:
     A reader sees the old file or the new one, never a part. An earlier file goes to `keep_as`, if
     given. Raises RunError when the disk refuses.
     """
+    _sweep(path)
     draft = _draft(path)
     try:
         with draft.open("wb") as file:
@@ -48,3 +50,11 @@ def replacing(path: Path, keep_as: Path | None = None) -> Iterator[BinaryIO]:
 
 def _draft(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def _sweep(path: Path) -> None:
+    """Remove the drafts of `path` whose writers were killed."""
+    for draft in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        writer = draft.suffixes[-2].removeprefix(".")
+        if writer.isdecimal() and not Path("/proc", writer).exists():
+            draft.unlink(missing_ok=True)
