@@ -5,12 +5,15 @@ first signal  --> Ended is raised --> answers are saved, workers leave --> exit 
 second signal --> at_once(status)
 """
 
+import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 _STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 143}
+_SOON_S = 0.01  # by then what was interrupted has returned
 
 
 class Ended(BaseException):
@@ -22,6 +25,7 @@ class Ended(BaseException):
     def __init__(self, number: int) -> None:
         word = signal.Signals(number)
         super().__init__("interrupted" if word is signal.SIGINT else f"ended by {word.name}")
+        self.number = number
         self.status = _STATUS[word]
 
 
@@ -53,6 +57,18 @@ def take_signals(at_once: Callable[[int], object]) -> None:
     for number in _STATUS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, take)
+    sys.unraisablehook = _send_again
+
+
+def _send_again(dropped: "sys.UnraisableHookArgs") -> None:
+    """Send a signal again that came in a destructor, where Python drops exceptions."""
+    if not isinstance(dropped.exc_value, Ended):
+        sys.__unraisablehook__(dropped)
+        return
+    import threading  # takes as long to import as all of this
+
+    _Course.ends = False
+    threading.Timer(_SOON_S, os.kill, (os.getpid(), dropped.exc_value.number)).start()
 
 
 def last_act() -> None:

@@ -30,8 +30,9 @@ _calibrate_once = functools.cache(calibrate)
 def _own_signals() -> Iterator[None]:
     """Put back what signals do, which a command changes."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.getsignal(number) for number in numbers}
+    before, hook = {number: signal.getsignal(number) for number in numbers}, sys.unraisablehook
     yield
+    sys.unraisablehook = hook
     for number, handler in before.items():
         signal.signal(number, handler)
 

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import sys
+import time
 
 import pytest
 
@@ -13,10 +15,12 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 @pytest.fixture
 def at_once():
     """The statuses with which the process was to end at once; handlers are put back."""
+    hook = sys.unraisablehook
     before = {number: signal.signal(number, signal.SIG_DFL) for number in SIGNALS}
     statuses = []
     take_signals(at_once=statuses.append)
     yield statuses
+    sys.unraisablehook = hook
     for number, handler in before.items():
         signal.signal(number, handler)
 
@@ -73,4 +77,17 @@ def test_a_signal_that_is_ignored_stays_ignored(at_once):
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     take_signals(at_once=at_once.append)
     _send(signal.SIGHUP)
+    assert at_once == []
+
+
+def test_a_signal_in_a_destructor_is_not_lost(at_once):
+    """Python drops what is raised there: the signal comes again, and is still the first."""
+
+    class Last:
+        def __del__(self):
+            _send(signal.SIGTERM)
+
+    Last()
+    with pytest.raises(Ended):
+        time.sleep(30)
     assert at_once == []
