@@ -9,6 +9,7 @@ from typing import Any, TextIO, cast
 
 from mlbench.contracts.errors import RequestError, RunError
 from mlbench.contracts.text import printable
+from mlbench.host.signals import is_ending
 
 
 class ReaderLeft(RunError):  # noqa: N818 - nothing broke: who read our output has seen enough
@@ -86,9 +87,11 @@ def _guarded(stream: TextIO, refused: Callable[[OSError], None]) -> TextIO:
 
 
 def _stdout_refused(error: OSError) -> None:
+    if is_ending():  # a terminal that is closed goes with a signal, whose status counts
+        return
     if isinstance(error, BrokenPipeError):
         raise ReaderLeft("nobody reads the output any more")
-    raise RunError(f"cannot write to stdout: {error.strerror}")
+    raise RunError(f"cannot write to stdout ({error.strerror}): make room, or give it another file")
 
 
 def say(line: str, err: bool = False) -> None:

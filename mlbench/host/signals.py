@@ -71,6 +71,11 @@ def _send_again(dropped: "sys.UnraisableHookArgs") -> None:
     threading.Timer(_SOON_S, os.kill, (os.getpid(), dropped.exc_value.number)).start()
 
 
+def is_ending() -> bool:
+    """Whether a signal has come, or all is done."""
+    return _Course.ends
+
+
 def last_act() -> None:
     """Say that all is done: from here on even the first signal ends the process at once."""
     _Course.ends = True

@@ -1,5 +1,6 @@
 """How the command ends when something is wrong with it or with what it writes to."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+ADVICE = "make room, or give it another file"
 VERSION = (sys.executable, "-m", "mlbench", "--version")
 
 
@@ -20,7 +22,11 @@ def _in_shell(prefix, redirection, *argv):
     ("redirection", "status", "line"),
     [
         (">&-", 2, "error: stdout is closed, and results go there; give it a file or /dev/null\n"),
-        (">/dev/full", 3, "error: cannot write to stdout: No space left on device\n"),
+        (
+            ">/dev/full",
+            3,
+            f"error: cannot write to stdout ({os.strerror(errno.ENOSPC)}): {ADVICE}\n",
+        ),
         (">&- 2>&-", 2, ""),
         ("<&- 2>&-", 0, ""),
         ("2>/dev/full", 0, ""),
