@@ -46,6 +46,17 @@ def test_a_reader_that_has_left_ends_the_command_in_silence():
     assert (done.returncode, done.stderr) == (130, b"")
 
 
+def test_ctrl_c_while_packages_are_imported_is_one_line(process, tmp_path):
+    """An interrupt before the command has even begun has its status and no traceback."""
+    (tmp_path / "click.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    (tmp_path / "sitecustomize.py").write_text(
+        "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    )
+    paths = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
+    result = process("--version", env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)})
+    assert (result.status, result.err) == (130, "error: interrupted\n")
+
+
 def test_a_low_limit_of_open_files_is_one_line():
     """With few open files the command says what to do, before anything else."""
     status, err = _in_shell("ulimit -n 20;", "", *VERSION)
