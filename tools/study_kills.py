@@ -210,8 +210,12 @@ class Run:
         if "Traceback" in err or "Exception ignored" in err:
             yield "traceback"
         document: dict[str, Any] = {}
-        if (work / "results.json").exists():
+        try:
             document = json.loads((work / "results.json").read_text())
+        except FileNotFoundError:
+            pass
+        except ValueError:
+            yield "torn results"
         if word == "TERM" and phase in _MUST_SAVE:
             if "===FINAL_RESULT" not in out or not document.get("final_results"):
                 yield "answers not saved"
