@@ -99,6 +99,7 @@ SECONDS=0
 status=0
 run_image run --profile "$profile" --device "$device" "$@" || status=$?
 echo "benchmark ended after $SECONDS s with exit status $status; results are in $output" >&2
+[ "$status" -lt 128 ] || exit "$status" # somebody ended it: nothing else is run
 
 if ! run_image trial --backend simulated --qps 100 --duration 1 --max-latency 0.5 \
     --arrivals linear >/dev/null; then

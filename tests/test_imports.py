@@ -73,7 +73,7 @@ BELOW = {
     "models": ("contracts", "host"),
     "bench": (*PURE, "host", "pool", "data", "models"),
     "report": (*CORE, "trial", "host", "data", "bench"),
-    "cli": ("contracts", "arrivals", "bench", "report", "run", "run_trial"),
+    "cli": ("contracts", "arrivals", "host", "bench", "report", "run", "run_trial"),
 }
 """Which rooms of mlbench each room may import from, besides itself; `run` and `run_trial` are the
 package's own functions."""

@@ -55,7 +55,7 @@ run_image() {
         mount -o remount,bind,ro "$root"
         exec chroot --userspec 65532:65532 "$root" env -i -C /output \
             PATH=/opt/mlbench/bin:/usr/bin:/bin MLBENCH_CACHE=/cache HOME=/tmp \
-            PYTHONDONTWRITEBYTECODE=1 mlbench-coordinator "$@"
+            PYTHONDONTWRITEBYTECODE=1 dumb-init -- mlbench-coordinator "$@"
     ' bash "$root" "$output" "$@"
 }
 

@@ -1,6 +1,6 @@
 """A worker process whose first worker is killed or stopped at a given step of a claim.
 
-    FAULT='KILL claiming 5' python tools/faulty_worker.py serve < orders
+    FAULT='KILL claiming 5' python tools/faulty_worker.py serve LIFELINE < orders
 
 claiming: about to append its claim; claimed: appended, but not yet read; holding: it waits for the
 queries that it claimed; serving: in the middle of a batch; answering: the answer is not yet sent.
@@ -11,8 +11,9 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-import workers.__main__ as program
 from mlbench.contracts.claims import ClaimLog
+from workers import tasks
+from workers.__main__ import main
 from workers.backends.simulated import SimulatedBackend
 from workers.loop import Worker
 from workers.outbox import Outbox
@@ -47,7 +48,7 @@ def break_at(step: str, count: int, signal_: signal.Signals) -> None:
 
 
 if __name__ == "__main__":
-    real_serve = program.serve
+    real_serve = tasks.serve
 
     def serve(spec: Any) -> None:
         """Serve as usual, but for the first worker."""
@@ -56,5 +57,5 @@ if __name__ == "__main__":
             break_at(step, int(count), signal.Signals[f"SIG{word}"])
         real_serve(spec)
 
-    program.serve = serve
-    program.main()
+    tasks.serve = serve
+    main()

@@ -1,61 +1,21 @@
-"""The worker process: `python -P -m workers serve|inspect`, with its orders as JSON on stdin.
+"""The worker process: `python -P -m workers serve|inspect LIFELINE`.
 
-Its stdout belongs to nobody's results: whatever a runtime prints goes to stderr. `inspect` answers
-with one line of JSON on the real stdout.
+Its orders are JSON on stdin. LIFELINE is the descriptor of a pipe that ends with the coordinator.
 """
 
-import json
-import os
 import sys
-from typing import Any
 
-from mlbench.contracts.backend import WorkerSpec
-from mlbench.contracts.errors import RequestError, one_line
-from mlbench.contracts.registry import find_backend
-from mlbench.host.clock import set_precise_sleep
-from workers.connection import Connection
-from workers.loop import Worker
+from workers.lifeline import end_with_coordinator
 
 
 def main() -> None:
     """Serve, or inspect a model, as the first argument says."""
-    answer = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    orders = json.load(sys.stdin)
-    if sys.argv[1:] == ["inspect"]:
-        answer.write(json.dumps(_inspect(orders)) + "\n")
-        answer.flush()
-    else:
-        answer.close()
-        serve(WorkerSpec.from_dict(orders))
+    task, lifeline = sys.argv[1:]
+    end_with_coordinator(int(lifeline))
+    # What this imports, and a runtime after it, takes seconds: a lifeline has to stand before.
+    from workers import tasks
 
-
-def _inspect(orders: dict[str, Any]) -> dict[str, Any]:
-    try:
-        backend = find_backend(orders["backend"])
-        return {"signature": backend.inspect(orders["model"]).to_dict()}
-    except Exception as error:
-        return {"error": one_line(error)}
-
-
-def serve(spec: WorkerSpec) -> None:
-    """Load the backend, report, and serve until told to stop."""
-    set_precise_sleep()
-    # ZeroMQ's thread inherits the affinity of the moment: connect first, pin to cores after that.
-    connection = Connection(spec.endpoint, spec.index)
-    try:
-        if spec.cores is not None:
-            os.sched_setaffinity(0, spec.cores)
-        backend = find_backend(spec.backend)(spec)
-        worker = Worker(spec, backend, connection)
-        connection.send_control("ready", pid=os.getpid(), backend=backend.describe())
-    except Exception as error:
-        is_request = isinstance(error, RequestError)
-        connection.send_control("error", request=is_request, message=one_line(error))
-        connection.close()
-        return
-    worker.run()
-    connection.close()
+    tasks.do(task)
 
 
 if __name__ == "__main__":

@@ -1,27 +1,17 @@
-"""The worker's end of the wire, and its rule for leaving by itself."""
+"""The worker's end of the wire."""
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from mlbench.contracts import wire
 from mlbench.contracts.waiting import readable, wait_readable
 from mlbench.contracts.wire import HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS
-from mlbench.host.clock import now_ns
-
-_SILENCE_NS = 5_000_000_000
-_LOOK_EVERY_NS = 500_000_000
 
 
 class Connection:
-    """A DEALER socket whose identity is the worker's index.
-
-    The coordinator counts as gone when the process that started this one has ended, or when the
-    connection has been down for five seconds.
-    """
+    """A DEALER socket whose identity is the worker's index."""
 
     def __init__(self, endpoint: str, index: int) -> None:
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
@@ -31,13 +21,7 @@ class Connection:
         self.socket.linger = 1000
         self.socket.heartbeat_ivl = HEARTBEAT_MS
         self.socket.heartbeat_timeout = HEARTBEAT_TIMEOUT_MS
-        self._monitor = self.socket.get_monitor_socket(
-            zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED
-        )
         self.socket.connect(endpoint)
-        self._parent = os.getppid()
-        self._down_since_ns: int | None = None
-        self._look_at_ns = 0
 
     def received(self) -> Iterator[wire.Frame]:
         """Yield every frame that has arrived, without blocking."""
@@ -52,19 +36,6 @@ class Connection:
         """Send a control message to the coordinator."""
         self.socket.send(wire.pack_control(type_, **fields))
 
-    def alive(self) -> bool:
-        """Whether the coordinator is still there; looked up twice a second."""
-        now = now_ns()
-        if now < self._look_at_ns:
-            return True
-        self._look_at_ns = now + _LOOK_EVERY_NS
-        while self._monitor.poll(0):
-            event = recv_monitor_message(self._monitor)["event"]
-            self._down_since_ns = now if event == zmq.EVENT_DISCONNECTED else None
-        silent = self._down_since_ns is not None and now - self._down_since_ns > _SILENCE_NS
-        return os.getppid() == self._parent and not silent
-
     def close(self) -> None:
         """Send what is left, then close."""
-        self.socket.disable_monitor()
         self.socket.close()

@@ -31,7 +31,7 @@ from workers.line import Batch, Line
 from workers.outbox import FAILURE, Failure, Outbox
 from workers.warm_up import warm_up
 
-_LOOK_EVERY_NS = 500_000_000  # at whether the coordinator is still there
+_IDLE_NS = 3_600_000_000_000  # an hour: whatever an idle worker waits for comes as a frame
 _RECEIVE_EVERY_NS = 20_000_000  # while it is busy: a look takes 40 us beside a cold cache
 _GUARD_NS = 600_000  # this close to a start nothing else is begun: a worker that was idle for long
 # takes some 300 us to wake up and take in a frame
@@ -72,8 +72,8 @@ class Worker:
             self._serve = self._serve_singles
 
     def run(self) -> None:
-        """Serve until told to stop or the coordinator is gone."""
-        while not self._stopped and self._connection.alive():
+        """Serve until told to stop."""
+        while not self._stopped:
             if now_ns() >= self._receive_at_ns:
                 self._receive()
             if not self._stopped:
@@ -87,11 +87,11 @@ class Worker:
             burst = max(1, int(self._burst_ns / self._service_ns))
             self._batch = self._line.take(self._free_ns(now), now, burst)
         if self._batch is None:
-            self._rest(_LOOK_EVERY_NS)
+            self._rest(_IDLE_NS)
             return
         wait_ns = self._batch.ready_ns - now_ns()
         if wait_ns > _GUARD_NS:
-            self._rest(min(wait_ns - _GUARD_NS, _LOOK_EVERY_NS))
+            self._rest(wait_ns - _GUARD_NS)
             return
         if wait_ns > 0:
             self._alarm.wait_until(self._batch.ready_ns)

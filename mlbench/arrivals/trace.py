@@ -9,7 +9,8 @@ from typing import ClassVar, Self
 import numpy as np
 
 from mlbench.arrivals.kind import ArrivalSettings, Floats, FromGaps
-from mlbench.contracts.errors import RequestError, one_line, shown
+from mlbench.contracts.errors import RequestError, one_line
+from mlbench.contracts.text import shown
 
 
 @dataclass(frozen=True, eq=False)  # an array has no single truth value

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mlbench.contracts.backend import nearest
-from mlbench.contracts.errors import RequestError, shown
+from mlbench.contracts.errors import RequestError
+from mlbench.contracts.text import shown
 
 DataFormat = Literal["NCHW", "NHWC"]
 

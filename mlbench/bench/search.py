@@ -8,6 +8,7 @@ from mlbench.bench.pool import shape_of
 from mlbench.bench.settings import RunSettings
 from mlbench.contracts.errors import RunError
 from mlbench.contracts.findings import Finding
+from mlbench.host.signals import held
 from mlbench.outcomes import Answer, Trial
 from mlbench.pool.coordinator import WorkerPool
 from mlbench.search.plan import SearchPlan
@@ -20,8 +21,8 @@ _ONE_LINE = Finding("one_line_model")
 def search_rates(pool: WorkerPool, settings: RunSettings, tell: Listener) -> list[Answer]:
     """Run the whole search; tells of each trial, and of the answers at the end.
 
-    The answers are told even when the search is interrupted or a worker dies. Raises RunError when
-    a worker died.
+    The answers are told even when the search is interrupted or a worker dies, then with the latest
+    estimates. Raises RunError when a worker died.
     """
     search = Search(plan_search(pool, settings))
     best: dict[tuple[str, float], float] = {}
@@ -32,19 +33,31 @@ def search_rates(pool: WorkerPool, settings: RunSettings, tell: Listener) -> lis
                 request.kind, request.target_qps, request.queries, request.seed
             )
             tell(TrialStarted(request))
-            trial = search.record(request, pool.run(schedule, request.max_backlog_s))
-            tell(TrialFinished(trial, taken=_is_best(trial, best)))
+            completions = pool.run(schedule, request.max_backlog_s)
+            with held():
+                trial = search.record(request, completions)
+                tell(TrialFinished(trial, taken=_is_best(trial, best)))
             if request.purpose == "saturation" and (shortage := search.shortage()):
                 tell(Noted(shortage, warning=True))
             if pool.dead:
                 raise RunError("; ".join(pool.dead.values()))
-    finally:
-        answers = [a for by_target in search.answers().values() for a in by_target.values()]
-        if settings.dispatch == "round-robin" and pool.size > 1:
-            answers = [
-                replace(answer, findings=(_ONE_LINE, *answer.findings)) for answer in answers
-            ]
+        answers = _answers(search, settings, pool, thorough=True)
+    except BaseException:
+        with held():
+            tell(SearchEnded(_answers(search, settings, pool, thorough=False)))
+        raise
+    with held():
         tell(SearchEnded(answers))
+    return answers
+
+
+def _answers(
+    search: Search, settings: RunSettings, pool: WorkerPool, *, thorough: bool
+) -> list[Answer]:
+    known = search.answers(thorough=thorough)
+    answers = [answer for by_limit in known.values() for answer in by_limit.values()]
+    if settings.dispatch == "round-robin" and pool.size > 1:
+        answers = [replace(answer, findings=(_ONE_LINE, *answer.findings)) for answer in answers]
     return answers
 
 

@@ -20,7 +20,8 @@ from mlbench.arrivals.kind import ArrivalKind
 from mlbench.arrivals.registry import KINDS
 from mlbench.bench.profiles import DataFormat, Profile, default_profile, find_profile
 from mlbench.contracts.backend import nearest
-from mlbench.contracts.errors import RequestError, shown
+from mlbench.contracts.errors import RequestError
+from mlbench.contracts.text import shown
 from mlbench.host.files import why_unreadable
 
 # From the nanosecond of the clock to four months; nanoseconds in 64 bits hold 292 years.

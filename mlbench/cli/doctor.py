@@ -4,6 +4,8 @@ import json
 
 import click
 
+from mlbench.cli.terminal import say
+
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
@@ -19,10 +21,10 @@ def doctor(as_json: bool) -> int:
 
     found = examine()
     if as_json:
-        click.echo(json.dumps(doctor_document(found)))
+        say(json.dumps(doctor_document(found)))
         return 0
     for title, lines in doctor_page(found):
-        click.echo(title)
+        say(title)
         for line in lines:
-            click.echo(f"  {line}")
+            say(f"  {line}")
     return 0

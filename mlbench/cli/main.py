@@ -1,51 +1,45 @@
-"""Where the command starts: the commands, and how every error ends."""
+"""Where the command starts, and how it ends: with a status, and a line for every fault.
 
+What is imported here is small: signals are taken care of before anything that takes time.
+"""
+
+import os
 import sys
+from typing import NoReturn
 
-import click
-
-from mlbench import __version__
-from mlbench.cli.doctor import doctor
-from mlbench.cli.run import run
-from mlbench.cli.trial import trial
-from mlbench.contracts.errors import MlbenchError, printable
-
-_INTERRUPTED = 130
+from mlbench.cli.terminal import ReaderLeft, check_stdout, complain, terminal
+from mlbench.contracts.errors import MlbenchError
+from mlbench.host.limits import allow_open_files
+from mlbench.host.signals import Ended, held, last_act, take_signals
 
 
-@click.group()
-@click.version_option(__version__, prog_name="mlbench-coordinator")
-def cli() -> None:
-    """How many queries per second can this machine serve under a latency limit?
-
-    \b
-    Example:
-        mlbench-coordinator run
-    """
-
-
-cli.add_command(run)
-cli.add_command(trial)
-cli.add_command(doctor)
-
-
-def main() -> None:
+def main() -> NoReturn:
     """Run the command line and exit with its status; no error shows a traceback."""
+    with terminal():
+        take_signals(at_once=os._exit)
+        try:
+            status = _status()
+            last_act()
+        except Ended as ended:
+            complain(str(ended))
+            status = ended.status
+    sys.exit(status)
+
+
+def _status() -> int:
     try:
-        status = cli.main(prog_name="mlbench-coordinator", standalone_mode=False)
-    except click.ClickException as error:
-        _complain(error.format_message())
-        sys.exit(2)
+        check_stdout()
+        allow_open_files()
+        with held():  # an import that is cut in two leaves tracebacks of its own
+            from mlbench.cli.commands import run_command
+        return run_command()
+    except ReaderLeft as left:
+        return left.exit_status
     except MlbenchError as error:
-        _complain(str(error))
-        sys.exit(error.exit_status)
-    except (KeyboardInterrupt, click.Abort):
-        _complain("interrupted")
-        sys.exit(_INTERRUPTED)
-    except BrokenPipeError:
-        sys.exit(_INTERRUPTED)
-    sys.exit(status if isinstance(status, int) else 0)
+        complain(str(error))
+        return error.exit_status
+    except Exception as error:
+        from mlbench.cli.unforeseen import keep_traceback
 
-
-def _complain(message: str) -> None:
-    click.echo(f"error: {printable(' '.join(message.split()))}", err=True)
+        complain(keep_traceback(error))
+        return MlbenchError.exit_status

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from mlbench.cli.options import given_only, run_options
+from mlbench.cli.terminal import say
 
 
 @click.command()
@@ -24,8 +25,9 @@ def run(quiet: bool, as_json: bool, **options: Any) -> int:
     from mlbench.report.results import ResultFile
 
     file = ResultFile()
-    lines = LogLines(partial(click.echo, err=as_json))
-    result = benchmark([file, lines, Progress(quiet=quiet)], **given_only(options))
+    lines = LogLines(partial(say, err=as_json))
+    with Progress(quiet=quiet) as progress:
+        result = benchmark([file, lines, progress], **given_only(options))
     if as_json:
-        click.echo(json.dumps(json.loads(file.text)))
+        say(json.dumps(json.loads(file.text)))
     return 0 if result.complete else 1

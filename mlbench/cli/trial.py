@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from mlbench.cli.options import given_only, trial_options
+from mlbench.cli.terminal import say
 from mlbench.contracts.errors import RunError
 
 
@@ -23,10 +24,11 @@ def trial(quiet: bool, as_json: bool, **options: Any) -> int:
     from mlbench.report.raw import RawFile
     from mlbench.report.trial_json import trial_document
 
-    done = run_trial([RawFile(), Progress(quiet=quiet)], **given_only(options))
+    with Progress(quiet=quiet) as progress:
+        done = run_trial([RawFile(), progress], **given_only(options))
     document = trial_document(done.completions, done.lag_ns, done.judgement)
     if as_json:
-        click.echo(json.dumps(document, allow_nan=False))
+        say(json.dumps(document, allow_nan=False))
     else:
         _print_table(document)
     if done.dead_workers:
@@ -40,4 +42,4 @@ def _print_table(document: dict[str, Any]) -> None:
     rows = trial_rows(document)
     width = max(len(title) for title, _ in rows)
     for title, value in rows:
-        click.echo(f"{title:<{width}}  {value}")
+        say(f"{title:<{width}}  {value}")

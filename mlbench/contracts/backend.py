@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.contracts.device import ANY_CPU, Device
-from mlbench.contracts.errors import RequestError, shown
+from mlbench.contracts.errors import RequestError
+from mlbench.contracts.text import shown
 
 Feed = Mapping[str, NDArray[Any]]
 """The inputs of one batch: input name -> array of shape (batch, ...)."""

@@ -6,7 +6,8 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import cast
 
 from mlbench.contracts.backend import Backend, nearest
-from mlbench.contracts.errors import RequestError, install_command, one_line, shown
+from mlbench.contracts.errors import RequestError, install_command, one_line
+from mlbench.contracts.text import shown
 
 GROUP = "mlbench.backends"
 _ATTRIBUTES = ("OPTIONS", "RUNTIME", "NEEDS_MODEL", "inspect", "predict", "describe")

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mlbench.contracts.errors import RequestError, shown
+from mlbench.contracts.errors import RequestError
+from mlbench.contracts.text import shown
 from mlbench.data.images import ImageList
 from mlbench.data.labels import (
     MAP_NAME,

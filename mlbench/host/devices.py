@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 
 from mlbench.contracts.device import Device
-from mlbench.contracts.errors import RequestError, shown
+from mlbench.contracts.errors import RequestError
+from mlbench.contracts.text import shown
 from mlbench.host.topology import Processor
 
 _Core = list[int]  # the logical CPUs of one physical core, in numeric order

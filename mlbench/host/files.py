@@ -1,5 +1,6 @@
 """Writing a file whole or not at all. A link is followed: what it points to is written."""
 
+import glob
 import os
 import stat
 from collections.abc import Iterator
@@ -45,6 +46,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     A reader sees the old file or the new one, never a part. Raises RunError when the disk refuses.
     """
     path = real_path(path)
+    _sweep(path)
     draft = _draft(path)
     try:
         with draft.open("wb") as file:
@@ -93,3 +95,11 @@ def special_kind(mode: int) -> str | None:
         stat.S_IFLNK: "a link to itself",
     }
     return kinds.get(stat.S_IFMT(mode))
+
+
+def _sweep(path: Path) -> None:
+    """Remove the drafts of `path` whose writers were killed."""
+    for draft in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        writer = draft.suffixes[-2].removeprefix(".")
+        if writer.isdecimal() and not Path("/proc", writer).exists():
+            draft.unlink(missing_ok=True)

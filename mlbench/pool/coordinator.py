@@ -1,5 +1,6 @@
 """The real pool: starts worker processes, warms them up, and plays schedules on them."""
 
+import contextlib
 import math
 import os
 import time
@@ -16,6 +17,8 @@ from mlbench.contracts.claims import ClaimLog, create_claim_file
 from mlbench.contracts.errors import MlbenchError, RequestError, RunError
 from mlbench.contracts.timetable import TimetableWriter, create_timetable
 from mlbench.host.clock import now_ns
+from mlbench.host.limits import allow_open_files
+from mlbench.host.signals import held
 from mlbench.pool.launcher import Handle, Launcher
 from mlbench.pool.link import Gone, Link
 from mlbench.pool.trial_play import Crew, TrialPlay
@@ -26,6 +29,7 @@ from mlbench.trial.schedule import draw_samples
 _LOOK_EVERY_NS = 50_000_000
 _READY_S = 300.0
 _ANSWER_S = 10.0
+_LEAVE_NS = 1_000_000_000  # an idle worker takes milliseconds; what a busy one does is for nobody
 
 
 class WorkerPool:
@@ -45,6 +49,7 @@ class WorkerPool:
         warm_up_s: float = 1.0,
         host_account: Callable[[Sequence[int]], Callable[[], HostAccount]] | None = None,
     ) -> None:
+        allow_open_files(len(specs))
         self._host_account = host_account
         self._link = Link()
         # One worker alone, and workers that take turns, have lines of their own and claim nothing.
@@ -64,16 +69,18 @@ class WorkerPool:
         self._sample_count = specs[0].sample_count
         self._trial = 0
         self.backends: dict[int, dict[str, Any]] = {}
-        self._handles: list[Handle] = [launcher.start(spec) for spec in self._specs]
-        self._crew = Crew(
-            self._link,
-            self._handles,
-            [self._name(worker) for worker in range(len(specs))],
-            [TimetableWriter(line) for line in lines],
-            None if claims_fd is None else ClaimLog(claims_fd),
-            self._patience_s,
-        )
+        self._handles: list[Handle] = []
         try:
+            for spec in self._specs:
+                self._handles.append(launcher.start(spec))
+            self._crew = Crew(
+                self._link,
+                self._handles,
+                [self._name(worker) for worker in range(len(specs))],
+                [TimetableWriter(line) for line in lines],
+                None if claims_fd is None else ClaimLog(claims_fd),
+                self._patience_s,
+            )
             self._collect("ready", _READY_S, self._note_ready)
             self.service_ns = self._warm_up(warm_up_s)
         except BaseException:
@@ -197,18 +204,18 @@ class WorkerPool:
         )
 
     def close(self) -> None:
-        """Stop all workers and close the link."""
-        for worker, handle in enumerate(self._handles):
-            if handle.ended() is None:
-                try:
-                    self._link.send_control(worker, "stop")
-                except Gone:
-                    self.dead.setdefault(worker, "cannot be reached any more")
-        for handle in self._handles:
-            handle.stop()
-        self._link.close()
-        while self._descriptors:
-            os.close(self._descriptors.pop())
+        """End all workers by one common deadline, and close the link."""
+        with held():
+            for worker, handle in enumerate(self._handles):
+                if handle.ended() is None:
+                    with contextlib.suppress(Gone):
+                        self._link.send_control(worker, "stop")
+            deadline_ns = now_ns() + _LEAVE_NS
+            for handle in self._handles:
+                handle.stop(deadline_ns)
+            self._link.close()
+            while self._descriptors:
+                os.close(self._descriptors.pop())
 
 
 def _worker_error(name: str, message: dict[str, Any]) -> MlbenchError:

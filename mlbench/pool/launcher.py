@@ -13,8 +13,8 @@ class Handle(Protocol):
     def ended(self) -> str | None:
         """Return how the process ended, in words, or None while it runs."""
 
-    def stop(self) -> None:
-        """End the process if it still runs, and wait until it has."""
+    def stop(self, deadline_ns: int) -> None:
+        """Wait until then for the process to leave, and end it when it has not."""
 
 
 class Launcher(Protocol):

@@ -1,8 +1,8 @@
 """The coordinator's end of the wire: one ROUTER socket for all workers."""
 
-import tempfile
+import os
+import secrets
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import zmq
@@ -20,11 +20,14 @@ class Gone(Exception):  # noqa: N818 - an event of the connection, always caught
 
 
 class Link:
-    """A ROUTER on a local socket in a folder of its own; workers are known by their index."""
+    """A ROUTER on a local socket; workers are known by their index.
+
+    The socket has a name and no file, so that no death leaves anything behind. The kernel tells
+    whose process connects: those of other users are turned away, root's too.
+    """
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="mlbench-")
-        self.endpoint = f"ipc://{Path(self._folder.name, 'pool')}"
+        self.endpoint = f"ipc://@mlbench-{secrets.token_hex(8)}"
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
         self._socket.sndhwm = self._socket.rcvhwm = 0
@@ -32,6 +35,7 @@ class Link:
         self._socket.router_mandatory = True
         self._socket.heartbeat_ivl = wire.HEARTBEAT_MS
         self._socket.heartbeat_timeout = wire.HEARTBEAT_TIMEOUT_MS
+        self._socket.setsockopt(zmq.IPC_FILTER_UID, os.geteuid())
         self._socket.bind(self.endpoint)
         self._names: dict[int, bytes] = {}
 
@@ -63,7 +67,6 @@ class Link:
         wait_readable(self._socket, timeout_ns)
 
     def close(self) -> None:
-        """Close the socket after what is under way, and remove its folder."""
+        """Close the socket after what is under way."""
         self._socket.close()
         self._context.term()
-        self._folder.cleanup()

@@ -1,5 +1,7 @@
 """Workers as processes of this host."""
 
+import contextlib
+import functools
 import json
 import os
 import signal
@@ -7,12 +9,13 @@ import subprocess
 import sys
 
 from mlbench.contracts.backend import Signature, WorkerSpec
-from mlbench.contracts.errors import RequestError
+from mlbench.contracts.errors import RequestError, RunError
+from mlbench.host.clock import now_ns
 from mlbench.host.gpus import only_gpu
 
 # -P keeps the current folder off the import path: a user's own workers/ must not shadow ours.
 _COMMAND = [sys.executable, "-P", "-m", "workers"]
-_STOP_S = 5.0
+_KILLED_S = 1.0  # until a killed process is gone; one in a call of a driver goes when that returns
 _INSPECT_S = 120.0
 
 
@@ -32,33 +35,51 @@ class LocalHandle:
             return f"was ended by {signal.Signals(-code).name}"
         return f"ended with status {code}"
 
-    def stop(self) -> None:
-        """Wait for the process to leave, and end it when it does not."""
+    def stop(self, deadline_ns: int) -> None:
+        """Wait until then for the process to leave; kill it, and what it started, if it has not."""
         try:
-            self._process.wait(_STOP_S)
+            self._process.wait(max(0, deadline_ns - now_ns()) * 1e-9)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            os.killpg(self.pid, signal.SIGKILL)  # it leads a group, and nobody has collected it yet
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_KILLED_S)
 
 
 class LocalLauncher:
-    """Starts `python -P -m workers` with its orders on stdin."""
+    """Starts `python -P -m workers` with its orders on stdin.
+
+    Workers end with the thread that starts them: it has to live for as long as the pool.
+    """
 
     def start(self, spec: WorkerSpec) -> LocalHandle:
-        """Start one worker; its stdout goes to our stderr."""
-        process = subprocess.Popen(
-            [*_COMMAND, "serve"],
-            stdin=subprocess.PIPE,
-            stdout=sys.stderr.fileno(),
-            env=_environment(spec),
-            # Ctrl-C is the coordinator's to handle: it ends the workers in order.
-            start_new_session=True,
-            pass_fds=spec.inherited,
-        )
+        """Start one worker; its stdout goes to our stderr. Raises RunError when it cannot be."""
+        try:
+            process = subprocess.Popen(
+                [*_COMMAND, "serve", str(_lifeline())],
+                stdin=subprocess.PIPE,
+                stdout=sys.stderr.fileno(),
+                env=_environment(spec),
+                # Ctrl-C is the coordinator's to handle: it ends the workers in order.
+                start_new_session=True,
+                pass_fds=(*spec.inherited, _lifeline()),
+            )
+        except OSError as error:
+            raise RunError(f"cannot start worker {spec.index}: {error.strerror}") from None
         assert process.stdin is not None  # noqa: S101 - asked for above
-        process.stdin.write(json.dumps(spec.to_dict()).encode())
-        process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # it died already; who looks after it will see
+            process.stdin.write(json.dumps(spec.to_dict()).encode())
+            process.stdin.close()
         return LocalHandle(process)
+
+
+@functools.cache
+def _lifeline() -> int:
+    """Return the reading end of a pipe that ends when this process does, in whatever way.
+
+    Nobody writes. The writing end is inherited by no program that is started.
+    """
+    reading, _ = os.pipe()
+    return reading
 
 
 def _environment(spec: WorkerSpec) -> dict[str, str]:
@@ -76,7 +97,8 @@ def inspect_model(backend: str, model: str) -> Signature:
     """
     try:
         result = subprocess.run(
-            [*_COMMAND, "inspect"],
+            [*_COMMAND, "inspect", str(_lifeline())],
+            pass_fds=(_lifeline(),),
             input=json.dumps({"backend": backend, "model": model}),
             capture_output=True,
             text=True,

@@ -1,5 +1,7 @@
 """Progress for people, on stderr."""
 
+from typing import Self
+
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
@@ -12,7 +14,7 @@ from mlbench.bench.events import (
     SearchEnded,
     TrialFinished,
 )
-from mlbench.contracts.errors import printable
+from mlbench.contracts.text import printable
 from mlbench.data.events import ImagesPrepared, ImagesStreamed
 from mlbench.host.kept import FileAwaited, FileDamaged
 from mlbench.outcomes import Accuracy, Answer
@@ -20,13 +22,22 @@ from mlbench.report.sentences import accuracy_sentence, sentence, sentences
 
 
 class Progress:
-    """Turns events into lines and bars on stderr; only warnings when quiet."""
+    """Turns events into lines and bars on stderr; only warnings when quiet.
+
+    Use as a context manager: whatever ends the block, no bar is left on the terminal.
+    """
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._console = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
         self._bar: Bar | None = None
         self._task = TaskID(0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._end_bar()
 
     def __call__(self, event: Event) -> None:
         """Show what an event tells."""
@@ -78,8 +89,13 @@ class Progress:
             self._bar = Bar(*columns, console=self._console, transient=True)
             self._task = self._bar.add_task("images", total=total)
             self._bar.start()
+            self._console.show_cursor()  # a process that is killed could not bring it back
         self._bar.update(self._task, completed=done)
         if done >= total:
+            self._end_bar()
+
+    def _end_bar(self) -> None:
+        if self._bar is not None:
             self._bar.stop()
             self._bar = None
 

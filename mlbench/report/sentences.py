@@ -5,8 +5,8 @@ import string
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from mlbench.contracts.errors import printable
 from mlbench.contracts.findings import Figure, Figures, Finding
+from mlbench.contracts.text import printable
 from mlbench.outcomes import Accuracy
 
 

@@ -115,14 +115,17 @@ class Search:
         }
         return Finding("trials_too_short_for_some", figures)
 
-    def answers(self) -> Mapping[str, Mapping[float, Answer]]:
-        """Return what is known by now, for each arrival kind's name and limit in seconds."""
+    def answers(self, *, thorough: bool = True) -> Mapping[str, Mapping[float, Answer]]:
+        """Return what is known by now, for each arrival kind's name and limit in seconds.
+
+        Thorough estimates take seconds; otherwise the latest ones have to do.
+        """
         findings = diagnose(self._history.learnt) if self._history.usable else []
         found: dict[str, dict[float, Answer]] = {}
         for kind in self.plan.kinds:
             own = [goal for goal in self._goals if goal.kind == kind]
             goals = sorted(own, key=lambda goal: goal.max_latency_s)
-            for goal in goals:
+            for goal in goals if thorough else ():
                 goal.refresh(thorough=True)
             known = in_order([goal.estimate for goal in goals])
             answers = [

@@ -1,9 +1,10 @@
 """Running the command: in this process where no more is needed, else as users do."""
 
 import functools
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -26,7 +27,18 @@ _calibrate_once = functools.cache(calibrate)
 
 
 @pytest.fixture
-def command(monkeypatch, capfd) -> Callable[..., Result]:
+def _own_signals() -> Iterator[None]:
+    """Put back what signals do, which a command changes."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before, hook = {number: signal.getsignal(number) for number in numbers}, sys.unraisablehook
+    yield
+    sys.unraisablehook = hook
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def command(monkeypatch, capfd, _own_signals) -> Callable[..., Result]:
     """Return a function that runs the command in this process; one calibration does for all."""
     for module in ("run", "doctor"):
         monkeypatch.setattr(f"mlbench.bench.{module}.calibrate", _calibrate_once)

@@ -8,7 +8,7 @@ def test_help_loads_nothing_that_measuring_needs():
     """The help of a command appears at once: no image, statistics or runtime library is loaded."""
     program = f"""
 import sys
-from mlbench.cli.main import cli
+from mlbench.cli.commands import cli
 cli.main(["run", "--help"], standalone_mode=False)
 print("LOADED", [name for name in {HEAVY} if name in sys.modules])
 """

@@ -46,9 +46,9 @@ class FatalHandle:
                 os.kill(self.pid, self._launcher.signal)
         return self._handle.ended()
 
-    def stop(self) -> None:
+    def stop(self, deadline_ns: int) -> None:
         """Stop as usual."""
-        self._handle.stop()
+        self._handle.stop(deadline_ns)
 
 
 def test_a_worker_killed_in_a_trial_loses_what_it_held(start_pool, simulated_specs):

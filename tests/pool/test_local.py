@@ -1,9 +1,12 @@
+import os
+import subprocess
 import sys
 
 import pytest
 
 from mlbench.contracts.backend import WorkerSpec
 from mlbench.contracts.device import Device
+from mlbench.host.clock import now_ns
 from mlbench.pool import local
 
 TELL = "import os; print('sees', os.environ.get('CUDA_VISIBLE_DEVICES'))"
@@ -19,5 +22,23 @@ def test_a_worker_sees_only_its_own_gpu(monkeypatch, capfd, device, sees):
     # A stand-in that pytest's capture cannot redirect would have no file number.
     monkeypatch.setattr(sys, "stderr", sys.__stderr__)
     handle = local.LocalLauncher().start(WorkerSpec(0, "", "null", device=device))
-    handle.stop()
+    handle.stop(now_ns() + 30_000_000_000)
     assert f"sees {sees}\n" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("task", ["serve", "inspect"])
+def test_a_worker_leaves_when_its_lifeline_ends(task):
+    """A process that still waits for its orders ends as the pipe does, though its parent lives."""
+    reading, writing = os.pipe()
+    command = [*local._COMMAND, task, str(reading)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=(reading,)) as process:
+        os.close(writing)
+        assert process.wait(timeout=30) == 1
+    os.close(reading)
+
+
+def test_a_worker_that_does_not_leave_is_killed_at_the_deadline():
+    """A process that goes on after its deadline gets SIGKILL, and is gone when `stop` returns."""
+    handle = local.LocalLauncher().start(WorkerSpec(0, "ipc://@nobody", "null"))
+    handle.stop(now_ns())
+    assert handle.ended() == "was ended by SIGKILL"

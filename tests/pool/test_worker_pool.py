@@ -3,6 +3,7 @@ import pytest
 
 from mlbench.contracts.backend import WorkerSpec
 from mlbench.contracts.errors import MlbenchError, RequestError
+from mlbench.pool.local import LocalHandle
 from mlbench.queueing.line import Queue
 from mlbench.trial.replay import send_lag_ns
 from mlbench.trial.schedule import make_schedule
@@ -172,3 +173,17 @@ def test_cores_are_the_workers_own(start_pool):
     core = max(os.sched_getaffinity(0))
     pool = start_pool([WorkerSpec(0, "", "null", cores=(core,))])
     assert os.sched_getaffinity(pool.pids[0]) == {core}
+
+
+def test_workers_have_one_deadline_to_leave(start_pool, simulated_specs, monkeypatch):
+    """However many workers hang, closing a pool takes no longer than for one."""
+    stop, deadlines = LocalHandle.stop, []
+
+    def noting(handle, deadline_ns):
+        deadlines.append(deadline_ns)
+        stop(handle, deadline_ns)
+
+    monkeypatch.setattr(LocalHandle, "stop", noting)
+    start_pool(simulated_specs(workers=3)).close()
+    assert len(deadlines) == 3
+    assert len(set(deadlines)) == 1

@@ -46,10 +46,6 @@ class Script:
         self.waits_after_the_end += not self._messages
         self._idle = True
 
-    def alive(self):
-        """The coordinator is there."""
-        return True
-
     def send(self, frame):
         """Keep what the worker answers."""
         self.sent.append(wire.unpack(frame))

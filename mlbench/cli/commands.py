@@ -1,0 +1,37 @@
+"""The commands."""
+
+import click
+
+from mlbench import __version__
+from mlbench.cli.doctor import doctor
+from mlbench.cli.run import run
+from mlbench.cli.trial import trial
+from mlbench.contracts.errors import RequestError
+
+
+@click.group()
+@click.version_option(__version__, prog_name="mlbench-coordinator")
+def cli() -> None:
+    """How many queries per second can this machine serve under a latency limit?
+
+    \b
+    Example:
+        mlbench-coordinator run
+    """
+
+
+cli.add_command(run)
+cli.add_command(trial)
+cli.add_command(doctor)
+
+
+def run_command() -> int:
+    """Run the command that the words on the command line name; return the exit status.
+
+    Raises RequestError for words that are wrong, and whatever the command raises.
+    """
+    try:
+        status = cli.main(prog_name="mlbench-coordinator", standalone_mode=False)
+    except click.ClickException as error:
+        raise RequestError(error.format_message()) from None
+    return status if isinstance(status, int) else 0
