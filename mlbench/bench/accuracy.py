@@ -1,10 +1,9 @@
 """The accuracy stage: how many answers are right, and how far that can be trusted."""
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from mlbench.arrivals.linear import Linear
+from mlbench.bench.failover import play
 from mlbench.bench.samples import Samples
 from mlbench.contracts.errors import RunError
 from mlbench.outcomes import Accuracy, Summary
@@ -17,28 +16,27 @@ _NEEDED = 0.99  # of the published accuracy
 
 
 def check_accuracy(
-    pool: WorkerPool, samples: Samples, saturated_qps: float, target: float | None
+    pool: WorkerPool, samples: Samples, target: float | None
 ) -> tuple[Summary, Accuracy]:
     """Serve every sample once at about the highest rate, and compare answers with labels.
 
     Raises RunError when a query had no answer, or the model's output is not a class.
     """
     assert samples.labels is not None  # noqa: S101 - the caller skips the stage otherwise
-    schedule = make_schedule(Linear(), saturated_qps, samples.count, seed=0)
-    completions = pool.run(schedule, samples=np.arange(samples.count, dtype=np.uint32))
-    _check_complete(completions, pool.dead.values())
+    schedule = make_schedule(Linear(), pool.saturated_qps, samples.count, seed=0)
+    completions = play(pool, schedule, samples=np.arange(samples.count, dtype=np.uint32))
+    _check_complete(completions)
     right = int(np.count_nonzero(completions.prediction == samples.labels))
     needed = None if target is None else 100 * _NEEDED * target
     accuracy = Accuracy(right, samples.count, needed, samples.whole_set, samples.skipped)
     return summarise(completions), accuracy
 
 
-def _check_complete(completions: Completions, dead: Iterable[str]) -> None:
+def _check_complete(completions: Completions) -> None:
     missing = len(completions.status) - completions.completed
     if missing:
         raise RunError(
             f"accuracy: {completions.failed} queries failed and {completions.lost} got no answer"
-            + "".join(f"; {how}" for how in dead)
         )
     if completions.prediction is None or bool((completions.prediction < 0).all()):
         raise RunError(

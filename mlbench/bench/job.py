@@ -6,11 +6,12 @@ Everything that can be wrong with a request is found here, before a worker start
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from mlbench.bench.events import EmbeddedModelChosen, Listener, Noted
-from mlbench.bench.layout import Division, divide_by_time
+from mlbench.bench.events import EmbeddedModelChosen, Listener, Noted, from_pool
+from mlbench.bench.layout import Division, divide_by_time, time_on_one_thread
 from mlbench.bench.samples import Samples, make_samples
 from mlbench.bench.settings import Settings
 from mlbench.contracts.backend import (
@@ -38,6 +39,12 @@ class Job:
     specs: tuple[WorkerSpec, ...]
     samples: Samples
     model: Path | None
+
+    def without(self, worker: int) -> "Job":
+        """Return the job with all workers but this one, numbered anew."""
+        rest = [spec for spec in self.specs if spec.index != worker]
+        specs = tuple(replace(spec, index=index) for index, spec in enumerate(rest))
+        return replace(self, specs=specs)
 
 
 def prepare(settings: Settings, tell: Listener) -> Job:
@@ -71,7 +78,10 @@ def _place(
     asked, threads = settings.workers_per_device, settings.threads
     division = Division([asked or 1] * len(devices))
     if needs_model and asked is None and threads is None:
-        division = divide_by_time(devices, worker, settings.max_latencies_s, topology)
+        query_s = partial(
+            time_on_one_thread, timeout_s=settings.start_timeout, tell=from_pool(tell)
+        )
+        division = divide_by_time(devices, worker, settings.max_latencies_s, topology, query_s)
     places = [
         place
         for device, workers in zip(devices, division.workers, strict=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from mlbench.bench.events import Listener, from_pool
 from mlbench.bench.job import Job
 from mlbench.bench.settings import Settings
 from mlbench.contracts.backend import stamps_its_own_times
@@ -13,7 +14,7 @@ from mlbench.queueing.line import Queue
 from mlbench.records import HostAccount
 
 
-def open_pool(job: Job, settings: Settings) -> WorkerPool:
+def open_pool(job: Job, settings: Settings, tell: Listener) -> WorkerPool:
     """Start the workers of a job and warm them up; the caller closes the pool."""
     gpus = {spec.device.index for spec in job.specs if spec.device.index is not None}
 
@@ -28,7 +29,9 @@ def open_pool(job: Job, settings: Settings) -> WorkerPool:
         job.specs,
         LocalLauncher(),
         round_robin=settings.dispatch == "round-robin",
+        start_timeout_s=settings.start_timeout,
         host_account=None if unmoved else watch_host,
+        tell=from_pool(tell),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from mlbench.cli.options import given_only, run_options
+from mlbench.contracts.errors import RunError
 
 
 @click.command()
@@ -28,4 +29,6 @@ def run(quiet: bool, as_json: bool, **options: Any) -> int:
     result = benchmark([file, lines, Progress(quiet=quiet)], **given_only(options))
     if as_json:
         click.echo(json.dumps(json.loads(file.text)))
+    if result.lost_workers:
+        raise RunError("; ".join(result.lost_workers))
     return 0 if result.complete else 1

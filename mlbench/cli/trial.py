@@ -29,8 +29,8 @@ def trial(quiet: bool, as_json: bool, **options: Any) -> int:
         click.echo(json.dumps(document, allow_nan=False))
     else:
         _print_table(document)
-    if done.dead_workers:
-        raise RunError("; ".join(done.dead_workers))
+    if done.lost_workers:
+        raise RunError("; ".join(done.lost_workers))
     return 0 if done.judgement is None or done.judgement.verdict == "pass" else 1
 
 

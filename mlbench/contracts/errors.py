@@ -24,7 +24,10 @@ def install_command(extra: str) -> str:
     return f"pip install 'mlbench-coordinator[{extra}]'"
 
 
+_LONGEST_LINE = 2_000  # characters; some runtimes put a whole graph into a message
+
+
 def one_line(error: Exception) -> str:
-    """Return an error in one line; with its type, unless it is one of ours."""
-    text = " ".join(str(error).split())
+    """Return an error in one line, not too long; with its type, unless it is one of ours."""
+    text = " ".join(str(error).split())[:_LONGEST_LINE]
     return text if isinstance(error, MlbenchError) else f"{type(error).__name__}: {text}"

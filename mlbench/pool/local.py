@@ -1,5 +1,6 @@
 """Workers as processes of this host."""
 
+import contextlib
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import sys
 from mlbench.contracts.backend import Signature, WorkerSpec
 from mlbench.contracts.errors import RequestError
 from mlbench.host.gpus import only_gpu
+from mlbench.pool.last_words import Stderr
 
 # -P keeps the current folder off the import path: a user's own workers/ must not shadow ours.
 _COMMAND = [sys.executable, "-P", "-m", "workers"]
@@ -19,8 +21,9 @@ _INSPECT_S = 120.0
 class LocalHandle:
     """A worker process of this host."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", stderr: Stderr) -> None:
         self._process = process
+        self._stderr = stderr
         self.pid = process.pid
 
     def ended(self) -> str | None:
@@ -31,6 +34,22 @@ class LocalHandle:
         if code < 0:
             return f"was ended by {signal.Signals(-code).name}"
         return f"ended with status {code}"
+
+    def was_stopped(self) -> bool:
+        """Whether the process was stopped by a signal, or went on after that, since last asked."""
+        changes, was_stopped = os.WSTOPPED | os.WCONTINUED | os.WNOHANG, False
+        with contextlib.suppress(ChildProcessError):
+            while os.waitid(os.P_PID, self.pid, changes) is not None:
+                was_stopped = True
+        return was_stopped
+
+    def last_words(self) -> str:
+        """Return the end of what the process told on stderr, as a line; empty for nothing."""
+        return self._stderr.last_words()
+
+    def kill(self) -> None:
+        """End the process at once, whatever it does."""
+        self._process.kill()
 
     def stop(self) -> None:
         """Wait for the process to leave, and end it when it does not."""
@@ -45,20 +64,23 @@ class LocalLauncher:
     """Starts `python -P -m workers` with its orders on stdin."""
 
     def start(self, spec: WorkerSpec) -> LocalHandle:
-        """Start one worker; its stdout goes to our stderr."""
+        """Start one worker; its stdout and stderr go to our stderr."""
         process = subprocess.Popen(
             [*_COMMAND, "serve"],
             stdin=subprocess.PIPE,
-            stdout=sys.stderr.fileno(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             env=_environment(spec),
             # Ctrl-C is the coordinator's to handle: it ends the workers in order.
             start_new_session=True,
             pass_fds=spec.inherited,
         )
         assert process.stdin is not None  # noqa: S101 - asked for above
-        process.stdin.write(json.dumps(spec.to_dict()).encode())
-        process.stdin.close()
-        return LocalHandle(process)
+        assert process.stdout is not None  # noqa: S101 - likewise
+        with contextlib.suppress(BrokenPipeError):  # one that has ended already is seen later
+            process.stdin.write(json.dumps(spec.to_dict()).encode())
+            process.stdin.close()
+        return LocalHandle(process, Stderr(process.stdout))
 
 
 def _environment(spec: WorkerSpec) -> dict[str, str]:

@@ -14,6 +14,7 @@ from mlbench.bench.events import (
 )
 from mlbench.data.events import CacheAwaited, ImagesPrepared, ImagesStreamed
 from mlbench.outcomes import Accuracy, Answer
+from mlbench.pool.events import WorkersAwaited
 from mlbench.report.sentences import accuracy_sentence, sentence, sentences
 
 
@@ -33,6 +34,8 @@ class Progress:
                 self._preparing(done, total)
             case CacheAwaited(path):
                 self._say(f"waiting for another process that prepares {path}")
+            case WorkersAwaited():
+                self._say(_awaited(event))
             case EmbeddedModelChosen():
                 self._say("model: the embedded default, EfficientNet-Lite0, trained on ImageNet")
             case ImagesStreamed(count, resident):
@@ -75,6 +78,11 @@ class Progress:
         if done >= total:
             self._bar.stop()
             self._bar = None
+
+
+def _awaited(event: WorkersAwaited) -> str:
+    names = ", ".join(event.workers)
+    return f"waiting for {names} to {event.step}: {event.waited_s:.0f} of {event.timeout_s:g} s"
 
 
 def _estimate(answer: Answer) -> str:

@@ -12,7 +12,7 @@ from mlbench.contracts.registry import (
     ready_backend,
 )
 
-OURS = {"null", "simulated", "onnxruntime", "tensorflow", "torch"}
+OURS = {"null", "simulated", "faulty", "onnxruntime", "tensorflow", "torch"}
 
 
 class Foreign:
@@ -28,9 +28,9 @@ def test_our_backends_are_registered():
         assert find_backend(name).OPTIONS is not None
 
 
-def test_only_the_simulated_backend_stamps_its_own_times():
+def test_only_simulated_devices_stamp_their_own_times():
     """What measures is stamped by the worker; a class that does not say otherwise is, too."""
-    assert {n for n in OURS if stamps_its_own_times(find_backend(n))} == {"simulated"}
+    assert {n for n in OURS if stamps_its_own_times(find_backend(n))} == {"simulated", "faulty"}
     assert not stamps_its_own_times(Foreign)
 
 
