@@ -64,6 +64,7 @@ class Worker:
         self._clockwork = backend if is_self_timed(backend) else None
         self._serve: Callable[[Batch], None] = self._serve_batch
         if self._clockwork is not None:
+            self._burst_ns = 0  # it is told of each batch by itself, and takes no time to ask
             self._serve = partial(self._serve_by_clockwork, self._clockwork)
         elif spec.batch_size == 1:
             self._serve = self._serve_singles

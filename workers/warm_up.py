@@ -16,10 +16,15 @@ _FAILURES_IN_A_ROW = 3  # a model that fails now and then is measured; trials co
 
 
 class WarmUp(NamedTuple):
-    """Nanoseconds for a query, in the median; for the slowest batch; and how many calls failed."""
+    """How long calls took in nanoseconds, and how many of them failed.
+
+    `service_ns`: for a query, in the median. `slowest_ns`: the slowest batch, when all was settled.
+    `first_ns`: the slowest of all calls, as those are that a runtime prepares itself in.
+    """
 
     service_ns: float
     slowest_ns: float
+    first_ns: float
     failed: int
 
 
@@ -41,6 +46,7 @@ class WarmUpCalls:
         self._calls = 0
         self._failed_in_a_row = 0
         self.failed = 0
+        self.first_ns = 0
 
     def time_ns(self, size: int) -> int:
         """Serve a batch of this size and return how long it took. Raises WarmUpError."""
@@ -55,7 +61,9 @@ class WarmUpCalls:
         else:
             self._failed_in_a_row = 0
         self._calls += 1
-        return now_ns() - start_ns
+        took_ns = now_ns() - start_ns
+        self.first_ns = max(self.first_ns, took_ns)
+        return took_ns
 
     def _note_failure(self, error: Exception) -> None:
         self.failed += 1
@@ -72,13 +80,13 @@ class WarmUpCalls:
 def warm_up(backend: Backend, feeds: Feeds, spec: WorkerSpec, seconds: float) -> WarmUp:
     """Serve batches of every size class for about `seconds`. Raises WarmUpError.
 
-    The sizes are 1, 2, 4, ... up to the largest, since runtimes prepare for each new shape. The
-    figures are those of the later calls at the largest size.
+    The sizes are 1, 2, 4, ... up to the largest, since runtimes prepare for each new shape. Times
+    are those of the later calls at the largest size.
     """
     feeds.touch(spec.sample_count)
     if is_self_timed(backend):
         batch_ns = backend.mean_service_ns(spec.batch_size)
-        return WarmUp(batch_ns / spec.batch_size, batch_ns, 0)
+        return WarmUp(batch_ns / spec.batch_size, batch_ns, batch_ns, 0)
     calls, sizes = WarmUpCalls(backend, feeds, spec), _sizes(spec.batch_size)
     times_ns: list[int] = []
     for size in sizes:
@@ -86,7 +94,8 @@ def warm_up(backend: Backend, feeds: Feeds, spec: WorkerSpec, seconds: float) ->
         while len(times_ns) < _FEWEST_CALLS or now_ns() < end_ns:
             times_ns.append(calls.time_ns(size))
     later_ns = times_ns[len(times_ns) // 2 :]
-    return WarmUp(float(np.median(later_ns)) / spec.batch_size, max(later_ns), calls.failed)
+    service_ns = float(np.median(later_ns)) / spec.batch_size
+    return WarmUp(service_ns, max(later_ns), calls.first_ns, calls.failed)
 
 
 def _sizes(largest: int) -> list[int]:

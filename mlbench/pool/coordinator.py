@@ -26,6 +26,9 @@ stand still for longer spoil a trial anyway."""
 _SLOWEST_BATCHES = 10
 """Times the slowest batch so far that a batch may take. Of lognormal times whose coefficient of
 variation is 1 not one in 1,000 takes ten times the mean, and the slowest is beyond the mean."""
+_FIRST_CALLS = 2
+"""Times the slowest call of the warm-up: a runtime may prepare itself for a size of batch that the
+warm-up left out, too."""
 
 
 class WorkerPool:
@@ -144,8 +147,9 @@ class WorkerPool:
     @property
     def _patience_s(self) -> float:
         """For how long a worker may be silent that has something to do."""
-        slowest_s = max(_LEAST_PATIENCE_S, _SLOWEST_BATCHES * self._slowest_ns * 1e-9)
-        return slowest_s + self._specs[0].batch_timeout_ns * 1e-9
+        batch_ns = max(_SLOWEST_BATCHES * self._slowest_ns, _FIRST_CALLS * self._starter.first_ns)
+        timeout_s = self._specs[0].batch_timeout_ns * 1e-9
+        return max(_LEAST_PATIENCE_S, batch_ns * 1e-9) + timeout_s
 
     def _accounts(self, state: TrialState) -> tuple[WorkerAccount, ...]:
         length_ns = max(state.last_answer_ns - state.start_ns, 1)

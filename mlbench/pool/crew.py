@@ -11,6 +11,7 @@ from mlbench.contracts.timetable import TimetableWriter, create_timetable
 from mlbench.host.clock import now_ns
 from mlbench.pool.launcher import Handle, Launcher
 from mlbench.pool.link import Link
+from mlbench.pool.restarts import Failure
 
 _END_NS = 5_000_000_000  # for a killed process to be gone: it gives back gigabytes first
 _LOOK_EVERY_S = 0.005
@@ -44,7 +45,7 @@ class Crew:
         self.timetables = [TimetableWriter(line) for line in lines]
         self.claims = None if claims_fd is None else ClaimLog(claims_fd)
         self.handles: dict[int, Handle] = {}
-        self.failed: dict[int, str] = {}
+        self.failed: dict[int, Failure] = {}
         self._launcher = launcher
 
     @property
@@ -73,12 +74,11 @@ class Crew:
         while handle.ended() is None and now_ns() < end_ns:
             time.sleep(_LOOK_EVERY_S)
 
-    def give_up(self, worker: int, cause: str) -> str:
+    def give_up(self, worker: int, cause: str) -> Failure:
         """End a worker that failed; return the cause, with the last that it told."""
         handle = self.handles[worker]
         handle.kill()
-        words = handle.last_words()
-        self.failed[worker] = f"{cause}; its last words: {words}" if words else cause
+        self.failed[worker] = Failure(cause, handle.last_words())
         return self.failed[worker]
 
     def give_up_the_dead(self) -> None:

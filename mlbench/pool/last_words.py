@@ -42,9 +42,13 @@ class Stderr:
         self._thread = threading.Thread(target=self._pass_on, daemon=True)
         self._thread.start()
 
+    def hear_out(self) -> None:
+        """Wait a moment for what a process said that has ended."""
+        self._thread.join(_AT_THE_END_S)
+
     def last_words(self) -> str:
         """Return the end of what came, as a line of printable characters."""
-        self._thread.join(_AT_THE_END_S)
+        self.hear_out()
         text = " / ".join(line.strip() for line in tuple(self._kept) if line.strip())
         return "".join(c if c.isprintable() else "?" for c in text)[-_CHARACTERS_KEPT:]
 

@@ -58,6 +58,7 @@ class LocalHandle:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._stderr.hear_out()
 
 
 class LocalLauncher:

@@ -25,8 +25,8 @@ class Starter:
     """Brings workers up, and knows what they said of themselves when they came.
 
     `timeout_s`: for each of loading and warming up. `backends`: how each worker's backend describes
-    itself. `service_ns`: each worker's mean service time for a query. `slowest_ns`: the time of the
-    slowest batch.
+    itself. `service_ns`: each worker's mean service time for a query. `slowest_ns`, `first_ns`: the
+    times of the slowest batch, and of the slowest of all calls, which prepared for the others.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Starter:
     ) -> None:
         self.backends: dict[int, dict[str, Any]] = {}
         self.service_ns: dict[int, float] = {}
-        self.slowest_ns = 0.0
+        self.slowest_ns = self.first_ns = 0.0
         self._crew = crew
         self._timeout_s = timeout_s
         self._warm_up_s = warm_up_s
@@ -65,10 +65,10 @@ class Starter:
         self.bring_up(self._note_failures())
 
     def _note_failures(self) -> set[int]:
-        for worker, cause in self._crew.failed.items():
+        for worker, failure in self._crew.failed.items():
             name = self._crew.name(worker)
-            restart = self._restarts.note(worker, name, cause)
-            self._tell(WorkerRestarted(name, cause, restart, MOST_RESTARTS_EACH))
+            restart = self._restarts.note(worker, name, failure)
+            self._tell(WorkerRestarted(name, str(failure), restart, MOST_RESTARTS_EACH))
         return set(self._crew.failed)
 
     def _collect(self, answer: Literal["ready", "warm"], workers: set[int]) -> None:
@@ -98,6 +98,7 @@ class Starter:
             case "warm":
                 self.service_ns[worker] = message["service_ns"]
                 self.slowest_ns = max(self.slowest_ns, message["slowest_ns"])
+                self.first_ns = max(self.first_ns, message["first_ns"])
             case "error":
                 self._hear_error(worker, message)
 

@@ -1,7 +1,9 @@
 """Commands whose workers fail: what is repeated, what is said, and the status in the end."""
 
 import json
+from importlib.resources import files
 
+import jsonschema
 import pytest
 
 FAULTY = ("--backend", "faulty", "--backend-option", "service_ms=2", "--skip-accuracy")
@@ -19,7 +21,10 @@ def run(command, tmp_path):
     def run(*words, **faults):
         path = tmp_path / "results.json"
         result = command("run", *FAULTY, *_faults(**faults), *RUN, *words, "--output", path)
-        return result, json.loads(path.read_text())
+        document = json.loads(path.read_text())
+        schema = json.loads(files("mlbench").joinpath("report/results.schema.json").read_text())
+        jsonschema.validate(document, schema)
+        return result, document
 
     return run
 

@@ -91,6 +91,10 @@ class Clockwork:
         self.free_ns = start_ns - 10**9
         return self.free_ns
 
+    def mean_service_ns(self, items):
+        """It is very quick."""
+        return float(items)
+
 
 STOP = wire.pack_control("stop")
 
@@ -154,6 +158,15 @@ def test_a_device_of_its_own_time_stamps_for_itself(serve):
     assert backend.batches == [2]
     starts_ns, dones_ns = (_column(connection, name) for name in ("start_ns", "done_ns"))
     assert dones_ns == [start_ns - 10**9 for start_ns in starts_ns]
+
+
+def test_a_quick_device_of_its_own_time_is_asked_query_by_query(serve):
+    """However many are overdue, with batches of one each is a batch of its own."""
+    warm = wire.pack_control("warm_up", seconds=0.0)
+    messages = (warm, _requests(1, 1, 2, 3), _go(1), STOP)
+    connection, backend = serve(*messages, backend=Clockwork())
+    assert backend.batches == [1, 1, 1]
+    assert _column(connection, "batch") == [1, 1, 1]
 
 
 def test_batches_are_one_call(serve):
