@@ -1,9 +1,12 @@
 """The accuracy stage: how many answers are right, and how far that can be trusted."""
 
+from functools import partial
+
 import numpy as np
 
 from mlbench.arrivals.linear import Linear
-from mlbench.bench.failover import play
+from mlbench.bench.events import Listener
+from mlbench.bench.failover import play, tell_faults
 from mlbench.bench.samples import Samples
 from mlbench.contracts.errors import RunError
 from mlbench.outcomes import Accuracy, Summary
@@ -16,15 +19,18 @@ _NEEDED = 0.99  # of the published accuracy
 
 
 def check_accuracy(
-    pool: WorkerPool, samples: Samples, target: float | None
+    pool: WorkerPool, samples: Samples, target: float | None, tell: Listener
 ) -> tuple[Summary, Accuracy]:
     """Serve every sample once at about the highest rate, and compare answers with labels.
 
-    Raises RunError when a query had no answer, or the model's output is not a class.
+    Tells of faults for which that is repeated. Raises RunError when a query had no answer, or the
+    model's output is not a class.
     """
     assert samples.labels is not None  # noqa: S101 - the caller skips the stage otherwise
     schedule = make_schedule(Linear(), pool.saturated_qps, samples.count, seed=0)
-    completions = play(pool, schedule, samples=np.arange(samples.count, dtype=np.uint32))
+    every_sample = np.arange(samples.count, dtype=np.uint32)
+    spoiled = partial(tell_faults, tell)
+    completions = play(pool, schedule, samples=every_sample, spoiled=spoiled)
     _check_complete(completions)
     right = int(np.count_nonzero(completions.prediction == samples.labels))
     needed = None if target is None else 100 * _NEEDED * target
@@ -37,6 +43,7 @@ def _check_complete(completions: Completions) -> None:
     if missing:
         raise RunError(
             f"accuracy: {completions.failed} queries failed and {completions.lost} got no answer"
+            + "".join(f" ({fault.code})" for fault in completions.faults)
         )
     if completions.prediction is None or bool((completions.prediction < 0).all()):
         raise RunError(

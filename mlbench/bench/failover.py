@@ -21,7 +21,8 @@ from mlbench.pool.restarts import WorkerKeepsFailingError
 from mlbench.records import Completions, Schedule
 
 MOST_REPEATS = 3
-"""Of a trial, for faults that no restart mends: a host that stands still again and again."""
+"""Of a trial, for faults that no restart mends, such as a host that stands still again and again.
+Those that one mends have a bound of their own, in the pool."""
 
 Result = TypeVar("Result")
 
@@ -36,17 +37,22 @@ def play(
 ) -> Completions:
     """Play a schedule as `WorkerPool.run` does, and again while a fault spoils it.
 
-    `spoiled` hears of each play that is repeated. After MOST_REPEATS the last one is returned with
-    its faults. Raises WorkerKeepsFailingError.
+    `spoiled` hears of each play that is repeated. After MOST_REPEATS for other faults than failed
+    workers the last one is returned with its faults. Raises WorkerKeepsFailingError.
     """
-    completions = pool.run(schedule, max_backlog_s, samples)
-    for _ in range(MOST_REPEATS):
-        if not completions.faults:
-            return completions
-        spoiled(completions)
+    repeats = 0
+    while True:
         completions = pool.run(schedule, max_backlog_s, samples)
-    pool.mend()
-    return completions
+        if not completions.faults or repeats == MOST_REPEATS:
+            return completions
+        repeats += not pool.has_failed
+        spoiled(completions)
+
+
+def tell_faults(tell: Listener, completions: Completions) -> None:
+    """Warn of what spoiled a play that nobody else tells of."""
+    for fault in completions.faults:
+        tell(Noted(fault, warning=True))
 
 
 def on_workers(

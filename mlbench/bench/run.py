@@ -90,7 +90,7 @@ class _Stages:
         """Do on this pool what is not done yet."""
         if self._is_accuracy_due:
             target = self._accuracy_target
-            summary, self.accuracy = check_accuracy(pool, self._samples, target)
+            summary, self.accuracy = check_accuracy(pool, self._samples, target, self._tell)
             self._is_accuracy_due = False
             self._tell(AccuracyMeasured(summary, self.accuracy))
         self.search.on(pool)

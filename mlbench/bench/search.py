@@ -30,7 +30,7 @@ class RateSearch:
         self._finished: set[AnswerKey] = set()
         self._measured_on: dict[AnswerKey, int] = {}  # how many workers
         self._workers: list[int] = []  # of each pool
-        self._best: dict[AnswerKey, float] = {}
+        self._best: dict[AnswerKey, float] = {}  # the highest rate that met the limit on this pool
 
     def on(self, pool: WorkerPool) -> None:
         """Search on this pool for all answers that are not finished.
@@ -38,6 +38,7 @@ class RateSearch:
         What was found stands in `answers` even when this is interrupted or a worker keeps failing.
         """
         self._workers.append(pool.size)
+        self._best.clear()
         search = Search(plan_search(pool, self._settings, self._finished))
         try:
             while (request := search.next()) is not None:

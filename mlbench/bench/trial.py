@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.bench.events import Listener, SingleTrialFinished, SingleTrialStarted, to_all
-from mlbench.bench.failover import on_workers, play
+from mlbench.bench.failover import on_workers, play, tell_faults
 from mlbench.bench.job import prepare
 from mlbench.bench.pool import shape_of
 from mlbench.bench.settings import TrialSettings, make_settings
@@ -55,7 +55,12 @@ def run_trial(listeners: Sequence[Listener] = (), **options: Any) -> SingleTrial
 
     def work(pool: WorkerPool) -> tuple[Completions, Queue]:
         queue = shape_of(pool, settings)
-        return play(pool, schedule, spoiled=lambda one: spoiled.append((one, queue))), queue
+
+        def keep(completions: Completions) -> None:
+            tell_faults(tell, completions)
+            spoiled.append((completions, queue))
+
+        return play(pool, schedule, spoiled=keep), queue
 
     try:
         (completions, queue), lost_workers = on_workers(job, settings, tell, work)

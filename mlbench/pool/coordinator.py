@@ -87,6 +87,11 @@ class WorkerPool:
         return len(self._specs)
 
     @property
+    def has_failed(self) -> bool:
+        """Whether a worker failed in the last trial, and is started again before the next."""
+        return bool(self._crew.failed)
+
+    @property
     def saturated_qps(self) -> float:
         """A rough guess, from the warm-up, of the rate at which all workers are busy."""
         return sum(1e9 / max(ns, 1.0) for ns in self.service_ns)
@@ -101,9 +106,10 @@ class WorkerPool:
 
         `samples`: uint32 (n,), what each query serves; drawn by the schedule's seed if not given.
         What goes wrong on the way ends the trial and stands in its `faults`. Workers that failed
-        are started again before the next trial. Raises as `mend`.
+        are started again before the next trial; raises WorkerKeepsFailingError for one that was
+        started again as often as it may be.
         """
-        self.mend()
+        self._starter.mend()
         self._trial += 1
         state = self._new_state(schedule, samples)
         host_account = self._host_account(self.pids) if self._host_account else HostAccount
@@ -115,13 +121,6 @@ class WorkerPool:
         return state.completions(
             coordinator_busy=busy, workers=self._accounts(state), host=host_account()
         )
-
-    def mend(self) -> None:
-        """Start the workers again that failed, or have ended since the last trial.
-
-        Raises WorkerKeepsFailingError for one that was started again as often as it may be.
-        """
-        self._starter.mend()
 
     def _new_state(self, schedule: Schedule, samples: NDArray[np.uint32] | None) -> TrialState:
         first = self._specs[0]

@@ -9,16 +9,10 @@ from mlbench.host.clock import now_ns
 from mlbench.pool.awake import AwakeTime
 from mlbench.pool.crew import Crew
 from mlbench.pool.events import PoolEvent, WorkerRestarted, WorkersAwaited
-from mlbench.pool.restarts import (
-    MOST_RESTARTS_EACH,
-    Restarts,
-    WorkerKeepsFailingError,
-)
+from mlbench.pool.restarts import MOST_RESTARTS_EACH, Restarts, WorkerKeepsFailingError
 
 _LOOK_EVERY_NS = 50_000_000
 _TELL_EVERY_NS = 5_000_000_000  # what takes so long makes people wonder
-
-Take = Callable[[int, Mapping[str, Any]], None]
 
 
 class Starter:
@@ -75,7 +69,7 @@ class Starter:
         """Wait until each of these workers has given this answer, or failed."""
         crew, awake, told_ns = self._crew, AwakeTime(now_ns()), 0
         missing = set(workers)
-        while missing := missing - crew.failed.keys():
+        while missing:
             ended = {w: how for w in missing if (how := crew.handles[w].ended())}
             crew.link.wait(_LOOK_EVERY_NS)  # for what those sent before they ended, too
             for worker, frame in crew.link.received():
@@ -84,10 +78,12 @@ class Starter:
                     if frame.body["type"] == answer:
                         missing.discard(worker)
             self._give_up_broken(missing - crew.failed.keys(), ended)
+            missing -= crew.failed.keys()
             awake.look(now_ns())
             if awake.waited_ns > self._timeout_s * 1e9:
                 self._give_up_slow(missing, answer)
-            elif awake.waited_ns > told_ns + _TELL_EVERY_NS:
+                return
+            if missing and awake.waited_ns > told_ns + _TELL_EVERY_NS:
                 told_ns = awake.waited_ns
                 self._tell_awaited(answer, missing, told_ns * 1e-9)
 

@@ -17,23 +17,19 @@ FAULT = Finding("coordinator_paused", {"paused_s": 5.0})
 
 
 class Pool(AbstractContextManager["Pool"]):
-    """Plays trials of which the first ones are spoiled; `mended` counts."""
+    """Plays trials of which the first ones are spoiled, with or without a failed worker."""
 
-    def __init__(self, spoiled: int = 0, size: int = 1) -> None:
+    def __init__(self, spoiled: int = 0, size: int = 1, *, has_failed: bool = False) -> None:
         self._spoiled = spoiled
         self.size = size
+        self.has_failed = has_failed
         self.plays: list[tuple[object, ...]] = []
-        self.mended = 0
 
     def run(self, *arguments: object) -> SimpleNamespace:
         """Note what is to be played."""
         self.plays.append(arguments)
         faults = (FAULT,) if len(self.plays) <= self._spoiled else ()
         return SimpleNamespace(faults=faults, play=len(self.plays))
-
-    def mend(self) -> None:
-        """Count."""
-        self.mended += 1
 
     def __exit__(self, *_: object) -> None:
         """Nothing is open."""
@@ -50,12 +46,17 @@ def test_a_spoiled_trial_is_played_again_as_it_was() -> None:
 
 
 def test_a_trial_is_not_repeated_for_ever() -> None:
-    """Where no play is without a fault the last one counts, unless a worker keeps failing."""
+    """Where no play is without a fault the last one counts."""
     pool, told = Pool(spoiled=99), []
     completions = failover.play(pool, "a schedule", spoiled=told.append)
     assert completions.faults == (FAULT,)
     assert len(told) == failover.MOST_REPEATS
-    assert pool.mended == 1
+
+
+def test_failed_workers_are_the_pools_to_count() -> None:
+    """A trial is repeated as long as the pool starts its workers again."""
+    pool = Pool(spoiled=3 * failover.MOST_REPEATS, has_failed=True)
+    assert failover.play(pool, "a schedule").faults == ()
 
 
 @pytest.fixture

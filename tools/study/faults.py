@@ -20,7 +20,7 @@ from mlbench.contracts.errors import RunError
 from mlbench.pool.crew import Crew
 from mlbench.pool.trial_play import TrialPlay
 from mlbench.records import Completions
-from workers.backends.faulty import _FALSE_COLUMNS, _FALSE_FRAMES
+from workers.backends.faulty import LIES
 
 SERVICE_MS = 3.0
 START_TIMEOUT_S = 5.0
@@ -35,7 +35,7 @@ IN_SERVICE: dict[str, dict[str, Any]] = {
     "stops itself": {"die_by": "SIGSTOP"},
     "hangs": {},
     "fails": {"fail_p": 0.02},
-    **{f"lies: {lie}": {"lie": lie} for lie in (*_FALSE_COLUMNS, *_FALSE_FRAMES)},
+    **{f"lies: {lie}": {"lie": lie} for lie in LIES},
 }
 AT_START = ("load", "warm_up")
 FROM_OUTSIDE = ("worker killed", "worker stopped", "coordinator stopped")
@@ -234,7 +234,7 @@ def _judge(
     """Say what should not be: faults that nobody saw, wrong answers, and runs that ended early."""
     trials = [event.trial for event in events if isinstance(event, TrialFinished)]
     answers = [a for event in events if isinstance(event, SearchEnded) for a in event.answers]
-    is_seen = outcome.detected_s is not None or error is not None
+    is_seen = outcome.detected_s is not None or case.is_lasting
     if case.kind == "fails":
         reasons = [reason.code for trial in trials for reason in trial.judgement.reasons]
         is_seen = "queries_failed" in reasons or bool(completions and completions.failed)

@@ -38,6 +38,7 @@ _FALSE_FRAMES: Mapping[str, Callable[[bytes], bytes]] = {
     "trial": lambda frame: frame[:8] + b"\x77" + frame[9:],
     "version": lambda frame: frame[:3] + b"\x77" + frame[4:],
 }
+LIES = (*_FALSE_COLUMNS, *_FALSE_FRAMES)
 
 
 class FaultyBackend(SimulatedBackend):
@@ -147,8 +148,7 @@ class FaultyBackend(SimulatedBackend):
 
 def _check(options: Mapping[str, Any]) -> None:
     signals = [*(one.name for one in signal.Signals), "exit"]
-    lies = [*_FALSE_COLUMNS, *_FALSE_FRAMES]
-    known = {"load": _FAULTS, "warm_up": _FAULTS, "die_by": signals, "lie": lies}
+    known = {"load": _FAULTS, "warm_up": _FAULTS, "die_by": signals, "lie": LIES}
     for key, words in known.items():
         word = options[key]
         if word not in ("", *words):

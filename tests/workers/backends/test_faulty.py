@@ -8,8 +8,7 @@ from mlbench.contracts import wire
 from mlbench.contracts.backend import WorkerSpec
 from mlbench.contracts.errors import RequestError
 from mlbench.pool.answers import Asked, find_wrong
-from workers.backends import faulty
-from workers.backends.faulty import FaultyBackend
+from workers.backends.faulty import LIES, FaultyBackend
 
 
 def _backend(index=0, **options):
@@ -42,7 +41,7 @@ def _is_believed(frame):
     return trial == 5 and find_wrong(answers, asked) is None
 
 
-@pytest.mark.parametrize("lie", [*faulty._FALSE_COLUMNS, *faulty._FALSE_FRAMES])
+@pytest.mark.parametrize("lie", LIES)
 def test_no_lie_is_believed(monkeypatch, lie):
     """What this backend makes of good answers breaks a rule; before its time it tells the truth."""
     monkeypatch.setattr(wire, "pack_completions", wire.pack_completions)

@@ -83,6 +83,7 @@ def test_a_trial_is_repeated_too(command, monkeypatch, tmp_path, faults, status)
     assert document["completed"] + document["failed"] + document["lost"] == document["queries"]
     assert (document["lost"] == 0) == (status == 0)
     assert ("error: worker 0" in result.err) == (status == 3)
+    assert "warning: fault: worker 0 (cpu, pid" in result.err
 
 
 def test_an_unknown_way_to_go_on_is_refused(refused):
