@@ -16,7 +16,7 @@ _FAILURES_IN_A_ROW = 3  # a model that fails now and then is measured; trials co
 
 
 class WarmUp(NamedTuple):
-    """How long calls took in nanoseconds, and how many of them failed.
+    """How long calls took, in nanoseconds.
 
     `service_ns`: for a query, in the median. `slowest_ns`: the slowest batch, when all was settled.
     `first_ns`: the slowest of all calls, as those are that a runtime prepares itself in.
@@ -25,7 +25,6 @@ class WarmUp(NamedTuple):
     service_ns: float
     slowest_ns: float
     first_ns: float
-    failed: int
 
 
 class WarmUpError(Exception):
@@ -44,8 +43,9 @@ class WarmUpCalls:
         self._feeds = feeds
         self._spec = spec
         self._calls = 0
+        self._failed = 0
         self._failed_in_a_row = 0
-        self.failed = 0
+        self._last_failure = ""
         self.first_ns = 0
 
     def time_ns(self, size: int) -> int:
@@ -66,15 +66,21 @@ class WarmUpCalls:
         return took_ns
 
     def _note_failure(self, error: Exception) -> None:
-        self.failed += 1
+        self._failed += 1
         self._failed_in_a_row += 1
+        self._last_failure = one_line(error)
         if self._calls == 0:
-            why = f"the model fails at its first query: {one_line(error)}"
+            why = f"the model fails at its first query: {self._last_failure}"
             raise WarmUpError(why, is_final=True) from error
-        tell(f"call {self._calls + 1} of the warm-up failed: {one_line(error)}")
         if self._failed_in_a_row == _FAILURES_IN_A_ROW:
-            why = f"the model fails in warm-up, at call {self._calls + 1}: {one_line(error)}"
+            why = f"the model fails in warm-up, at call {self._calls + 1}: {self._last_failure}"
             raise WarmUpError(why, is_final=False) from error
+
+    def tell_failures(self) -> None:
+        """Tell how many calls failed, if any."""
+        if self._failed:
+            calls = f"{self._failed:,} of {self._calls:,} calls of the warm-up failed"
+            tell(f"{calls}, the last one with {self._last_failure}")
 
 
 def warm_up(backend: Backend, feeds: Feeds, spec: WorkerSpec, seconds: float) -> WarmUp:
@@ -86,16 +92,17 @@ def warm_up(backend: Backend, feeds: Feeds, spec: WorkerSpec, seconds: float) ->
     feeds.touch(spec.sample_count)
     if is_self_timed(backend):
         batch_ns = backend.mean_service_ns(spec.batch_size)
-        return WarmUp(batch_ns / spec.batch_size, batch_ns, batch_ns, 0)
+        return WarmUp(batch_ns / spec.batch_size, batch_ns, batch_ns)
     calls, sizes = WarmUpCalls(backend, feeds, spec), _sizes(spec.batch_size)
     times_ns: list[int] = []
     for size in sizes:
         times_ns, end_ns = [], now_ns() + round(seconds / len(sizes) * 1e9)
         while len(times_ns) < _FEWEST_CALLS or now_ns() < end_ns:
             times_ns.append(calls.time_ns(size))
+    calls.tell_failures()
     later_ns = times_ns[len(times_ns) // 2 :]
     service_ns = float(np.median(later_ns)) / spec.batch_size
-    return WarmUp(service_ns, max(later_ns), calls.first_ns, calls.failed)
+    return WarmUp(service_ns, max(later_ns), calls.first_ns)
 
 
 def _sizes(largest: int) -> list[int]:

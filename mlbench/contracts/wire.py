@@ -58,7 +58,7 @@ LOST, COMPLETED, FAILED = 0, 1, 2
 _CONTROLS: dict[str, dict[str, type]] = {
     "ready": {"backend": dict},  # loaded; how the backend describes itself
     "warm_up": {"seconds": float},
-    "warm": {"service_ns": float, "slowest_ns": float, "first_ns": float, "failed": int},
+    "warm": {"service_ns": float, "slowest_ns": float, "first_ns": float},
     "error": {"message": str, "is_final": bool, "is_request": bool},
     "begun": {"trial": int},
     "go": {"trial": int, "start_ns": int},

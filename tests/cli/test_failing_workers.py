@@ -7,7 +7,7 @@ import jsonschema
 import pytest
 
 FAULTY = ("--backend", "faulty", "--backend-option", "service_ms=2", "--skip-accuracy")
-RUN = ("--arrivals", "linear", "--max-latency", 0.050, "--budget", 3, "--time", 1, "--seed", 1)
+RUN = ("--arrivals", "linear", "--max-latency", 0.050, "--budget", 1.5, "--time", 0.5, "--seed", 1)
 
 
 def _faults(**options):
@@ -31,7 +31,7 @@ def run(command, tmp_path):
 
 def test_a_run_repeats_the_trial_that_a_worker_spoiled(run, tmp_path):
     """The spoiled trial is told and saved, the same is played again, and the run ends well."""
-    result, document = run(die_after=900, once=tmp_path / "broken")
+    result, document = run(die_after=300, once=tmp_path / "broken")
     assert result.status in (0, 1)  # a host that is too busy to tell is not at issue here
     trials = list(document["scan"]["linear"].items())
     (spoiled,) = [at for at, (_, one) in enumerate(trials) if _codes(one) == ["worker_lost"]]
@@ -49,7 +49,7 @@ def _codes(document):
 
 def test_a_run_whose_worker_keeps_failing_ends_with_status_3(run):
     """What was measured until then is saved, and the last line names the worker and the causes."""
-    result, document = run("--quiet", die_after=300)
+    result, document = run("--quiet", die_after=150)
     assert result.status == 3
     last = result.err.splitlines()[-1]
     assert last.startswith("error: worker 0 (cpu, pid ")
@@ -62,7 +62,7 @@ def test_a_run_whose_worker_keeps_failing_ends_with_status_3(run):
 def test_a_run_may_go_on_with_the_workers_left(run):
     """With --on-failure continue the others answer, each answer says so, and the status is 3."""
     words = ("--workers-per-device", 2, "--on-failure", "continue")
-    result, document = run(*words, die_after=300, only_worker=1)
+    result, document = run(*words, die_after=150, only_worker=1)
     assert result.status == 3
     (answer,) = document["results"]["linear"].values()
     assert "measured on 1 of 2 workers, as some keep failing" in answer["notes"]

@@ -23,7 +23,7 @@ def test_completions_survive_the_wire():
 
 def test_control_messages_survive_the_wire():
     """A control message has a type and named fields; a whole number will do for a float."""
-    fields = {"service_ns": 1.5, "slowest_ns": 2, "first_ns": 2.5, "failed": 0}
+    fields = {"service_ns": 1.5, "slowest_ns": 2, "first_ns": 2.5}
     frame = wire.unpack(wire.pack_control("warm", **fields))
     assert frame.kind == wire.CONTROL
     assert frame.body == {"type": "warm", **fields}

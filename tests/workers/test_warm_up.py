@@ -50,7 +50,6 @@ def test_the_service_time_is_told(file):
     """The figures are positive: for each query, and for the slowest batch."""
     _, found = _warm_up(file, 2)
     assert 0 < found.service_ns <= found.slowest_ns <= found.first_ns
-    assert found.failed == 0
 
 
 def test_a_simulated_device_tells_its_own_time():
@@ -82,9 +81,10 @@ def _shake(file, *calls):
 
 
 def test_calls_that_fail_now_and_then_are_counted(file, capfd):
-    """A warm-up goes on after failures that are not too many in a row, and tells of each."""
-    assert _shake(file, 2, 3, 7, 8).failed == 4
-    assert "call 7 of the warm-up failed: OSError: call 7" in capfd.readouterr().err
+    """A warm-up goes on after failures that are not too many in a row, and tells their number."""
+    assert _shake(file, 2, 3, 7, 8).service_ns > 0
+    told = "4 of 20 calls of the warm-up failed, the last one with OSError: call 8"
+    assert told in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
