@@ -116,7 +116,8 @@ class Completions:
     A trial that was `cut_short` has only the queries that were due by its end; those that nobody
     had begun by then are LOST. `worker` is 65535 where nobody claimed the query. `dealt`: queries
     were dealt out to the workers in turn, so that each had a line of its own; otherwise all workers
-    served one line. `host` is None where nobody watched it.
+    served one line. `host` is None where nobody watched it. `faults`: what ended the trial and
+    makes it void; nothing is learnt from such a trial.
     """
 
     schedule: Schedule

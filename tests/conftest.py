@@ -19,6 +19,7 @@ SLOW = (
     "bench/test_own_backend.py",
     "cli/test_arrival_options.py",
     "cli/test_doctor_command.py",
+    "cli/test_failing_workers.py",
     "cli/test_interrupts.py",
     "cli/test_own_models.py",
     "cli/test_run_command.py",

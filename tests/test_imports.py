@@ -72,7 +72,7 @@ BELOW = {
     "data": ("contracts", "host"),
     "models": ("contracts", "host"),
     "bench": (*PURE, "host", "pool", "data", "models"),
-    "report": (*CORE, "trial", "host", "data", "bench"),
+    "report": (*CORE, "trial", "host", "data", "pool", "bench"),
     "cli": ("contracts", "arrivals", "host", "bench", "report", "run", "run_trial"),
 }
 """Which rooms of mlbench each room may import from, besides itself; `run` and `run_trial` are the

@@ -7,26 +7,28 @@ import zmq
 
 from mlbench.contracts import wire
 from mlbench.contracts.waiting import readable, wait_readable
-from mlbench.contracts.wire import HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS
+from workers.tell import tell
 
 
 class Connection:
-    """A DEALER socket whose identity is the worker's index."""
+    """A DEALER socket whose identity is what the coordinator gave this worker in its orders."""
 
-    def __init__(self, endpoint: str, index: int) -> None:
+    def __init__(self, endpoint: str, identity: str) -> None:
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
         self.socket = context.socket(zmq.DEALER)
-        self.socket.identity = str(index).encode()
+        self.socket.identity = identity.encode()
         self.socket.sndhwm = self.socket.rcvhwm = 0
         self.socket.linger = 1000
-        self.socket.heartbeat_ivl = HEARTBEAT_MS
-        self.socket.heartbeat_timeout = HEARTBEAT_TIMEOUT_MS
+        self.socket.maxmsgsize = wire.MOST_CONTROL_BYTES  # nothing that comes is larger
         self.socket.connect(endpoint)
 
     def received(self) -> Iterator[wire.Frame]:
-        """Yield every frame that has arrived, without blocking."""
+        """Yield every frame that has arrived, without blocking; bytes that are none are told."""
         while readable(self.socket):
-            yield wire.unpack(self.socket.recv(zmq.NOBLOCK))
+            try:
+                yield wire.unpack(b"".join(self.socket.recv_multipart(zmq.NOBLOCK)))
+            except ValueError as error:
+                tell(f"left out {error}")
 
     def wait(self, timeout_ns: int) -> None:
         """Block until something arrives or the time is over."""

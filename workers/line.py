@@ -88,8 +88,7 @@ class Line:
         if self._claims is None:
             return self._taken
         self._claims.read()
-        closed = self._claims.closed or self._claims.is_expelled(self._worker)
-        return None if closed else self._claims.head
+        return None if self._claims.closed else self._claims.head
 
     def _claim(self, count: int) -> bool:
         if self._claims is not None:

@@ -5,14 +5,10 @@ coordinator --REQUESTS, ahead--> Line --batch--> wait --> predict --> Outbox --C
 """
 
 import gc
-import os
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
-
-import numpy as np
 
 from mlbench.contracts import wire
 from mlbench.contracts.backend import (
@@ -24,12 +20,14 @@ from mlbench.contracts.backend import (
 )
 from mlbench.contracts.claims import ClaimLog
 from mlbench.contracts.errors import one_line
+from mlbench.contracts.predictions import check_classes
 from mlbench.host.clock import Alarm, now_ns, sleep_until
 from workers.connection import Connection
 from workers.feeds import Feeds
 from workers.line import Batch, Line
 from workers.outbox import FAILURE, Failure, Outbox
-from workers.warm_up import warm_up
+from workers.tell import tell
+from workers.warm_up import WarmUpError, warm_up
 
 _IDLE_NS = 3_600_000_000_000  # an hour: whatever an idle worker waits for comes as a frame
 _RECEIVE_EVERY_NS = 20_000_000  # while it is busy: a look takes 40 us beside a cold cache
@@ -161,29 +159,32 @@ class Worker:
 
     def _warm_up(self, seconds: float) -> None:
         try:
-            service_ns = warm_up(self._backend, self._feeds, self._spec, seconds)
+            found = warm_up(self._backend, self._feeds, self._spec, seconds)
+        except WarmUpError as error:
+            self._give_up(str(error), is_final=error.is_final)
         except Exception as error:
-            why = f"the model fails at its first query: {one_line(error)}"
-            self._connection.send_control("error", request=False, message=why)
-            self._stopped = True
+            self._give_up(f"the model fails in warm-up: {one_line(error)}", is_final=False)
         else:
-            self._service_ns = max(service_ns, 1.0)
+            self._service_ns = max(found.service_ns, 1.0)
             # Looking for garbage among all that a runtime imported takes tens of milliseconds.
             gc.collect()
             gc.freeze()
-            self._connection.send_control("warm", service_ns=service_ns)
+            self._connection.send_control("warm", **found._asdict())
+
+    def _give_up(self, why: str, *, is_final: bool) -> None:
+        self._connection.send_control("error", message=why, is_final=is_final, is_request=False)
+        self._stopped = True
 
     def _serve_batch(self, batch: Batch) -> None:
         start_ns = now_ns()
-        predictions, status = self._predict_batch(batch.requests["sample"])
-        self._outbox.add_batch(batch.requests["id"], start_ns, now_ns(), predictions, status)
-
-    def _predict_batch(self, samples: np.ndarray[Any, Any]) -> tuple[Predictions | None, int]:
+        answer: Predictions | Failure | None = FAILURE
         try:
-            return self._backend.predict(self._feeds.batch(samples)), wire.COMPLETED
+            answer = self._backend.predict(self._feeds.batch(batch.requests["sample"]))
         except Exception as error:
-            _tell(error)
-            return None, wire.FAILED
+            tell(one_line(error))
+        done_ns = now_ns()
+        answer = _checked(answer, len(batch.requests))
+        self._outbox.add_batch(batch.requests["id"], start_ns, done_ns, answer)
 
     def _serve_singles(self, batch: Batch) -> None:
         """Serve queries one `predict` call each."""
@@ -192,13 +193,14 @@ class Worker:
         dones_ns: list[int] = []
         answers: list[Predictions | Failure | None] = []
         for sample in batch.requests["sample"].tolist():
+            answer: Predictions | Failure | None = FAILURE
             starts_ns.append(now_ns())
             try:
-                answers.append(predict(one(sample)))
+                answer = predict(one(sample))
             except Exception as error:
-                _tell(error)
-                answers.append(FAILURE)
+                tell(one_line(error))
             dones_ns.append(now_ns())
+            answers.append(answer if answer is None else _checked(answer, 1))
         took_ns = (dones_ns[-1] - starts_ns[0]) / len(dones_ns)
         self._service_ns = max(took_ns, _SLOWEST_MEMORY * self._service_ns)
         self._outbox.add_singles(batch.requests["id"], starts_ns, dones_ns, answers)
@@ -206,10 +208,23 @@ class Worker:
     def _serve_by_clockwork(self, device: SelfTimed, batch: Batch) -> None:
         items = len(batch.requests)
         start_ns = batch.ready_ns if batch.ready_ns <= device.free_ns else now_ns()
-        done_ns = device.serve(start_ns, items)
+        answer: Failure | None = None
+        try:
+            done_ns = device.serve(start_ns, items)
+        except Exception as error:
+            tell(one_line(error))
+            answer, done_ns = FAILURE, max(start_ns, now_ns())
+            device.free_ns = done_ns
         sleep_until(done_ns)
-        self._outbox.add_batch(batch.requests["id"], start_ns, done_ns, None, wire.COMPLETED)
+        self._outbox.add_batch(batch.requests["id"], start_ns, done_ns, answer)
 
 
-def _tell(error: Exception) -> None:
-    print(f"worker {os.getpid()}: {one_line(error)}", file=sys.stderr)
+def _checked(answer: Predictions | Failure | None, queries: int) -> Predictions | Failure | None:
+    """Return an answer to so many queries, or a failure where it cannot be one."""
+    if answer is None or isinstance(answer, Failure):
+        return answer
+    try:
+        return check_classes(answer, queries)
+    except ValueError as error:
+        tell(str(error))
+        return FAILURE

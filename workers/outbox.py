@@ -43,6 +43,7 @@ class Outbox:
     def __init__(self, socket: "zmq.Socket[bytes]", hold_ns: int = 20_000_000) -> None:
         self._socket = socket
         self._parts: list[_Part] = []
+        self._waiting = 0  # answers, in all parts
         self._oldest_ns = 0
         self.hold_ns = hold_ns
         self.trial = 0
@@ -57,12 +58,12 @@ class Outbox:
         ids: NDArray[np.uint32],
         start_ns: int,
         done_ns: int,
-        predictions: Predictions | None,
-        status: int,
+        answer: Predictions | Failure | None,
     ) -> None:
-        """Add the answers of one batch."""
-        self._note_oldest(done_ns)
-        classes = -1 if predictions is None else predictions
+        """Add the answers of one batch; a failure is that of all its queries."""
+        self._make_room(len(ids), done_ns)
+        status = wire.FAILED if answer is FAILURE else wire.COMPLETED
+        classes = -1 if answer is None or isinstance(answer, Failure) else answer
         self._parts.append(_Part(ids.copy(), len(ids), start_ns, done_ns, classes, status))
 
     def add_singles(
@@ -73,7 +74,7 @@ class Outbox:
         answers: list[Predictions | Failure | None],
     ) -> None:
         """Add answers that were each a batch of their own."""
-        self._note_oldest(dones_ns[0])
+        self._make_room(len(ids), dones_ns[0])
         classes: int | list[int] = -1
         status: int | list[int] = wire.COMPLETED
         if answers.count(None) < len(answers):
@@ -81,7 +82,11 @@ class Outbox:
             status = [wire.FAILED if a is FAILURE else wire.COMPLETED for a in answers]
         self._parts.append(_Part(ids.copy(), 1, starts_ns, dones_ns, classes, status))
 
-    def _note_oldest(self, done_ns: int) -> None:
+    def _make_room(self, answers: int, done_ns: int) -> None:
+        """Flush first where a frame would get too large; note when its oldest answer was done."""
+        if self._waiting + answers > wire.MOST_ANSWERS:
+            self.flush()
+        self._waiting += answers
         if not self._parts:
             self._oldest_ns = done_ns
 
@@ -100,7 +105,7 @@ class Outbox:
         """Send what is there as one frame."""
         if not self._parts:
             return
-        rows, begin = np.empty(sum(len(part.ids) for part in self._parts), wire.COMPLETION), 0
+        rows, begin = np.empty(self._waiting, wire.COMPLETION), 0
         for part in self._parts:
             end = begin + len(part.ids)
             own = rows[begin:end]
@@ -109,6 +114,7 @@ class Outbox:
             own["prediction"] = part.classes
             begin = end
         self._parts.clear()
+        self._waiting = 0
         self._socket.send(wire.pack_completions(self.trial, rows))
 
 

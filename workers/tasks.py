@@ -42,16 +42,18 @@ def serve(spec: WorkerSpec) -> None:
     """Load the backend, report, and serve until told to stop."""
     set_precise_sleep()
     # ZeroMQ's thread inherits the affinity of the moment: connect first, pin to cores after that.
-    connection = Connection(spec.endpoint, spec.index)
+    connection = Connection(spec.endpoint, spec.identity)
     try:
         if spec.cores is not None:
             os.sched_setaffinity(0, spec.cores)
         backend = find_backend(spec.backend)(spec)
         worker = Worker(spec, backend, connection)
-        connection.send_control("ready", pid=os.getpid(), backend=backend.describe())
+        connection.send_control("ready", backend=backend.describe())
     except Exception as error:
         is_request = isinstance(error, RequestError)
-        connection.send_control("error", request=is_request, message=one_line(error))
+        connection.send_control(
+            "error", message=one_line(error), is_final=is_request, is_request=is_request
+        )
         connection.close()
         return
     worker.run()

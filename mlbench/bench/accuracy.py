@@ -1,12 +1,13 @@
 """The accuracy stage: how many answers are right, and how far that can be trusted."""
 
-from collections.abc import Iterable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.arrivals.linear import Linear
 from mlbench.bench.events import Listener, Noted
+from mlbench.bench.failover import play, tell_faults
 from mlbench.bench.samples import Samples
 from mlbench.contracts.errors import RunError
 from mlbench.contracts.findings import Finding
@@ -24,21 +25,19 @@ a thousand runs."""
 
 
 def check_accuracy(
-    pool: WorkerPool,
-    samples: Samples,
-    saturated_qps: float,
-    target: float | None,
-    tell: Listener,
+    pool: WorkerPool, samples: Samples, target: float | None, tell: Listener
 ) -> tuple[Summary, Accuracy]:
     """Serve every sample once at about the highest rate, and compare answers with labels.
 
-    It warns of labels that the model never gives. Raises RunError when a query had no answer, or
-    the model's output is not a class.
+    Tells of faults for which that is repeated, and of labels that the model never gives. Raises
+    RunError when a query had no answer, or the model's output is not a class.
     """
     assert samples.labels is not None  # noqa: S101 - the caller skips the stage otherwise
-    schedule = make_schedule(Linear(), saturated_qps, samples.count, seed=0)
-    completions = pool.run(schedule, samples=np.arange(samples.count, dtype=np.uint32))
-    _check_complete(completions, pool.dead.values())
+    schedule = make_schedule(Linear(), pool.saturated_qps, samples.count, seed=0)
+    every_sample = np.arange(samples.count, dtype=np.uint32)
+    spoiled = partial(tell_faults, tell)
+    completions = play(pool, schedule, samples=every_sample, spoiled=spoiled)
+    _check_complete(completions)
     assert completions.prediction is not None  # noqa: S101 - looked at above
     if beyond := beyond_answers(completions.prediction, samples.labels):
         tell(Noted(beyond, warning=True))
@@ -57,12 +56,12 @@ def beyond_answers(answers: NDArray[np.int32], labels: NDArray[np.int64]) -> Fin
     return Finding("labels_beyond_answers", figures)
 
 
-def _check_complete(completions: Completions, dead: Iterable[str]) -> None:
+def _check_complete(completions: Completions) -> None:
     missing = len(completions.status) - completions.completed
     if missing:
         raise RunError(
             f"accuracy: {completions.failed} queries failed and {completions.lost} got no answer"
-            + "".join(f"; {how}" for how in dead)
+            + "".join(f" ({fault.code})" for fault in completions.faults)
         )
     if completions.prediction is None or bool((completions.prediction < 0).all()):
         raise RunError(

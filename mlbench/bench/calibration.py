@@ -3,12 +3,13 @@
 from dataclasses import asdict, dataclass
 
 from mlbench.arrivals.exponential import Exponential
+from mlbench.bench.failover import play
 from mlbench.contracts.backend import WorkerSpec
 from mlbench.contracts.findings import Finding
 from mlbench.pool.coordinator import WorkerPool
 from mlbench.pool.local import LocalLauncher
 from mlbench.queueing.line import Queue
-from mlbench.records import Completions, TrialRunner
+from mlbench.records import Completions
 from mlbench.stats.percentiles import percentile
 from mlbench.trial.replay import send_lag_ns
 from mlbench.trial.schedule import make_schedule, query_count
@@ -47,7 +48,7 @@ def calibrate() -> Calibration:
         return Calibration(p50, p99, _highest_held(pool))
 
 
-def _highest_held(pool: TrialRunner) -> float:
+def _highest_held(pool: WorkerPool) -> float:
     held = 0.0
     for qps in _RATES_QPS:
         completions = _play(pool, qps, _STEP_S)
@@ -57,8 +58,8 @@ def _highest_held(pool: TrialRunner) -> float:
     return held
 
 
-def _play(pool: TrialRunner, qps: float, duration_s: float) -> Completions:
-    return pool.run(make_schedule(Exponential(), qps, query_count(qps, duration_s), seed=1))
+def _play(pool: WorkerPool, qps: float, duration_s: float) -> Completions:
+    return play(pool, make_schedule(Exponential(), qps, query_count(qps, duration_s), seed=1))
 
 
 def _lag_s(completions: Completions) -> tuple[float, float]:

@@ -7,12 +7,13 @@ Everything that is shown or saved is a listener, a function of an event: the log
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from mlbench.bench.settings import RunSettings, TrialSettings
 from mlbench.contracts.findings import Finding
 from mlbench.data.events import DataEvent
 from mlbench.outcomes import Accuracy, Answer, Summary, Trial, TrialRequest
+from mlbench.pool.events import PoolEvent, WorkerRestarted, WorkersAwaited
 from mlbench.records import Completions
 
 
@@ -91,6 +92,7 @@ Event = (
     | SingleTrialFinished
     | EmbeddedModelChosen
     | DataEvent
+    | WorkersAwaited
     | Noted
     | AccuracyMeasured
     | TrialStarted
@@ -109,3 +111,15 @@ def to_all(listeners: Sequence[Listener]) -> Listener:
             listener(event)
 
     return tell
+
+
+def from_pool(tell: Listener) -> Callable[[PoolEvent], None]:
+    """Return what hears a pool and tells a listener; a restart is a note on the whole run."""
+
+    def hear(event: PoolEvent) -> None:
+        if isinstance(event, WorkerRestarted):
+            tell(Noted(Finding("worker_restarted", asdict(event)), warning=True))
+        else:
+            tell(event)
+
+    return hear

@@ -6,11 +6,12 @@ Everything that can be wrong with a request is found here, before a worker start
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from mlbench.bench.events import EmbeddedModelChosen, Listener, Noted
-from mlbench.bench.layout import Division, divide_by_time, most_threads
+from mlbench.bench.events import EmbeddedModelChosen, Listener, Noted, from_pool
+from mlbench.bench.layout import Division, divide_by_time, most_threads, time_on_one_thread
 from mlbench.bench.limits import check_workers
 from mlbench.bench.samples import Samples, make_samples
 from mlbench.bench.settings import Settings
@@ -42,6 +43,12 @@ class Job:
     specs: tuple[WorkerSpec, ...]
     samples: Samples
     model: Path | None
+
+    def without(self, worker: int) -> "Job":
+        """Return the job with all workers but this one, numbered anew."""
+        rest = [spec for spec in self.specs if spec.index != worker]
+        specs = tuple(replace(spec, index=index) for index, spec in enumerate(rest))
+        return replace(self, specs=specs)
 
 
 def prepare(settings: Settings, tell: Listener) -> Job:
@@ -77,8 +84,11 @@ def _place(
     asked, threads = settings.workers_per_device, settings.threads
     division = Division([asked or 1] * len(devices))
     if needs_model and asked is None and threads is None:
+        query_s = partial(
+            time_on_one_thread, timeout_s=settings.start_timeout, tell=from_pool(tell)
+        )
         limits_s = settings.max_latencies_s
-        division = divide_by_time(devices, worker, limits_s, topology, quota_cores)
+        division = divide_by_time(devices, worker, limits_s, topology, query_s, quota_cores)
     most = most_threads(quota_cores, sum(division.workers))
     places = [
         place

@@ -6,13 +6,14 @@ must not take so long on one thread that it can hardly wait within the limit.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mlbench.contracts.backend import WorkerSpec
 from mlbench.contracts.device import Device
 from mlbench.host.topology import Processor
 from mlbench.pool.coordinator import WorkerPool
+from mlbench.pool.events import PoolEvent
 from mlbench.pool.local import LocalLauncher
 
 _SHARE = 0.6
@@ -36,13 +37,14 @@ def divide_by_time(
     worker: WorkerSpec,
     max_latencies_s: Sequence[float],
     topology: Mapping[int, Processor],
+    time_s: Callable[[WorkerSpec], float],
     quota_cores: float | None = None,
 ) -> Division:
     """Divide CPU devices by what a query, or a full batch, takes on one thread.
 
     `worker`: what all workers have alike. `max_latencies_s`: the latency limits, maybe none.
-    `quota_cores`: how many cores' time a CPU quota allows all devices together. Raises RequestError
-    when a worker cannot load the model.
+    `time_s` measures, as `time_on_one_thread` does. `quota_cores`: how many cores' time a CPU quota
+    allows all devices together.
     """
     cores = [len({topology[cpu].core for cpu in device.cpus}) for device in devices]
     largest = devices[cores.index(max(cores))]
@@ -50,7 +52,7 @@ def divide_by_time(
     cores = [min(count, allowed or count) for count in cores]
     if max(cores) < 2:
         return Division([1] * len(devices))
-    query_s = time_on_one_thread(replace(worker, device=largest, cores=largest.cpus))
+    query_s = time_s(replace(worker, device=largest, cores=largest.cpus))
     threads = [threads_for(query_s, max_latencies_s, max(count, 1)) for count in cores]
     workers = [max(count // own, 1) for count, own in zip(cores, threads, strict=True)]
     return Division(workers, query_s)
@@ -80,11 +82,15 @@ def threads_for(query_s: float, max_latencies_s: Sequence[float], cores: int) ->
     return min(math.ceil(query_s / (_SHARE * min(possible))), cores)
 
 
-def time_on_one_thread(spec: WorkerSpec) -> float:
+def time_on_one_thread(
+    spec: WorkerSpec, timeout_s: float = 300.0, tell: Callable[[PoolEvent], None] = lambda _: None
+) -> float:
     """Return the seconds that a full batch takes on one thread of the worker's first core.
 
-    Starts a worker for that and ends it. Raises RequestError when it cannot load the model.
+    Starts a worker for that and ends it; `timeout_s`, `tell` and the errors are those of a pool.
     """
     alone = replace(spec, threads=1, cores=spec.cores[:1] if spec.cores else None)
-    with WorkerPool([alone], LocalLauncher(), warm_up_s=_WARM_UP_S) as pool:
+    with WorkerPool(
+        [alone], LocalLauncher(), warm_up_s=_WARM_UP_S, start_timeout_s=timeout_s, tell=tell
+    ) as pool:
         return pool.service_ns[0] * 1e-9 * spec.batch_size

@@ -7,12 +7,21 @@ from typing import Any
 
 from mlbench.bench.accuracy import check_accuracy
 from mlbench.bench.calibration import calibrate
-from mlbench.bench.events import AccuracyMeasured, Listener, Noted, RunEnded, RunStarted, to_all
+from mlbench.bench.events import (
+    AccuracyMeasured,
+    Listener,
+    Noted,
+    RunEnded,
+    RunStarted,
+    SearchEnded,
+    to_all,
+)
+from mlbench.bench.failover import on_workers
 from mlbench.bench.job import Job, prepare
-from mlbench.bench.pool import open_pool
-from mlbench.bench.search import search_rates
+from mlbench.bench.search import RateSearch
 from mlbench.bench.settings import RunSettings, make_settings
 from mlbench.contracts.findings import Finding
+from mlbench.host.signals import held
 from mlbench.models.metadata import model_metadata
 from mlbench.outcomes import Accuracy, Answer
 from mlbench.pool.coordinator import WorkerPool
@@ -20,11 +29,15 @@ from mlbench.pool.coordinator import WorkerPool
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run found out; `accuracy` is None where that stage was skipped."""
+    """What a run found out; `accuracy` is None where that stage was skipped.
+
+    `lost_workers`: how workers failed that the run went on without.
+    """
 
     settings: RunSettings
     accuracy: Accuracy | None
     answers: Sequence[Answer]
+    lost_workers: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -39,7 +52,7 @@ def run(listeners: Sequence[Listener] = (), **options: Any) -> RunResult:
     `options` are those of `mlbench-coordinator run`, with underscores: `max_latency=[0.05]`,
     `devices=["cpu:0-3"]`, `backend_options={"service_ms": "2"}`. Nothing is printed or saved unless
     a listener does it. Raises RequestError for what cannot be done, before anything is measured,
-    and RunError when a worker dies.
+    and RunError when a worker keeps failing.
     """
     settings = make_settings(RunSettings, options, os.environ)
     tell = to_all(listeners)
@@ -58,22 +71,44 @@ def _run(settings: RunSettings, tell: Listener) -> RunResult:
         figures = {"description": says.get("description", "no description")}
         tell(Noted(Finding("synthetic_model", figures), warning=True))
     tell(Noted(calibrate().finding))
-    with open_pool(job, settings) as pool:
-        target = settings.accuracy_target if trained else None
-        accuracy = _accuracy_stage(pool, job, settings, target, tell)
-        return RunResult(settings, accuracy, search_rates(pool, settings, tell))
+    stages = _Stages(job, settings, tell, settings.accuracy_target if trained else None)
+    try:
+        _, lost_workers = on_workers(job, settings, tell, stages.go_on)
+    finally:
+        stages.tell_answers()
+    return RunResult(settings, stages.accuracy, stages.search.answers(), lost_workers)
 
 
-def _accuracy_stage(
-    pool: WorkerPool, job: Job, settings: RunSettings, target: float | None, tell: Listener
-) -> Accuracy | None:
-    why = _why_no_accuracy(settings, job)
-    if why is not None:
-        tell(Noted(Finding("accuracy_skipped", {"why": why})))
-        return None
-    summary, accuracy = check_accuracy(pool, job.samples, pool.saturated_qps, target, tell)
-    tell(AccuracyMeasured(summary, accuracy))
-    return accuracy
+class _Stages:
+    """The stages of a run, which go on where they were when they get another pool."""
+
+    def __init__(
+        self, job: Job, settings: RunSettings, tell: Listener, accuracy_target: float | None
+    ) -> None:
+        self._samples = job.samples
+        self._accuracy_target = accuracy_target
+        self._tell = tell
+        self.accuracy: Accuracy | None = None
+        self.search = RateSearch(settings, tell)
+        why = _why_no_accuracy(settings, job)
+        self._is_accuracy_due = why is None
+        if why is not None:
+            tell(Noted(Finding("accuracy_skipped", {"why": why})))
+
+    def go_on(self, pool: WorkerPool) -> None:
+        """Do on this pool what is not done yet."""
+        if self._is_accuracy_due:
+            target = self._accuracy_target
+            summary, self.accuracy = check_accuracy(pool, self._samples, target, self._tell)
+            self._is_accuracy_due = False
+            self._tell(AccuracyMeasured(summary, self.accuracy))
+        self.search.on(pool)
+
+    def tell_answers(self) -> None:
+        """Tell the answers known by now, unless the search has not begun."""
+        with held():
+            if answers := self.search.answers():
+                self._tell(SearchEnded(answers))
 
 
 def _why_no_accuracy(settings: RunSettings, job: Job) -> str | None:

@@ -80,6 +80,8 @@ class Settings(BaseModel):
     batch_size: Annotated[int, Field(ge=1, le=65535)] = 1
     batch_timeout_s: Annotated[float, Field(ge=0, le=60)] = 0.0
     dispatch: Literal["shared", "round-robin"] = "shared"
+    start_timeout: Seconds = 300.0
+    on_failure: Literal["stop", "continue"] = "stop"
     # Below, gaps are equal but for rounding; above, nearly all are too small for a float.
     arrival_cv: Annotated[float, Field(ge=1e-3, le=100)] = DEFAULT_CV
     arrival_trace: Path | None = None

@@ -9,11 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.bench.events import Listener, SingleTrialFinished, SingleTrialStarted, to_all
+from mlbench.bench.failover import on_workers, play, tell_faults
 from mlbench.bench.job import prepare
 from mlbench.bench.limits import check_queries
-from mlbench.bench.pool import open_pool, shape_of
+from mlbench.bench.pool import shape_of
 from mlbench.bench.settings import TrialSettings, make_settings
 from mlbench.outcomes import Judgement, LatencyLimit
+from mlbench.pool.coordinator import WorkerPool
+from mlbench.pool.restarts import WorkerKeepsFailingError
+from mlbench.queueing.line import Queue
 from mlbench.records import Completions
 from mlbench.trial.replay import send_lag_ns
 from mlbench.trial.schedule import make_schedule, query_count
@@ -25,14 +29,14 @@ class SingleTrial:
     """What one trial showed.
 
     `lag_ns`: what the load generator added to each query, int64 (n,). `judgement` is None where no
-    latency limit was given. `dead_workers`: how workers ended that died on the way.
+    latency limit was given. `lost_workers`: how workers failed that were lost for good.
     """
 
     settings: TrialSettings
     completions: Completions
     lag_ns: NDArray[np.int64]
     judgement: Judgement | None
-    dead_workers: tuple[str, ...] = ()
+    lost_workers: tuple[str, ...] = ()
 
 
 def run_trial(listeners: Sequence[Listener] = (), **options: Any) -> SingleTrial:
@@ -40,7 +44,7 @@ def run_trial(listeners: Sequence[Listener] = (), **options: Any) -> SingleTrial
 
     `options` are those of `mlbench-coordinator trial`, with underscores; `qps` is needed. Nothing
     is printed or saved unless a listener does it. Raises RequestError for what cannot be done,
-    before anything is measured, and RunError when no worker is left.
+    before anything is measured, and RunError when workers do not come up.
     """
     settings = make_settings(TrialSettings, options, os.environ)
     tell = to_all(listeners)
@@ -49,12 +53,26 @@ def run_trial(listeners: Sequence[Listener] = (), **options: Any) -> SingleTrial
     check_queries(queries, "--qps or --duration")
     job = prepare(settings, tell)
     schedule = make_schedule(settings.kind, settings.qps, queries, settings.seed)
-    with open_pool(job, settings) as pool:
-        completions = pool.run(schedule)
-        queue, dead = shape_of(pool, settings), tuple(pool.dead.values())
+    spoiled: list[tuple[Completions, Queue]] = []
+
+    def work(pool: WorkerPool) -> tuple[Completions, Queue]:
+        queue = shape_of(pool, settings)
+
+        def keep(completions: Completions) -> None:
+            tell_faults(tell, completions)
+            spoiled.append((completions, queue))
+
+        return play(pool, schedule, spoiled=keep), queue
+
+    try:
+        (completions, queue), lost_workers = on_workers(job, settings, tell, work)
+    except WorkerKeepsFailingError as failure:
+        if not spoiled:
+            raise
+        (completions, queue), lost_workers = spoiled[-1], (str(failure),)
     tell(SingleTrialFinished(completions))
     lag_ns, judgement = send_lag_ns(completions, queue), None
     if settings.max_latency is not None:
         limit = LatencyLimit(settings.percentile, settings.max_latency)
         judgement = judge(completions, limit, queue, lag_ns)
-    return SingleTrial(settings, completions, lag_ns, judgement, dead)
+    return SingleTrial(settings, completions, lag_ns, judgement, lost_workers)

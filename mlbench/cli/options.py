@@ -39,7 +39,9 @@ def _key_values(
 
 _SHARED = [
     click.option("--profile", help=f"Defaults for a kind of model: {', '.join(PROFILES)}."),
-    click.option("--backend", help="onnxruntime (default), tensorflow, torch, null, simulated."),
+    click.option(
+        "--backend", help="onnxruntime (default), tensorflow, torch, null, simulated, faulty."
+    ),
     click.option(
         "--backend-option",
         "backend_options",
@@ -80,6 +82,13 @@ _SHARED = [
     ),
     click.option(
         "--dispatch", help="shared (one line for all workers, the default) or round-robin."
+    ),
+    click.option(
+        "--start-timeout", type=float, help="Seconds to load a model, and to warm it up (300)."
+    ),
+    click.option(
+        "--on-failure",
+        help="When a worker keeps failing: stop (default), or continue with the others.",
     ),
     click.option(
         "--arrival-cv", type=float, help="Coefficient of variation of the gaps of gamma (2)."

@@ -8,6 +8,7 @@ import click
 
 from mlbench.cli.options import given_only, run_options
 from mlbench.cli.terminal import say
+from mlbench.contracts.errors import RunError
 
 
 @click.command()
@@ -30,4 +31,6 @@ def run(quiet: bool, as_json: bool, **options: Any) -> int:
         result = benchmark([file, lines, progress], **given_only(options))
     if as_json:
         say(json.dumps(json.loads(file.text)))
+    if result.lost_workers:
+        raise RunError("; ".join(result.lost_workers))
     return 0 if result.complete else 1

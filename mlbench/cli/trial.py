@@ -22,6 +22,7 @@ def trial(quiet: bool, as_json: bool, **options: Any) -> int:
     from mlbench import run_trial
     from mlbench.report.progress import Progress
     from mlbench.report.raw import RawFile
+    from mlbench.report.sentences import sentences
     from mlbench.report.trial_json import trial_document
 
     with Progress(quiet=quiet) as progress:
@@ -31,8 +32,8 @@ def trial(quiet: bool, as_json: bool, **options: Any) -> int:
         say(json.dumps(document, allow_nan=False))
     else:
         _print_table(document)
-    if done.dead_workers:
-        raise RunError("; ".join(done.dead_workers))
+    if faults := done.lost_workers or sentences(done.completions.faults):
+        raise RunError("; ".join(faults))
     return 0 if done.judgement is None or done.judgement.verdict == "pass" else 1
 
 

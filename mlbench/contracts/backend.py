@@ -46,12 +46,14 @@ class WorkerSpec:
     there, whatever its index. `cores` are the logical CPUs to pin to, or None. `label_offset` is
     subtracted from predictions (1 for models with a background class). `timetable_fd` and
     `claims_fd` are inherited descriptors: of the requests of the worker's line, and of the claims
-    where workers share a line; without claims the worker has a line of its own.
+    where workers share a line; without claims the worker has a line of its own. `identity`: what
+    its messages are known by, another one each time that it is started.
     """
 
     index: int
     endpoint: str
     backend: str
+    identity: str = ""
     options: dict[str, str] = field(default_factory=dict)
     model: str | None = None
     outputs: tuple[str, ...] = ()

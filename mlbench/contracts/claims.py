@@ -8,8 +8,7 @@ file from its beginning sees the same order and comes to the same result:
 
 A worker that lost a race finds its own record void and claims again. There is no lock, so nobody
 waits for a process that was stopped or killed, and the file tells exactly who holds what.
-The coordinator ends a trial with a record of its own, after which every claim is void, and shuts a
-worker out in the same way.
+The coordinator ends a trial with a record of its own, after which every claim is void.
 """
 
 import fcntl
@@ -18,7 +17,7 @@ import struct
 from typing import NamedTuple
 
 _RECORD = struct.Struct("<IHHII")  # trial, kind, worker, first query, number of queries
-_CLAIM, _CLOSE, _EXPEL = 1, 2, 3
+_CLAIM, _CLOSE = 1, 2
 _READ_BYTES = 4096 * _RECORD.size  # at a time; between two claims hardly more than a few are new
 
 
@@ -55,7 +54,6 @@ class ClaimLog:
         """Read from the beginning, for this trial; records of others are void."""
         self._trial = trial
         self._position = 0
-        self._expelled: set[int] = set()
         self.head = 0
         self.closed = False
 
@@ -66,8 +64,8 @@ class ClaimLog:
     def claim(self, worker: int, size: int) -> Claim | None:
         """Try to claim `size` queries from `head` on, which must be up to date.
 
-        Returns the claim, or None when somebody else was quicker, or the line is closed to this
-        worker; `head` and `closed` are up to date in any case.
+        Returns the claim, or None when somebody else was quicker, or the line is closed;
+        `head` and `closed` are up to date in any case.
         """
         wanted = Claim(worker, self.head, size)
         self._append(_CLAIM, *wanted)
@@ -76,14 +74,6 @@ class ClaimLog:
     def close(self) -> None:
         """Make every later claim of this trial void."""
         self._append(_CLOSE, 0, 0, 0)
-
-    def expel(self, worker: int) -> None:
-        """Make every later claim of this worker in this trial void."""
-        self._append(_EXPEL, worker, 0, 0)
-
-    def is_expelled(self, worker: int) -> bool:
-        """Whether this worker's claims are void."""
-        return worker in self._expelled
 
     def _append(self, kind: int, worker: int, first: int, size: int) -> None:
         os.write(self._descriptor, _RECORD.pack(self._trial, kind, worker, first, size))
@@ -101,12 +91,10 @@ class ClaimLog:
             if len(records) < _READ_BYTES:
                 return claims
 
-    def _is_valid(self, trial: int, kind: int, worker: int, first: int, _size: int) -> bool:
+    def _is_valid(self, trial: int, kind: int, _worker: int, first: int, _size: int) -> bool:
         """Whether a record is a valid claim; takes note of what the coordinator appended."""
         self.closed = self.closed or trial > self._trial  # a later trial has begun
         if trial != self._trial or self.closed:
             return False
-        if kind == _EXPEL:
-            self._expelled.add(worker)
         self.closed = kind == _CLOSE
-        return kind == _CLAIM and first == self.head and worker not in self._expelled
+        return kind == _CLAIM and first == self.head

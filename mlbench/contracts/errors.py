@@ -29,7 +29,10 @@ def install_command(extra: str) -> str:
     return f"pip install 'mlbench-coordinator[{extra}]'"
 
 
+_LONGEST_LINE = 2_000  # characters; some runtimes put a whole graph into a message
+
+
 def one_line(error: BaseException) -> str:
-    """Return an error in one printable line; with its type, unless it is one of ours."""
-    text = printable(" ".join(str(error).split()))
+    """Return an error in one printable line, not too long; with its type, unless it is ours."""
+    text = printable(" ".join(str(error).split())[:_LONGEST_LINE])
     return text if isinstance(error, MlbenchError) else f"{type(error).__name__}: {text}"

@@ -1,4 +1,4 @@
-"""From a model's output to class numbers, the same for every backend."""
+"""From a model's output to class numbers, the same for every backend; and what is none is told."""
 
 import math
 from collections.abc import Iterable
@@ -9,12 +9,15 @@ from numpy.typing import NDArray
 
 from mlbench.contracts.backend import Predictions, TensorSpec
 
+_LARGEST = np.iinfo(np.int32).max  # a class is 32 bits on the wire
+
 
 def as_classes(output: NDArray[Any], label_offset: int) -> Predictions | None:
     """Return one class for each sample, less the offset; None when the output is not a class.
 
     Integers of shape (batch,) or (batch, 1) are classes; floats of shape (batch, classes), with or
-    without trailing axes of length one, are scores whose largest wins.
+    without trailing axes of length one, are scores whose largest wins. Raises ValueError when the
+    largest is no finite number.
     """
     if output.ndim == 0:
         return None
@@ -23,7 +26,7 @@ def as_classes(output: NDArray[Any], label_offset: int) -> Predictions | None:
     if np.issubdtype(output.dtype, np.integer) and rows.shape[1] == 1:
         classes = rows[:, 0].astype(np.int64) - label_offset
     elif np.issubdtype(output.dtype, np.floating) and _is_scores(output):
-        classes = rows.argmax(axis=1) - label_offset
+        classes = _winners(rows) - label_offset
     return classes
 
 
@@ -41,3 +44,26 @@ def class_counts(outputs: Iterable[TensorSpec]) -> dict[str, int]:
 def _is_scores(output: NDArray[Any]) -> bool:
     """Whether all axes after the batch but one have length one."""
     return output.size > 0 and output[0].size == max(output.shape[1:], default=0)
+
+
+def _winners(scores: NDArray[Any]) -> Predictions:
+    """Return where the largest of each row is; to `argmax` a NaN is larger than all numbers."""
+    winners: Predictions = scores.argmax(axis=1)
+    best = scores[np.arange(len(scores)), winners]
+    if not np.isfinite(best).all():
+        raise ValueError(f"the model's largest score is {best[~np.isfinite(best)][0]}")
+    return winners
+
+
+def check_classes(answer: Any, count: int) -> Predictions:
+    """Return what `predict` answered to so many queries; raises ValueError if it is no classes."""
+    if not isinstance(answer, np.ndarray):
+        raise ValueError(f"predict returned a {type(answer).__name__}, expected an array")
+    if answer.shape != (count,):
+        raise ValueError(f"predict returned {answer.shape}, expected ({count},)")
+    if answer.dtype.kind not in "iu":
+        raise ValueError(f"predict returned {answer.dtype}, expected integers")
+    for extreme in (answer.min(), answer.max()):
+        if not -1 <= extreme <= _LARGEST:
+            raise ValueError(f"predict returned class {extreme}, expected -1 to {_LARGEST}")
+    return answer

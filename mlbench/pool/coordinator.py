@@ -1,43 +1,47 @@
-"""The real pool: starts worker processes, warms them up, and plays schedules on them."""
+"""The real pool: worker processes that play schedules, and come up again when they fail."""
 
-import contextlib
 import math
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlbench.contracts import wire
 from mlbench.contracts.backend import WorkerSpec
-from mlbench.contracts.claims import ClaimLog, create_claim_file
-from mlbench.contracts.errors import MlbenchError, RequestError, RunError
-from mlbench.contracts.timetable import TimetableWriter, create_timetable
 from mlbench.host.clock import now_ns
 from mlbench.host.limits import allow_open_files
 from mlbench.host.signals import held
-from mlbench.pool.launcher import Handle, Launcher
-from mlbench.pool.link import Gone, Link
-from mlbench.pool.trial_play import Crew, TrialPlay
+from mlbench.pool.crew import Crew
+from mlbench.pool.events import PoolEvent
+from mlbench.pool.launcher import Launcher
+from mlbench.pool.starting import Starter
+from mlbench.pool.trial_play import TrialPlay
 from mlbench.pool.trial_state import TrialState
 from mlbench.records import Completions, HostAccount, Schedule, WorkerAccount
 from mlbench.trial.schedule import draw_samples
 
-_LOOK_EVERY_NS = 50_000_000
-_READY_S = 300.0
-_ANSWER_S = 10.0
 _LEAVE_NS = 1_000_000_000  # an idle worker takes milliseconds; what a busy one does is for nobody
+_LEAST_PATIENCE_S = 2.0
+"""With a worker that should be heard. Twice a pause of our own that we take for none; hosts that
+stand still for longer spoil a trial anyway."""
+_SLOWEST_BATCHES = 10
+"""Times the slowest batch so far that a batch may take. Of lognormal times whose coefficient of
+variation is 1 not one in 1,000 takes ten times the mean, and the slowest is beyond the mean."""
+_FIRST_CALLS = 2
+"""Times the slowest call of the warm-up: a runtime may prepare itself for a size of batch that the
+warm-up left out, too."""
 
 
 class WorkerPool:
     """Worker processes that play schedules; use as a context manager.
 
     Trials draw from the first `sample_count` samples of the specs. `host_account` is called when a
-    trial begins and returns what to call when it ends.
-    Raises RequestError when a worker cannot load what it was asked to, RunError when one dies.
+    trial begins and returns what to call when it ends. `start_timeout_s` is for each of loading and
+    warming up. `tell` hears of workers that are awaited and started again.
+    Raises RequestError when a worker cannot load what it was asked to, RunError when its model does
+    not work, and WorkerKeepsFailingError.
     """
 
     def __init__(
@@ -47,45 +51,23 @@ class WorkerPool:
         *,
         round_robin: bool = False,
         warm_up_s: float = 1.0,
+        start_timeout_s: float = 300.0,
         host_account: Callable[[Sequence[int]], Callable[[], HostAccount]] | None = None,
+        tell: Callable[[PoolEvent], None] = lambda _: None,
     ) -> None:
         allow_open_files(len(specs))
         self._host_account = host_account
-        self._link = Link()
-        # One worker alone, and workers that take turns, have lines of their own and claim nothing.
-        is_shared = not round_robin and len(specs) > 1
-        claims_fd = create_claim_file() if is_shared else None
-        lines = [create_timetable() for _ in range(1 if is_shared else len(specs))]
-        self._descriptors = lines if claims_fd is None else [*lines, claims_fd]
-        self._specs = [
-            replace(
-                spec,
-                endpoint=self._link.endpoint,
-                timetable_fd=lines[0 if is_shared else worker],
-                claims_fd=claims_fd,
-            )
-            for worker, spec in enumerate(specs)
-        ]
-        self._sample_count = specs[0].sample_count
+        self._specs = specs
         self._trial = 0
-        self.backends: dict[int, dict[str, Any]] = {}
-        self._handles: list[Handle] = []
+        self._crew = Crew(specs, launcher, round_robin=round_robin)
+        self._starter = Starter(self._crew, start_timeout_s, warm_up_s, tell)
         try:
-            for spec in self._specs:
-                self._handles.append(launcher.start(spec))
-            self._crew = Crew(
-                self._link,
-                self._handles,
-                [self._name(worker) for worker in range(len(specs))],
-                [TimetableWriter(line) for line in lines],
-                None if claims_fd is None else ClaimLog(claims_fd),
-                self._patience_s,
-            )
-            self._collect("ready", _READY_S, self._note_ready)
-            self.service_ns = self._warm_up(warm_up_s)
+            self._starter.bring_up(self._crew.numbers)
         except BaseException:
             self.close()
             raise
+        self.service_ns = [self._starter.service_ns[worker] for worker in self._crew.numbers]
+        self._slowest_ns = self._starter.slowest_ns
 
     def __enter__(self) -> Self:
         return self
@@ -94,14 +76,14 @@ class WorkerPool:
         self.close()
 
     @property
-    def dead(self) -> dict[int, str]:
-        """The workers that ended or fell silent in a trial, and how."""
-        return self._crew.dead
+    def backends(self) -> dict[int, dict[str, Any]]:
+        """How each worker's backend describes itself."""
+        return self._starter.backends
 
     @property
     def pids(self) -> list[int]:
         """The process ids of the workers."""
-        return [handle.pid for handle in self._handles]
+        return [self._crew.handles[worker].pid for worker in self._crew.numbers]
 
     @property
     def size(self) -> int:
@@ -109,46 +91,14 @@ class WorkerPool:
         return len(self._specs)
 
     @property
+    def has_failed(self) -> bool:
+        """Whether a worker failed in the last trial, and is started again before the next."""
+        return bool(self._crew.failed)
+
+    @property
     def saturated_qps(self) -> float:
         """A rough guess, from the warm-up, of the rate at which all workers are busy."""
         return sum(1e9 / max(ns, 1.0) for ns in self.service_ns)
-
-    def _note_ready(self, worker: int, message: dict[str, Any]) -> None:
-        self.backends[worker] = message["backend"]
-
-    def _warm_up(self, seconds: float) -> list[float]:
-        service_ns: dict[int, float] = {}
-        for worker in range(len(self._specs)):
-            self._link.send_control(worker, "warm_up", seconds=seconds)
-        self._collect(
-            "warm", _READY_S, lambda w, message: service_ns.update({w: message["service_ns"]})
-        )
-        return [service_ns[worker] for worker in range(len(self._specs))]
-
-    def _collect(
-        self, type_: str, timeout_s: float, take: Callable[[int, dict[str, Any]], None]
-    ) -> None:
-        """Wait until every worker has sent a control message of this type."""
-        missing = set(range(len(self._specs)))
-        end_ns = now_ns() + round(timeout_s * 1e9)
-        while missing:
-            self._link.wait(_LOOK_EVERY_NS)
-            for worker, frame in self._link.received():
-                if frame.kind == wire.CONTROL and frame.body["type"] == "error":
-                    raise _worker_error(self._name(worker), frame.body)
-                if frame.kind == wire.CONTROL and frame.body["type"] == type_:
-                    take(worker, frame.body)
-                    missing.discard(worker)
-            for worker in missing:
-                ended = self._handles[worker].ended()
-                if ended:
-                    raise RunError(f"{self._name(worker)} {ended} before it was {type_}")
-            if missing and now_ns() > end_ns:
-                raise RunError(f"{self._name(min(missing))} was not {type_} in {timeout_s:.0f} s")
-
-    def _name(self, worker: int) -> str:
-        spec = self._specs[worker]
-        return f"worker {worker} ({spec.device}, pid {self._handles[worker].pid})"
 
     def run(
         self,
@@ -159,66 +109,68 @@ class WorkerPool:
         """Play the schedule once and return every query's fate.
 
         `samples`: uint32 (n,), what each query serves; drawn by the schedule's seed if not given.
-        Raises RunError when no worker is left. A worker that dies on the way is in `dead`, and
-        what it held is lost.
+        What goes wrong on the way ends the trial and stands in its `faults`. Workers that failed
+        are started again before the next trial; raises WorkerKeepsFailingError for one that was
+        started again as often as it may be.
         """
-        self._check_workers_left()
+        self._starter.mend()
         self._trial += 1
         state = self._new_state(schedule, samples)
         host_account = self._host_account(self.pids) if self._host_account else HostAccount
         cpu_s, begin_ns = time.process_time(), now_ns()
-        TrialPlay(self._trial, state, max_backlog_s, self._crew).play()
+        TrialPlay(self._trial, state, max_backlog_s, self._patience_s, self._crew).play()
         busy = (time.process_time() - cpu_s) / max((now_ns() - begin_ns) * 1e-9, 1e-9)
-        self.service_ns = [
-            new or old for new, old in zip(state.service_ns, self.service_ns, strict=True)
-        ]
+        if not state.faults:
+            self._learn(state)
         return state.completions(
             coordinator_busy=busy, workers=self._accounts(state), host=host_account()
         )
 
     def _new_state(self, schedule: Schedule, samples: NDArray[np.uint32] | None) -> TrialState:
+        first = self._specs[0]
         if samples is None:
-            samples = draw_samples(len(schedule.due_ns), self._sample_count, schedule.seed)
+            samples = draw_samples(len(schedule.due_ns), first.sample_count, schedule.seed)
         return TrialState(
             schedule,
             samples,
             now_ns(),
             workers=self.size,
-            alive=[worker for worker in range(self.size) if worker not in self.dead],
             shared=self._crew.claims is not None,
-            least_ahead=self.size * self._specs[0].batch_size,
+            batch_size=first.batch_size,
+            least_ahead=self.size * first.batch_size,
         )
 
-    def _patience_s(self) -> float:
-        return _ANSWER_S + 20e-9 * max(self.service_ns) * self._specs[0].batch_size
+    def _learn(self, state: TrialState) -> None:
+        self._slowest_ns = max(self._slowest_ns, *(tally.slowest_ns for tally in state.tallies))
+        self.service_ns = [
+            tally.service_ns or old
+            for tally, old in zip(state.tallies, self.service_ns, strict=True)
+        ]
 
-    def _check_workers_left(self) -> None:
-        if len(self.dead) == len(self._specs):
-            raise RunError("; ".join(self.dead.values()))
+    @property
+    def _patience_s(self) -> float:
+        """For how long a worker may be silent that has something to do."""
+        batch_ns = max(_SLOWEST_BATCHES * self._slowest_ns, _FIRST_CALLS * self._starter.first_ns)
+        timeout_s = self._specs[0].batch_timeout_ns * 1e-9
+        return max(_LEAST_PATIENCE_S, batch_ns * 1e-9) + timeout_s
 
     def _accounts(self, state: TrialState) -> tuple[WorkerAccount, ...]:
         length_ns = max(state.last_answer_ns - state.start_ns, 1)
         return tuple(
-            WorkerAccount(spec.device.name, state.served[i], min(1.0, state.busy_ns[i] / length_ns))
-            for i, spec in enumerate(self._specs)
+            WorkerAccount(spec.device.name, tally.served, min(1.0, tally.busy_ns / length_ns))
+            for spec, tally in zip(self._specs, state.tallies, strict=True)
         )
 
     def close(self) -> None:
         """End all workers by one common deadline, and close the link."""
+        crew = self._crew
         with held():
-            for worker, handle in enumerate(self._handles):
+            for worker, handle in crew.handles.items():
                 if handle.ended() is None:
-                    with contextlib.suppress(Gone):
-                        self._link.send_control(worker, "stop")
+                    crew.link.send_control(worker, "stop")
             deadline_ns = now_ns() + _LEAVE_NS
-            for handle in self._handles:
+            for handle in crew.handles.values():
                 handle.stop(deadline_ns)
-            self._link.close()
-            while self._descriptors:
-                os.close(self._descriptors.pop())
-
-
-def _worker_error(name: str, message: dict[str, Any]) -> MlbenchError:
-    if message.get("request"):
-        return RequestError(message["message"])
-    return RunError(f"{name}: {message['message']}")
+            crew.link.close()
+            while crew.descriptors:
+                os.close(crew.descriptors.pop())

@@ -13,6 +13,15 @@ class Handle(Protocol):
     def ended(self) -> str | None:
         """Return how the process ended, in words, or None while it runs."""
 
+    def was_stopped(self) -> bool:
+        """Whether the process was stopped by a signal, or went on after that, since last asked."""
+
+    def last_words(self) -> str:
+        """Return the end of what the process told on stderr, as a line; empty for nothing."""
+
+    def kill(self) -> None:
+        """End the process, and what it started, at once, whatever it does."""
+
     def stop(self, deadline_ns: int) -> None:
         """Wait until then for the process to leave, and end it when it has not."""
 

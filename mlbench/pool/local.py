@@ -12,6 +12,7 @@ from mlbench.contracts.backend import Signature, WorkerSpec
 from mlbench.contracts.errors import RequestError, RunError
 from mlbench.host.clock import now_ns
 from mlbench.host.gpus import only_gpu
+from mlbench.pool.last_words import Stderr
 
 # -P keeps the current folder off the import path: a user's own workers/ must not shadow ours.
 _COMMAND = [sys.executable, "-P", "-m", "workers"]
@@ -22,8 +23,9 @@ _INSPECT_S = 120.0
 class LocalHandle:
     """A worker process of this host."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", stderr: Stderr) -> None:
         self._process = process
+        self._stderr = stderr
         self.pid = process.pid
 
     def ended(self) -> str | None:
@@ -35,14 +37,32 @@ class LocalHandle:
             return f"was ended by {signal.Signals(-code).name}"
         return f"ended with status {code}"
 
+    def was_stopped(self) -> bool:
+        """Whether the process was stopped by a signal, or went on after that, since last asked."""
+        changes, was_stopped = os.WSTOPPED | os.WCONTINUED | os.WNOHANG, False
+        with contextlib.suppress(ChildProcessError):
+            while os.waitid(os.P_PID, self.pid, changes) is not None:
+                was_stopped = True
+        return was_stopped
+
+    def last_words(self) -> str:
+        """Return the end of what the process told on stderr, as a line; empty for nothing."""
+        return self._stderr.last_words()
+
+    def kill(self) -> None:
+        """End the process, and what it started, at once, whatever it does."""
+        if self._process.poll() is None:  # it leads a group, and nobody has collected it yet
+            os.killpg(self.pid, signal.SIGKILL)
+
     def stop(self, deadline_ns: int) -> None:
-        """Wait until then for the process to leave; kill it, and what it started, if it has not."""
+        """Wait until then for the process to leave, and end it when it has not."""
         try:
             self._process.wait(max(0, deadline_ns - now_ns()) * 1e-9)
         except subprocess.TimeoutExpired:
-            os.killpg(self.pid, signal.SIGKILL)  # it leads a group, and nobody has collected it yet
+            self.kill()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_KILLED_S)
+        self._stderr.hear_out()
 
 
 class LocalLauncher:
@@ -52,12 +72,16 @@ class LocalLauncher:
     """
 
     def start(self, spec: WorkerSpec) -> LocalHandle:
-        """Start one worker; its stdout goes to our stderr. Raises RunError when it cannot be."""
+        """Start one worker; its stdout and stderr go to our stderr.
+
+        Raises RunError when it cannot be started.
+        """
         try:
             process = subprocess.Popen(
                 [*_COMMAND, "serve", str(_lifeline())],
                 stdin=subprocess.PIPE,
-                stdout=sys.stderr.fileno(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
                 env=_environment(spec),
                 # Ctrl-C is the coordinator's to handle: it ends the workers in order.
                 start_new_session=True,
@@ -66,10 +90,11 @@ class LocalLauncher:
         except OSError as error:
             raise RunError(f"cannot start worker {spec.index}: {error.strerror}") from None
         assert process.stdin is not None  # noqa: S101 - asked for above
+        assert process.stdout is not None  # noqa: S101 - likewise
         with contextlib.suppress(BrokenPipeError):  # it died already; who looks after it will see
             process.stdin.write(json.dumps(spec.to_dict()).encode())
             process.stdin.close()
-        return LocalHandle(process)
+        return LocalHandle(process, Stderr(process.stdout))
 
 
 @functools.cache

@@ -11,20 +11,17 @@ time, costs the devices nothing.
 """
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.contracts import wire
-from mlbench.contracts.claims import ClaimLog
-from mlbench.contracts.findings import Finding
-from mlbench.contracts.timetable import TimetableWriter
+from mlbench.contracts.findings import Figure, Figures, Finding
 from mlbench.host.clock import now_ns
-from mlbench.pool.launcher import Handle
-from mlbench.pool.link import Gone, Link
+from mlbench.pool.awake import AwakeTime
+from mlbench.pool.crew import Crew
 from mlbench.pool.trial_state import TrialState
 
 _HORIZON_NS = 200_000_000  # schedules are known so far ahead: a pause of half of it harms nobody
@@ -34,38 +31,27 @@ _FAST_QPS = 1_000.0
 _DRAIN_NS = 20_000_000  # when all is pushed, the longest wait for an answer before the next look
 _LEAD_NS = 5_000_000  # from `go` to the start: fifty times what a message takes
 _LOOK_EVERY_NS = 50_000_000  # at workers that have not confirmed the beginning yet
-_ASK_EVERY_NS = 500_000_000  # whether workers can be reached, where nothing else is sent
 _MOST_ANSWERS = 50_000  # taken in at once: 10 ms of work, after which the schedule goes on
-_LAST_WORDS_NS = 20_000_000  # within a host a frame takes 1 ms at most
-
-
-@dataclass
-class Crew:
-    """The workers of a pool, and the ways to reach them.
-
-    `timetables`: one for each line. `claims` is None where each worker has a line of its own.
-    `names`: what each is called in messages. `patience_s`: how long all of them may be silent
-    although queries are due. `dead`: those that ended or fell silent, and how.
-    """
-
-    link: Link
-    handles: Sequence[Handle]
-    names: Sequence[str]
-    timetables: Sequence[TimetableWriter]
-    claims: ClaimLog | None
-    patience_s: Callable[[], float]
-    dead: dict[int, str] = field(default_factory=dict)
 
 
 class TrialPlay:
-    """Plays one trial, whose account is in `state`; each may be played once."""
+    """Plays one trial, whose account is in `state`; each may be played once.
 
-    def __init__(self, trial: int, state: TrialState, max_backlog_s: float, crew: Crew) -> None:
+    `patience_s`: how long a worker may be silent that has something to do. What goes wrong is a
+    fault in the account and ends the trial; a worker that failed is given up and stands in the
+    crew's `failed`.
+    """
+
+    def __init__(
+        self, trial: int, state: TrialState, max_backlog_s: float, patience_s: float, crew: Crew
+    ) -> None:
         self._trial = trial
         self._state = state
         self._max_backlog_s = max_backlog_s
+        self._patience_s = patience_s
         self._crew = crew
-        self._ask_at_ns = 0
+        self._awake = AwakeTime(now_ns())
+        self._begun: set[int] = set()
         is_fast = state.schedule.target_qps > _FAST_QPS
         self._period_s = (_FAST_PERIOD_NS if is_fast else _PERIOD_NS) * 1e-9
 
@@ -78,30 +64,34 @@ class TrialPlay:
                 self._rest()
             self._push()
             is_all_read = self._drain()
-            self._look_after_workers()
-            if is_all_read:  # an answer that is not read yet is no backlog
-                self._end_if_hopeless()
+            self._look_for_faults()
+            if is_all_read:  # an answer that is not read yet is neither silence nor backlog
+                self._give_up_silent()
+                self._end_if_overloaded()
 
     def _begin(self) -> None:
         """Give all workers the beginning of the schedule, and start when each has confirmed it."""
-        state, link = self._state, self._crew.link
+        state = self._state
         if self._crew.claims is not None:
             self._crew.claims.clear()
             self._crew.claims.begin(self._trial)
         for timetable in self._crew.timetables:
             timetable.begin(len(state.schedule.due_ns))
+        for handle in self._crew.handles.values():
+            handle.was_stopped()  # before this trial: it does not matter any more
         self._push()
-        waiting, end_ns = set(state.alive), now_ns() + round(self._crew.patience_s() * 1e9)
-        while waiting and now_ns() < end_ns:
-            link.wait(_LOOK_EVERY_NS)
-            waiting -= {worker for worker, frame in link.received() if self._says(frame, "begun")}
-            self._look_after_workers()
-            waiting &= set(state.alive)
-        for worker in waiting:
-            self._bury(worker)
-        start_ns = now_ns() + _LEAD_NS
-        state.go(start_ns)
-        self._tell("go", start_ns=start_ns)
+        end_ns = now_ns() + round(self._patience_s * 1e9)
+        while not state.closing and (waiting := set(state.alive) - self._begun):
+            self._crew.link.wait(_LOOK_EVERY_NS)
+            self._drain()
+            self._look_for_faults()
+            if not state.closing and now_ns() > end_ns:
+                for worker in waiting - self._begun:
+                    self._lose(worker, f"hangs: took no trial for {self._patience_s:.1f} s")
+        if not state.closing:
+            start_ns = now_ns() + _LEAD_NS
+            state.go(start_ns)
+            self._tell("go", start_ns=start_ns)
 
     def _rest(self) -> None:
         if self._state.all_pushed or self._state.closing:
@@ -118,94 +108,118 @@ class TrialPlay:
             timetable = self._crew.timetables[line]
             timetable.append(requests)
             frame = wire.pack_requests(self._trial, timetable.count, queries)
-            self._send((line,) if self._crew.claims is None else tuple(self._state.alive), frame)
+            self._send((line,) if self._crew.claims is None else self._state.alive, frame)
 
     def _tell(self, type_: str, **fields: Any) -> None:
         """Send a control message of this trial to all workers that take part."""
-        frame = wire.pack_control(type_, trial=self._trial, **fields)
-        self._send(tuple(self._state.alive), frame)
+        self._send(self._state.alive, wire.pack_control(type_, trial=self._trial, **fields))
 
-    def _send(self, workers: Sequence[int], frame: bytes) -> None:
+    def _send(self, workers: Iterable[int], frame: bytes) -> None:
         for worker in workers:
-            try:
-                self._crew.link.send(worker, frame)
-            except Gone:
-                self._bury(worker)
-
-    def _says(self, frame: wire.Frame, type_: str) -> bool:
-        """Whether a frame is a control message of this type and trial."""
-        return (
-            frame.kind == wire.CONTROL
-            and frame.body["type"] == type_
-            and frame.body.get("trial") == self._trial
-        )
+            self._crew.link.send(worker, frame)
 
     def _drain(self) -> bool:
         """Take in what came back, a piece at a time; say whether that was all."""
-        frames: list[tuple[int, wire.Frame]] = []
-        answered = 0
+        answers: dict[int, list[NDArray[np.void]]] = {}
+        words: list[tuple[int, dict[str, Any]]] = []
+        count, is_all = 0, True
         for worker, frame in self._crew.link.received():
-            frames.append((worker, frame))
-            answered += len(frame.body)
-            if answered >= _MOST_ANSWERS:
+            count += 1
+            if frame.kind == wire.CONTROL:
+                words.append((worker, frame.body))
+            elif frame.kind == wire.COMPLETIONS and frame.trial == self._trial:
+                answers.setdefault(worker, []).append(frame.body)
+                count += len(frame.body)
+            elif frame.trial > self._trial:
+                self._crew.link.wrong.setdefault(worker, "answered for a trial that never was")
+            if count >= _MOST_ANSWERS:
+                is_all = False
                 break
         self._read_claims()  # after the answers: what they answer was claimed before
-        answers: dict[int, list[NDArray[np.void]]] = {}
-        for worker, frame in frames:
-            if frame.kind == wire.COMPLETIONS and frame.trial == self._trial:
-                answers.setdefault(worker, []).append(frame.body)
-        now = now_ns()
         for worker, parts in answers.items():
-            self._state.received(worker, _joined(parts), now)
-        for worker, frame in frames:
-            if self._says(frame, "closed"):
-                self._state.worker_closed(worker)
-        return answered < _MOST_ANSWERS
+            self._take_answers(worker, _joined(parts))
+        for worker, message in words:  # a worker's last word follows its answers
+            self._take_word(worker, message)
+        return is_all
+
+    def _take_answers(self, worker: int, answers: NDArray[np.void]) -> None:
+        if worker in self._state.alive:
+            wrong = self._state.received(worker, answers, now_ns())
+            if wrong is not None:
+                self._lose(worker, wrong, len(answers))
+
+    def _take_word(self, worker: int, message: dict[str, Any]) -> None:
+        if message.get("trial") != self._trial:
+            return
+        if message["type"] == "begun":
+            self._begun.add(worker)
+        elif message["type"] == "closed":
+            self._state.worker_closed(worker)
 
     def _read_claims(self) -> None:
         if self._crew.claims is not None:
-            self._state.claimed(self._crew.claims.read())
+            self._state.claimed(self._crew.claims.read(), now_ns())
 
-    def _end_if_hopeless(self) -> None:
-        """End the trial when nobody answers any more, or the backlog is over its limit."""
+    def _look_for_faults(self) -> None:
+        """See whether we were paused, whose bytes are wrong, and who ended or was paused."""
         state, now = self._state, now_ns()
-        silent_s = state.silent_ns(now) * 1e-9
-        if not state.alive:
-            state.give_up(Finding("no_worker_left"))
-        elif silent_s > self._crew.patience_s():
-            figures = {"silent_s": silent_s, "waiting": state.count_waiting(now)}
-            state.give_up(Finding("no_answer", figures))
-        elif state.overloaded(self._max_backlog_s, now):
-            if self._crew.claims is not None:
-                self._crew.claims.close()
-            state.end_early(now)
-            self._tell("close", end=state.end)
+        if paused_ns := self._awake.look(now):
+            state.excuse_silence(now)
+            self._spoil(Finding("coordinator_paused", {"paused_s": paused_ns * 1e-9}))
+        if self._crew.link.wrong.pop(None, None):
+            self._spoil(Finding("foreign_message"))
+        for worker in tuple(state.alive):
+            handle = self._crew.handles[worker]
+            if wrong := self._crew.link.wrong.get(worker):
+                self._lose(worker, wrong)
+            elif ended := handle.ended():
+                self._lose(worker, ended)
+            elif handle.was_stopped():
+                self._spoil(Finding("worker_paused", self._who(worker)))
 
-    def _look_after_workers(self) -> None:
+    def _give_up_silent(self) -> None:
+        """Give up workers that should have been heard, but for longer than patience lasts."""
         for worker in tuple(self._state.alive):
-            if self._crew.handles[worker].ended():
-                self._hear_last_words()
-                self._bury(worker)
-        now = now_ns()
-        if now >= self._ask_at_ns:
-            self._ask_at_ns = now + _ASK_EVERY_NS
-            self._tell("alive?")
+            silent_s = self._state.silent_ns(worker, now_ns()) * 1e-9
+            if silent_s > self._patience_s:
+                patience = f"patience {self._patience_s:.1f} s"
+                self._lose(worker, f"hangs: nothing came of it for {silent_s:.1f} s, {patience}")
 
-    def _hear_last_words(self) -> None:
-        """Take in what a worker sent before it died, which may still be on its way."""
-        end_ns = now_ns() + _LAST_WORDS_NS
-        while (left_ns := end_ns - now_ns()) > 0:
-            self._crew.link.wait(left_ns)
-            self._drain()
+    def _end_if_overloaded(self) -> None:
+        if self._state.overloaded(self._max_backlog_s, now_ns()):
+            self._end_early()
 
-    def _bury(self, worker: int) -> None:
-        """Give up a worker that ended or can't be reached; what it held is lost."""
-        how = self._crew.handles[worker].ended() or "fell silent"
-        self._crew.dead[worker] = f"{self._crew.names[worker]} {how}"
+    def _lose(self, worker: int, cause: str, wrong_answers: int = 0) -> None:
+        """Give up a worker that failed; what it held is lost."""
+        name = self._crew.name(worker)
+        reason = f"{name} {self._crew.give_up(worker, cause)}"
+        self._end_early()
+        held = self._state.lose(worker)
+        figures: Figures = {**self._who(worker), "reason": reason, "held": held}
+        if wrong_answers:
+            found = Finding("wrong_answers", {**figures, "answers": wrong_answers})
+        else:
+            found = Finding("worker_lost", figures)
+        self._spoil(found)
+
+    def _who(self, worker: int) -> dict[str, Figure]:
+        return {"worker": worker, "device": str(self._crew.specs[worker].device)}
+
+    def _spoil(self, fault: Finding) -> None:
+        """Note a fault, which makes the trial void, and end it."""
+        if fault not in self._state.faults:
+            self._state.faults.append(fault)
+        self._end_early()
+
+    def _end_early(self) -> None:
+        """End the trial, once; workers serve what they have taken and then say that they did."""
+        if self._state.closing:
+            return
         if self._crew.claims is not None:
-            self._crew.claims.expel(worker)
+            self._crew.claims.close()
         self._read_claims()
-        self._state.worker_lost(worker, self._crew.dead[worker])
+        self._state.end_early(now_ns())
+        self._tell("close", end=self._state.end)
 
 
 def _joined(parts: list[NDArray[np.void]]) -> NDArray[np.void]:

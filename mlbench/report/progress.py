@@ -18,6 +18,7 @@ from mlbench.contracts.text import printable
 from mlbench.data.events import ImagesPrepared, ImagesStreamed
 from mlbench.host.kept import FileAwaited, FileDamaged
 from mlbench.outcomes import Accuracy, Answer
+from mlbench.pool.events import WorkersAwaited
 from mlbench.report.sentences import accuracy_sentence, sentence, sentences
 
 
@@ -48,6 +49,8 @@ class Progress:
                 self._say(f"waiting for another process that prepares {path}")
             case FileDamaged(path):
                 self._warn(f"{path} is damaged, or has no sums to check it by: built again")
+            case WorkersAwaited():
+                self._say(_awaited(event))
             case EmbeddedModelChosen():
                 self._say("model: the embedded default, EfficientNet-Lite0, trained on ImageNet")
             case ImagesStreamed(count, resident):
@@ -98,6 +101,11 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+def _awaited(event: WorkersAwaited) -> str:
+    names = ", ".join(event.workers)
+    return f"waiting for {names} to {event.step}: {event.waited_s:.0f} of {event.timeout_s:g} s"
 
 
 def _estimate(answer: Answer) -> str:

@@ -118,10 +118,10 @@ SENTENCES: Mapping[str, str | Callable[[Figures], str]] = {
     "queries_failed": _queries_failed,
     "queries_lost": "{lost:,} of {queries:,} queries got no answer",
     "worker_lost": "fault: {reason}, holding {held:,} queries",
-    "foreign_answer": "fault: worker {worker} answered queries that it did not hold",
-    "wrong_status": "fault: worker {worker} answered with a status that is no answer's",
-    "no_worker_left": "fault: no worker is left",
-    "no_answer": "fault: no answer for {silent_s:.0f} s to {waiting:,} queries",
+    "wrong_answers": "fault: {reason}; {answers:,} answers are left out",
+    "worker_paused": "fault: worker {worker} ({device}) was stopped by a signal",
+    "coordinator_paused": "fault: the coordinator stood still for {paused_s:.1f} s",
+    "foreign_message": "fault: a message came from a process that was not started here",
     "too_few_queries": "too few queries: {completed:,}, but p{percentile:g} needs {needed:,}; "
     "measure longer",
     # What the host did during a trial.
@@ -147,6 +147,7 @@ SENTENCES: Mapping[str, str | Callable[[Figures], str]] = {
     "rate: its own estimate was {own_qps:.4g} qps",
     "one_line_model": "the queue model has one line for all workers, but --dispatch is "
     "round-robin: the capacity is too high",
+    "workers_left": "measured on {workers} of {of} workers, as some keep failing",
     # What service times say about the device.
     "slowed_down": "the device slowed down while it was measured, by {change_per_s:.2%} a second",
     "sped_up": "the device sped up while it was measured, by {change_per_s:.2%} a second",
@@ -174,6 +175,8 @@ SENTENCES: Mapping[str, str | Callable[[Figures], str]] = {
     "accuracy_skipped": "accuracy skipped: {why}",
     "labels_beyond_answers": "{items:,} labels, up to {label}, are above all answers of the model, "
     "up to {answer}: they may belong to another model, or be numbered otherwise",
+    "worker_restarted": "{worker} is started again ({restart} of {most}): {cause}",
+    "worker_left_out": "{reason}; the run goes on with the {workers} workers left",
     "synthetic_model": "this is not a trained model: {description}",
     "quota_below_cores": "this control group's CPU quota is {quota_cores:.3g} of {cores} cores: by "
     "default workers have no more threads than that together",

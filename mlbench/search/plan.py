@@ -6,6 +6,9 @@ from mlbench.arrivals.kind import ArrivalKind
 from mlbench.outcomes import LatencyLimit
 from mlbench.queueing.line import Queue
 
+AnswerKey = tuple[str, float]
+"""The name of the arrivals and the latency limit in seconds that an answer is for."""
+
 _LEAST_TRIAL = 0.2  # of the longest; its percentile would rest on a fifth of the late queries
 
 
@@ -13,7 +16,8 @@ _LEAST_TRIAL = 0.2  # of the longest; its percentile would rest on a fifth of th
 class SearchPlan:
     """All that a search needs to know before its first trial.
 
-    Each pair of one of `kinds` and one of `max_latencies_s`, in seconds, gets an answer.
+    Each pair of one of `kinds` and one of `max_latencies_s`, in seconds, gets an answer, but for
+    those that are `finished`.
     `max_trial_s` limits the duration of one trial, `budget_s` that of all trials together.
     `precision`: the half-width of a 95 % interval, relative to its capacity, at which the search
     ends. `queue`: the shape of the pool. `first_guess_qps`: about the rate that saturates it.
@@ -31,6 +35,7 @@ class SearchPlan:
     seed: int
     queue: Queue
     first_guess_qps: float
+    finished: frozenset[AnswerKey] = frozenset()
 
     def __post_init__(self) -> None:
         positive = (self.max_trial_s, self.budget_s, self.precision, self.first_guess_qps)

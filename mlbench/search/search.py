@@ -13,6 +13,7 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mlbench.arrivals.linear import Linear
 from mlbench.contracts.findings import Finding
@@ -24,7 +25,7 @@ from mlbench.search.answers import make_answer
 from mlbench.search.goal import Goal
 from mlbench.search.history import History
 from mlbench.search.order import in_order, rising
-from mlbench.search.plan import SearchPlan
+from mlbench.search.plan import AnswerKey, SearchPlan
 from mlbench.trial.host import gpu_states
 from mlbench.trial.replay import send_lag_ns
 from mlbench.trial.summary import send_lag_spread_s, summarise
@@ -47,7 +48,10 @@ class Search:
         self._history = History(plan.queue)
         self._seeds = 0
         self._goals = [
-            Goal(plan, kind, limit, self._history) for kind in plan.kinds for limit in plan.limits
+            Goal(plan, kind, limit, self._history)
+            for kind in plan.kinds
+            for limit in plan.limits
+            if (kind.name, limit.max_latency_s) not in plan.finished
         ]
 
     @property
@@ -77,7 +81,21 @@ class Search:
     def record(self, request: TrialRequest, completions: Completions) -> Trial:
         """Take in a finished trial; return it with its verdict for every limit."""
         lag_ns = send_lag_ns(completions, self.plan.queue)
-        trial = Trial(
+        trial = self._judged(request, completions, lag_ns)
+        self._history.observations.append(observe(trial, completions, lag_ns))
+        if request.purpose == "search":
+            for goal in self._goals:
+                goal.count(trial)
+        return trial
+
+    def judged(self, request: TrialRequest, completions: Completions) -> Trial:
+        """Return a finished trial with its verdict for every limit, and learn nothing from it."""
+        return self._judged(request, completions, send_lag_ns(completions, self.plan.queue))
+
+    def _judged(
+        self, request: TrialRequest, completions: Completions, lag_ns: NDArray[np.int64]
+    ) -> Trial:
+        return Trial(
             request=request,
             summary=summarise(completions, self.plan.percentile),
             judgements={
@@ -89,11 +107,6 @@ class Search:
             host=completions.host,
             findings=gpu_states(completions.host),
         )
-        self._history.observations.append(observe(trial, completions, lag_ns))
-        if request.purpose == "search":
-            for goal in self._goals:
-                goal.count(trial)
-        return trial
 
     def shortage(self) -> Finding | None:
         """Return what the longest trial and the budget must be to answer all, if they are too low.
@@ -133,8 +146,14 @@ class Search:
                 for goal, estimate in zip(goals, known, strict=True)
             ]
             by_limit = {answer.max_latency_s: answer for answer in rising(answers)}
-            found[kind.name] = {at: by_limit[at] for at in self.plan.max_latencies_s}
+            asked = [at for at in self.plan.max_latencies_s if at in by_limit]
+            found[kind.name] = {at: by_limit[at] for at in asked}
         return found
+
+    @property
+    def finished(self) -> set[AnswerKey]:
+        """The answers that want no further trial."""
+        return {(goal.kind.name, goal.max_latency_s) for goal in self._goals if goal.closed}
 
     def _open_goals(self) -> list[Goal]:
         return [goal for goal in self._goals if not goal.closed]

@@ -112,13 +112,14 @@ def _compare(latency_s: Floats, limit: LatencyLimit) -> tuple[Verdict, Finding]:
 
 
 def _invalidities(completions: Completions, limit: LatencyLimit) -> list[Finding]:
+    if completions.faults:  # they ended the trial, so whatever else is missing follows from them
+        return list(completions.faults)
     n, p, completed = len(completions.status), limit.percentile, completions.completed
     doubts = []
     if completions.failed:
         doubts.append(_failures(completions))
     if completions.lost and not completions.cut_short:
         doubts.append(Finding("queries_lost", {"lost": completions.lost, "queries": n}))
-    doubts += completions.faults
     if not suffices(completed, p) and not (completions.cut_short and completed):
         needed = int(np.ceil(100 / (100 - p) - 1e-9))
         figures = {"completed": completed, "percentile": p, "needed": needed}

@@ -51,7 +51,7 @@ def test_a_backend_of_ones_own_serves_queries(installed: Path) -> None:
     given = {"backend": "linear", "model": installed, "dataset": "synthetic", "count": 20}
     settings = make_settings(TrialSettings, {"qps": 200.0, "threads": 1, **given}, {})
     job = prepare(settings, lambda *_: None)
-    with open_pool(job, settings) as pool:
+    with open_pool(job, settings, lambda *_: None) as pool:
         completions = pool.run(make_schedule("linear", 200.0, 40, seed=1))
     assert completions.completed == 40
     assert pool.backends[0]["name"] == "linear"

@@ -26,7 +26,7 @@ def open_watched(monkeypatch):
             WorkerSpec(1, "", backend, device=Device("cuda:0", 0)),
         )
         settings = make_settings(TrialSettings, {"qps": 1.0, "backend": backend}, {})
-        return pool.open_pool(SimpleNamespace(specs=specs), settings), asked
+        return pool.open_pool(SimpleNamespace(specs=specs), settings, print), asked
 
     return open_
 

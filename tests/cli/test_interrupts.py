@@ -1,4 +1,4 @@
-"""A run that is interrupted or loses a worker: its status, and what is saved."""
+"""A run that is interrupted: its status, and what is saved."""
 
 import json
 import signal
@@ -89,31 +89,6 @@ def test_two_signals_end_a_hanging_worker(hanging):
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=30) == 130
     assert psutil.wait_procs([worker], timeout=30)[1] == []
-
-
-def test_a_run_that_loses_its_worker_is_a_fault(running, tmp_path):
-    """A worker that dies for good ends the run with status 3, named, and what was measured."""
-    process, workers = running
-    (worker,) = workers
-    worker.kill()
-    _, err, document = _end(process, tmp_path)
-    assert process.returncode == 3
-    assert err.startswith("error: worker 0")
-    assert str(worker.pid) in err
-    assert err.count("\n") == 1
-    assert document["scan"]["linear"]
-
-
-def test_a_worker_lost_in_a_trial_is_a_fault():
-    """A trial whose worker dies ends with status 3 and one line that names it."""
-    words = ["trial", "--backend", "simulated", "--qps", "100", "--duration", "8", "--json"]
-    argv, pipe = [sys.executable, "-m", "mlbench", *words], subprocess.PIPE
-    with subprocess.Popen(argv, stdout=pipe, stderr=pipe, text=True) as process:
-        _first_worker(process.pid).kill()
-        _, err = process.communicate(timeout=60)
-    assert process.returncode == 3
-    assert err.startswith("error: worker 0")
-    assert err.count("\n") == 1
 
 
 def _first_worker(pid):

@@ -57,15 +57,6 @@ def test_a_closed_line_has_no_more_claims(file: int) -> None:
     assert coordinator.head == 1
 
 
-def test_a_worker_that_is_shut_out_claims_nothing(file: int) -> None:
-    """What a worker claims after it was given up is void; what the others claim is not."""
-    one, other, coordinator = _log(file), _log(file), _log(file)
-    coordinator.expel(0)
-    assert one.claim(0, 1) is None
-    assert one.is_expelled(0)
-    assert other.claim(1, 1) == Claim(1, 0, 1)
-
-
 def test_claims_of_another_trial_are_void(file: int) -> None:
     """A worker that comes back from a pause can't disturb the trial that is played now."""
     old = _log(file, trial=1)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mlbench.contracts.backend import Signature, TensorSpec
-from mlbench.contracts.predictions import as_classes, class_counts
+from mlbench.contracts.predictions import as_classes, check_classes, class_counts
 
 
 @pytest.mark.parametrize(
@@ -78,3 +78,35 @@ def test_the_usual_classifiers_say_it_beside_their_class_numbers():
     """The class numbers that are called ArgMax:0 are those of softmax_tensor:0."""
     signature = Signature((), ("ArgMax:0", "softmax_tensor:0"), {"softmax_tensor:0": 1001})
     assert signature.class_count(()) == signature.class_count(("ArgMax:0",)) == 1001
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_scores_that_are_no_numbers_are_refused(bad):
+    """A NaN or an infinity that would win is told; minus infinity may stand for a class masked."""
+    scores = np.float32([[0.1, 0.9], [bad, 0.2]])
+    with pytest.raises(ValueError, match=f"the model's largest score is {bad}"):
+        as_classes(scores, 0)
+    assert as_classes(np.float32([[0.1, -np.inf]]), 0) == [0]
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (np.array([1]), r"predict returned \(1,\), expected \(2,\)"),
+        (np.array([[1, 2]]), r"predict returned \(1, 2\), expected \(2,\)"),
+        (np.array([1.0, np.nan]), "predict returned float64, expected integers"),
+        (np.array([1, 2**40]), "predict returned class 1099511627776, expected -1 to 2147483647"),
+        (np.array([-2, 0]), "predict returned class -2"),
+        ([1, 2], "predict returned a list, expected an array"),
+    ],
+)
+def test_what_is_no_classes_is_told(answer, why):
+    """An answer to two queries is two whole numbers of 32 bits."""
+    with pytest.raises(ValueError, match=why):
+        check_classes(answer, 2)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.uint64])
+def test_classes_of_any_integers_will_do(dtype):
+    """What a runtime gives is taken as it is."""
+    assert check_classes(np.array([3, 7], dtype), 2).tolist() == [3, 7]

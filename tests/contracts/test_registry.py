@@ -19,7 +19,7 @@ from mlbench.report.doctor_page import doctor_page
 READY = {"state": "ready", "version": None}
 AT = {"lag_qps": 1000.0, "max_latency_s": 0.01}
 GENERATOR = Finding("generator", {"lag_p50_s": 1e-5, "lag_p99_s": 1e-4, "held_qps": 1e5, **AT})
-OURS = {"null", "simulated", "onnxruntime", "tensorflow", "torch"}
+OURS = {"null", "simulated", "faulty", "onnxruntime", "tensorflow", "torch"}
 
 
 class Foreign:
@@ -58,9 +58,9 @@ def test_our_backends_are_registered():
         assert find_backend(name).OPTIONS is not None
 
 
-def test_only_the_simulated_backend_stamps_its_own_times():
+def test_only_simulated_devices_stamp_their_own_times():
     """What measures is stamped by the worker; a class that does not say otherwise is, too."""
-    assert {n for n in OURS if stamps_its_own_times(find_backend(n))} == {"simulated"}
+    assert {n for n in OURS if stamps_its_own_times(find_backend(n))} == {"simulated", "faulty"}
     assert not stamps_its_own_times(Foreign)
 
 

@@ -1,3 +1,6 @@
+import contextlib
+
+import msgpack
 import numpy as np
 import pytest
 
@@ -19,23 +22,66 @@ def test_completions_survive_the_wire():
 
 
 def test_control_messages_survive_the_wire():
-    """A control message has a type and named fields."""
-    frame = wire.unpack(wire.pack_control("warm", service_ns=1.5))
+    """A control message has a type and named fields; a whole number will do for a float."""
+    fields = {"service_ns": 1.5, "slowest_ns": 2, "first_ns": 2.5}
+    frame = wire.unpack(wire.pack_control("warm", **fields))
     assert frame.kind == wire.CONTROL
-    assert frame.body == {"type": "warm", "service_ns": 1.5}
+    assert frame.body == {"type": "warm", **fields}
+
+
+def _frame(kind=wire.CONTROL, body=b"", mark=b"mlb", version=wire.VERSION):
+    return wire.HEADER.pack(mark, version, kind, 0) + body
+
+
+def _control(message):
+    return _frame(body=msgpack.packb(message))
 
 
 @pytest.mark.parametrize(
-    "frame",
+    ("frame", "why"),
     [
-        b"",
-        b"short",
-        wire.HEADER.pack(9, 0),
-        wire.HEADER.pack(wire.CONTROL, 0) + b"\x01",
-        wire.HEADER.pack(wire.REQUESTS, 0) + b"half a record",
+        (b"", "too short"),
+        (b"short", "too short"),
+        (_frame(mark=b"GET"), "without the mark"),
+        (_frame(version=2), "version 2 of the protocol, this is version 1"),
+        (_frame(kind=9), "unknown kind 9"),
+        (_frame(wire.REQUESTS, b"half a record"), "how many are known"),
+        (_frame(wire.REQUESTS, bytes(16)), "0 of 0 are known"),
+        (_frame(wire.COMPLETIONS), "0 answers"),
+        (_frame(wire.COMPLETIONS, bytes(33)), "1 answers and 1 bytes more"),
+        (_frame(body=b""), "cannot be read"),
+        (_frame(body=b"\x81\x01"), "cannot be read"),
+        (_frame(body=b"\x91" * 5_000), "cannot be read"),
+        (_frame(body=bytes(wire.MOST_CONTROL_BYTES + 1)), "65537 bytes"),
+        (_control([1]), "no known type"),
+        (_control({"type": "nonsense"}), "no known type"),
+        (_control({"type": ["stop"]}), "no known type"),
+        (_control({"type": "stop", "now": True}), "other fields"),
+        (_control({"type": "begun"}), "other fields"),
+        (_control({"type": "begun", "trial": True}), "trial is no int"),
+        (_control({"type": "warm_up", "seconds": "1"}), "seconds is no float"),
+        (_control({"type": "warm_up", "seconds": float("nan")}), "seconds is no float"),
     ],
 )
-def test_a_broken_frame_is_refused(frame):
-    """Bytes that are no frame raise ValueError and are never taken for data."""
-    with pytest.raises(ValueError, match=r"."):
+def test_bytes_that_are_no_frame_are_refused(frame, why):
+    """They raise ValueError, in words, and are never taken for data."""
+    with pytest.raises(ValueError, match=why):
         wire.unpack(frame)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_random_damage_is_refused_or_harmless(seed):
+    """A good frame with random bytes changed, cut or added is unpacked or raises ValueError."""
+    rng = np.random.default_rng(seed)
+    good = [
+        wire.pack_requests(1, 2, 3),
+        wire.pack_completions(1, np.zeros(3, wire.COMPLETION)),
+        wire.pack_control("error", message="no", is_final=False, is_request=True),
+    ]
+    for _ in range(300):
+        frame = bytearray(good[rng.integers(len(good))])
+        for place in rng.integers(0, len(frame), rng.integers(1, 5)):
+            frame[place] = rng.integers(256)
+        damaged = bytes(frame[: rng.integers(len(frame) + 1)]) + rng.bytes(rng.integers(3))
+        with contextlib.suppress(ValueError):
+            assert wire.unpack(damaged).kind in (wire.REQUESTS, wire.COMPLETIONS, wire.CONTROL)

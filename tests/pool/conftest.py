@@ -13,14 +13,20 @@ from mlbench.pool.local import LocalLauncher
 StartPool = Callable[..., WorkerPool]
 
 
-def simulated(workers: int = 1, batch_size: int = 1, timeout_ns: int = 0, **options: Any):
+def simulated(
+    workers: int = 1,
+    batch_size: int = 1,
+    timeout_ns: int = 0,
+    backend: str = "simulated",
+    **options: Any,
+):
     """Return the specs of simulated workers with these options of the backend."""
     words = {key: str(value) for key, value in options.items()}
     return [
         WorkerSpec(
             i,
             "",
-            "simulated",
+            backend,
             options=words,
             batch_size=batch_size,
             batch_timeout_ns=timeout_ns,
@@ -46,6 +52,16 @@ def start_pool() -> Iterator[StartPool]:
 def simulated_specs():
     """Return the function that makes specs of simulated workers."""
     return simulated
+
+
+@pytest.fixture
+def faulty_specs(tmp_path):
+    """Return the function that makes specs of workers of which one breaks, once."""
+
+    def make(**options: Any):
+        return simulated(backend="faulty", once=tmp_path / "broken", **options)
+
+    return make
 
 
 @pytest.fixture(scope="module")

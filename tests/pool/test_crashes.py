@@ -1,108 +1,119 @@
 """Worker processes that die, and coordinators that do."""
 
-import os
-import signal
 import subprocess
 import sys
 import time
 
+import numpy as np
 import psutil
 import pytest
 
-from mlbench.contracts.backend import WorkerSpec
-from mlbench.contracts.errors import RunError
-from mlbench.contracts.findings import Finding
-from mlbench.pool.local import LocalHandle, LocalLauncher
+from mlbench.contracts import wire
+from mlbench.pool import starting
+from mlbench.pool.columns import NOBODY
+from mlbench.pool.coordinator import WorkerPool
+from mlbench.pool.events import WorkersAwaited
+from mlbench.pool.local import LocalLauncher
+from mlbench.pool.restarts import MOST_RESTARTS_EACH, WorkerKeepsFailingError
 from mlbench.trial.schedule import make_schedule
 
 _DEADLINE_S = 30
 
 
-class FatalLauncher:
-    """Starts workers of which the first gets a signal when it is looked after the tenth time."""
-
-    def __init__(self, signal_: signal.Signals = signal.SIGKILL) -> None:
-        self.armed = False
-        self.signal = signal_
-
-    def start(self, spec: WorkerSpec) -> "FatalHandle":
-        """Start one worker."""
-        return FatalHandle(LocalLauncher().start(spec), self, doomed=spec.index == 0)
+def _check_account(completions):
+    """Every query that was due has one fate, and only what worker 0 held or nobody took is lost."""
+    assert completions.cut_short
+    assert completions.completed + completions.lost == len(completions.status)
+    lost = completions.worker[completions.status == wire.LOST]
+    assert set(lost.tolist()) <= {0, NOBODY}
+    assert sum(account.queries for account in completions.workers) == completions.completed
+    assert completions.faults[-1].figures["held"] == np.count_nonzero(lost == 0)
 
 
-class FatalHandle:
-    """A worker's handle that may turn on it."""
-
-    def __init__(self, handle: LocalHandle, launcher: FatalLauncher, *, doomed: bool) -> None:
-        self._handle, self._launcher, self._doomed = handle, launcher, doomed
-        self._looks = 0
-        self.pid = handle.pid
-
-    def ended(self) -> str | None:
-        """Count the looks of an armed launcher; signal at the tenth."""
-        if self._launcher.armed and self._doomed:
-            self._looks += 1
-            if self._looks == 10:
-                os.kill(self.pid, self._launcher.signal)
-        return self._handle.ended()
-
-    def stop(self, deadline_ns: int) -> None:
-        """Stop as usual."""
-        self._handle.stop(deadline_ns)
-
-
-def test_a_worker_killed_in_a_trial_loses_what_it_held(start_pool, simulated_specs):
-    """After a kill the rest is served by the others, and what was held is lost and counted."""
-    launcher = FatalLauncher()
-    pool = start_pool(simulated_specs(workers=2, service_ms=30), launcher)
-    launcher.armed = True
-    completions = pool.run(make_schedule("linear", 60.0, 120, seed=0))
-    assert completions.completed + completions.failed + completions.lost == 120
-    assert completions.lost > 0
-    assert completions.workers[0].queries > 0
-    assert completions.workers[1].queries > completions.workers[0].queries
-    assert completions.lost <= 2
-    assert list(pool.dead) == [0]
-    assert str(pool.pids[0]) in pool.dead[0]
-    figures = {"worker": 0, "reason": pool.dead[0], "held": completions.lost}
-    assert completions.faults == (Finding("worker_lost", figures),)
-
-
-def test_the_next_trial_goes_on_with_the_workers_left(start_pool, simulated_specs):
-    """A pool with one dead worker plays the next trial on the other, without loss."""
-    launcher = FatalLauncher()
-    pool = start_pool(simulated_specs(workers=2, service_ms=5), launcher)
-    launcher.armed = True
-    pool.run(make_schedule("linear", 100.0, 200, seed=0))
-    assert 0 in pool.dead
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"die_after": 20}, "was ended by SIGKILL"),
+        ({"die_after": 20, "die_by": "exit"}, "ended with status 7"),
+        ({"hang_after": 20}, "hangs: nothing came of it for 2."),
+    ],
+)
+def test_a_worker_that_fails_ends_the_trial_and_is_started_again(
+    start_pool, faulty_specs, options, why
+):
+    """It is named with its cause, the account is exact, and the next trial has all workers."""
+    told = []
+    specs = faulty_specs(workers=2, service_ms=5, only_worker=0, **options)
+    pool = start_pool(specs, tell=told.append)
+    pid = pool.pids[0]
+    completions = pool.run(make_schedule("linear", 100.0, 1_000, seed=0))
+    _check_account(completions)
+    (fault,) = completions.faults
+    assert fault.code == "worker_lost"
+    assert fault.figures["reason"].startswith(f"worker 0 (cpu, pid {pid}) {why}")
     completions = pool.run(make_schedule("linear", 100.0, 30, seed=1))
-    assert completions.completed == 30
-    assert set(completions.worker.tolist()) == {1}
+    assert (completions.completed, completions.faults) == (30, ())
+    assert set(completions.worker.tolist()) == {0, 1}
+    assert pool.pids[0] != pid
+    assert [(event.worker, event.restart) for event in told] == [(f"worker 0 (cpu, pid {pid})", 1)]
+    assert told[0].cause.startswith(why)
 
 
-def test_a_pool_without_workers_ends_its_trial_and_refuses_the_next(start_pool, simulated_specs):
-    """When the last worker dies the trial ends with what it has; another one is an error."""
-    launcher = FatalLauncher()
-    pool = start_pool(simulated_specs(workers=1, service_ms=20), launcher)
-    launcher.armed = True
-    completions = pool.run(make_schedule("linear", 100.0, 300, seed=0))
-    n = len(completions.schedule.due_ns)
-    assert completions.completed + completions.failed + completions.lost == n
-    assert completions.lost > 0
-    with pytest.raises(RunError, match="worker 0"):
+def test_false_answers_spoil_a_trial(start_pool, faulty_specs):
+    """A worker that tells what cannot be true is given up, and its answers do not count."""
+    pool = start_pool(faulty_specs(workers=2, service_ms=5, lie="class", only_worker=0))
+    completions = pool.run(make_schedule("linear", 100.0, 1_000, seed=0))
+    _check_account(completions)
+    (fault,) = completions.faults
+    assert fault.code == "wrong_answers"
+    assert "answered with a class below -1" in fault.figures["reason"]
+    assert fault.figures["answers"] > 0
+    assert pool.run(make_schedule("linear", 100.0, 30, seed=1)).completed == 30
+
+
+def test_bytes_that_are_no_frame_spoil_a_trial(start_pool, faulty_specs):
+    """What a worker sent is told, and it is started again."""
+    pool = start_pool(faulty_specs(service_ms=5, lie="ragged"))
+    (fault,) = pool.run(make_schedule("linear", 100.0, 1_000, seed=0)).faults
+    assert "sent a frame of" in fault.figures["reason"]
+    assert pool.run(make_schedule("linear", 100.0, 30, seed=1)).completed == 30
+
+
+def test_a_worker_that_keeps_failing_is_not_started_for_ever(start_pool, simulated_specs):
+    """After a few restarts it is enough: an error names the worker and its causes."""
+    pool = start_pool(simulated_specs(backend="faulty", die_after=1))
+    for _ in range(MOST_RESTARTS_EACH + 1):
+        assert pool.run(make_schedule("linear", 100.0, 300, seed=0)).lost > 0
+    with pytest.raises(
+        WorkerKeepsFailingError, match=r"worker 0 .*was ended by SIGKILL \(4 times\)"
+    ):
         pool.run(make_schedule("linear", 100.0, 10, seed=0))
 
 
-def test_a_worker_that_falls_silent_is_given_up(start_pool, simulated_specs):
-    """A worker that hangs is found by its silence; the trial ends and counts what it held."""
-    launcher = FatalLauncher(signal.SIGSTOP)
-    pool = start_pool(simulated_specs(workers=2, service_ms=5), launcher)
-    launcher.armed = True
-    completions = pool.run(make_schedule("linear", 100.0, 400, seed=0))
-    assert completions.completed + completions.failed + completions.lost == 400
-    assert completions.lost > 0
-    assert list(pool.dead) == [0]
-    os.kill(pool.pids[0], signal.SIGKILL)
+@pytest.mark.parametrize("step", ["load", "warm_up"])
+@pytest.mark.parametrize("how", ["die", "fail"])
+def test_a_worker_that_fails_to_start_is_started_again(start_pool, faulty_specs, step, how):
+    """A fault while loading or warming up, that does not come again, is only told."""
+    told = []
+    pool = start_pool(faulty_specs(**{step: how}), tell=told.append)
+    (restarted,) = told
+    assert ("SIGKILL while it started" if how == "die" else "asked for") in restarted.cause
+    assert pool.run(make_schedule("linear", 100.0, 20, seed=1)).completed == 20
+
+
+def test_a_worker_that_never_starts_is_awaited_aloud(monkeypatch, simulated_specs):
+    """Who is awaited, for what and for how long is told; after the second time it is enough."""
+    monkeypatch.setattr(starting, "_TELL_EVERY_NS", 100_000_000)
+    told = []
+    specs = simulated_specs(backend="faulty", load="hang")
+    with pytest.raises(WorkerKeepsFailingError, match=r"not ready within 0.5 s .*, twice"):
+        WorkerPool(specs, LocalLauncher(), start_timeout_s=0.5, tell=told.append)
+    awaited = [event for event in told if isinstance(event, WorkersAwaited)]
+    assert all("worker 0 (cpu, pid" in event.workers[0] for event in awaited)
+    assert {(event.step, event.timeout_s) for event in awaited} == {("load", 0.5)}
+    waited_s = [event.waited_s for event in awaited[:3]]
+    assert waited_s == sorted(waited_s)
+    assert 0 < waited_s[0] < waited_s[-1] <= 0.5
 
 
 def test_a_closed_pool_leaves_no_process(start_pool, simulated_specs):

@@ -5,7 +5,6 @@ import pytest
 
 from mlbench.contracts import wire
 from mlbench.contracts.claims import Claim
-from mlbench.contracts.findings import Finding
 from mlbench.pool.trial_state import TrialState
 from mlbench.trial.schedule import make_schedule
 
@@ -27,8 +26,8 @@ class Storm:
             np.zeros(queries, np.uint32),
             START_NS,
             workers=self.workers,
-            alive=range(self.workers),
             shared=self.shared,
+            batch_size=400,
         )
         self.now_ns = START_NS
         self.alive = set(range(self.workers))
@@ -38,7 +37,15 @@ class Storm:
 
     def play(self):
         """Play until the trial is finished; return its columns."""
-        events = [self.push, self.claim, self.claim, self.answer, self.answer, self.nonsense]
+        events = [
+            self.push,
+            self.claim,
+            self.claim,
+            self.answer,
+            self.answer,
+            self.nonsense,
+            self.close,
+        ]
         while not self.state.finished:
             self.now_ns += int(self.rng.integers(0, 5_000_000))
             self.rng.choice(events)()
@@ -64,7 +71,7 @@ class Storm:
             return
         worker = int(self.rng.integers(self.workers))
         if worker in self.alive:
-            self.state.claimed([Claim(worker, self.head, 1)])
+            self.state.claimed([Claim(worker, self.head, 1)], self.now_ns)
             self.held[worker].append(self.head)
             self.head += 1
 
@@ -78,7 +85,7 @@ class Storm:
             return
         self.held[worker] = self.held[worker][len(ids) :]
         status = self.rng.choice([wire.COMPLETED, wire.COMPLETED, wire.FAILED], len(ids))
-        self._deliver(worker, ids, status)
+        assert self._deliver(worker, ids, status) is None
         known = [
             pair for pair in zip(ids, status.tolist(), strict=True) if pair[0] < self.state.end
         ]
@@ -89,30 +96,34 @@ class Storm:
         worker = int(self.rng.integers(self.workers))
         id_ = int(self.rng.integers(0, 400))
         if id_ not in self.held[worker]:
-            self._deliver(worker, [id_], np.array([wire.COMPLETED]))
+            assert self._deliver(worker, [id_], np.array([wire.COMPLETED])) is not None
 
     def crash(self):
-        """Lose one worker and all it holds."""
+        """Lose one worker and all it holds, which ends the trial."""
         if self.alive:
+            self.end()
             worker = int(self.rng.choice(sorted(self.alive)))
             self.alive.discard(worker)
+            held = sum(query < self.state.end for query in self.held[worker])
             self.held[worker] = []
-            self.state.worker_lost(worker, f"worker {worker} crashed")
-            if not self.alive:
-                self.state.give_up(Finding("no_worker_left"))
+            assert self.state.lose(worker) == held
 
     def end(self):
         """End the trial early; workers finish later, one by one."""
         if not self.state.closing:
             self.state.end_early(self.now_ns)
-            for worker in self.alive:
-                self.state.worker_closed(worker)
+
+    def close(self):
+        """Let one worker say that it is done, when it is."""
+        worker = int(self.rng.integers(self.workers))
+        if self.state.closing and not self.held[worker]:
+            self.state.worker_closed(worker)
 
     def _deliver(self, worker, ids, status):
         answers = np.zeros(len(ids), wire.COMPLETION)
-        answers["id"], answers["status"], answers["batch"] = ids, status, 1
-        answers["start_ns"], answers["done_ns"] = self.now_ns - 10, self.now_ns
-        self.state.received(worker, answers, self.now_ns)
+        answers["id"], answers["status"], answers["batch"] = ids, status, len(ids)
+        answers["start_ns"], answers["done_ns"] = self.now_ns, self.now_ns
+        return self.state.received(worker, answers, self.now_ns)
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -125,7 +136,7 @@ def test_every_query_has_one_fate_whatever_happens(seed):
     assert completions.status.tolist() == [storm.status.get(i, wire.LOST) for i in range(n)]
     assert set(storm.status) <= set(range(n))
     answered = completions.status != wire.LOST
-    assert sum(storm.state.served) == np.count_nonzero(answered)
+    assert sum(tally.served for tally in storm.state.tallies) == np.count_nonzero(answered)
     assert (completions.sent_ns > 0)[answered].all()
     assert (completions.done_ns >= completions.due_ns)[answered].all()
     assert (completions.done_ns[~answered] == 0).all()

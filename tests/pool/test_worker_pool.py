@@ -60,7 +60,7 @@ def test_a_query_that_raises_is_failed(start_pool, models, samples):
     completions = pool.run(make_schedule("linear", 500.0, 20, seed=0))
     assert (completions.completed, completions.failed, completions.lost) == (10, 10, 0)
     assert (completions.prediction[completions.sample == 0] == 11).all()
-    assert pool.dead == {}
+    assert completions.faults == ()
 
 
 def test_a_model_that_cannot_be_loaded_is_a_bad_request(start_pool, tmp_path):

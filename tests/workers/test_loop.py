@@ -156,12 +156,11 @@ def test_a_device_of_its_own_time_stamps_for_itself(serve):
     assert dones_ns == [start_ns - 10**9 for start_ns in starts_ns]
 
 
-def test_a_device_of_its_own_time_serves_singles_one_by_one(serve):
-    """However quick it is, queries that wait are no batch where batches have one query."""
-    warm_up = wire.pack_control("warm_up", seconds=0.0)
-    connection, backend = serve(
-        warm_up, _requests(1, 1, 2, 3), _go(1), STOP, backend=Clockwork(), batch_size=1
-    )
+def test_a_quick_device_of_its_own_time_is_asked_query_by_query(serve):
+    """However many are overdue, with batches of one each is a batch of its own."""
+    warm = wire.pack_control("warm_up", seconds=0.0)
+    messages = (warm, _requests(1, 1, 2, 3), _go(1), STOP)
+    connection, backend = serve(*messages, backend=Clockwork())
     assert backend.batches == [1, 1, 1]
     assert _column(connection, "batch") == [1, 1, 1]
 
@@ -233,10 +232,58 @@ def test_a_word_about_another_trial_is_ignored(serve):
 
 
 def test_a_warm_up_tells_the_service_time(serve):
-    """Told to warm up, a worker serves samples, answers no query and reports its time."""
+    """Told to warm up, a worker serves samples, answers no query and reports its times."""
     connection, backend = serve(wire.pack_control("warm_up", seconds=0.0), STOP)
     ((type_, fields),) = connection.controls
     assert type_ == "warm"
     assert fields["service_ns"] > 0
     assert backend.batches
     assert connection.sent == []
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_an_answer_that_cannot_be_one_is_a_failure(serve, capfd, batch_size):
+    """Where `predict` returns another shape than asked for, its queries fail, and it is told."""
+
+    class Twins(Doubler):
+        def predict(self, feed):
+            answer = super().predict(feed)
+            return np.append(answer, answer) if 4 in answer else answer
+
+    messages = (_requests(1, 1, 2, 3), _go(1), STOP)
+    connection, _ = serve(*messages, batch_size=batch_size, backend=Twins())
+    status = [wire.COMPLETED, wire.FAILED, wire.COMPLETED] if batch_size == 1 else [wire.FAILED] * 3
+    assert _column(connection, "status") == status
+    assert (
+        f"predict returned ({2 * batch_size},), expected ({batch_size},)" in capfd.readouterr().err
+    )
+
+
+def test_a_device_of_its_own_time_may_fail(serve):
+    """When `serve` raises, the batch is failed, and the next one starts after it."""
+
+    class Broken(Clockwork):
+        def serve(self, start_ns, items):
+            if not self.batches:
+                self.batches.append(items)
+                raise OSError("broken")
+            return super().serve(start_ns, items)
+
+    messages = (_requests(1, 1), _go(1), _requests(1, 2), STOP)
+    connection, _ = serve(*messages, backend=Broken())
+    assert _column(connection, "status") == [wire.FAILED, wire.COMPLETED]
+    assert _column(connection, "start_ns")[1] >= _column(connection, "done_ns")[0]
+
+
+def test_a_warm_up_that_fails_ends_the_worker(serve):
+    """It says why, and that starting it again may not help, and leaves."""
+
+    class Hopeless(Doubler):
+        def predict(self, feed):
+            raise ValueError(f"no {sorted(feed)}")
+
+    connection, _ = serve(wire.pack_control("warm_up", seconds=0.0), backend=Hopeless())
+    why = "the model fails at its first query: ValueError: no ['x']"
+    assert connection.controls == [
+        ("error", {"message": why, "is_final": True, "is_request": False})
+    ]

@@ -24,7 +24,7 @@ def test_answers_travel_together_in_order():
     line = Wire()
     outbox = Outbox(line)
     outbox.begin(9)
-    outbox.add_batch(_ids(4, 5), 100, 200, np.array([7, 8]), wire.COMPLETED)
+    outbox.add_batch(_ids(4, 5), 100, 200, np.array([7, 8]))
     outbox.add_singles(_ids(6), [200], [300], [None])
     outbox.flush()
     (frame,) = line.frames
@@ -41,7 +41,7 @@ def test_nothing_to_say_sends_nothing():
     line = Wire()
     outbox = Outbox(line)
     outbox.flush()
-    outbox.add_batch(_ids(1), 0, 1, None, wire.COMPLETED)
+    outbox.add_batch(_ids(1), 0, 1, None)
     outbox.flush()
     outbox.flush()
     assert len(line.frames) == 1
@@ -65,7 +65,7 @@ def test_a_failed_batch_has_no_predictions():
     """All queries of a batch that failed are failed, without a class."""
     line = Wire()
     outbox = Outbox(line)
-    outbox.add_batch(_ids(1, 2), 0, 1, None, wire.FAILED)
+    outbox.add_batch(_ids(1, 2), 0, 1, FAILURE)
     outbox.flush()
     assert line.frames[0].body["status"].tolist() == [wire.FAILED, wire.FAILED]
     assert line.frames[0].body["prediction"].tolist() == [-1, -1]
@@ -76,8 +76,8 @@ def test_an_answer_waits_for_others_only_so_long():
     line = Wire()
     outbox = Outbox(line, hold_ns=100)
     assert not outbox.flush_if_due(10**9)
-    outbox.add_batch(_ids(1), 0, 1_000, None, wire.COMPLETED)
-    outbox.add_batch(_ids(2), 0, 1_090, None, wire.COMPLETED)
+    outbox.add_batch(_ids(1), 0, 1_000, None)
+    outbox.add_batch(_ids(2), 0, 1_090, None)
     assert outbox.hold_left_ns(1_060) == 40
     assert not outbox.flush_if_due(1_099)
     assert outbox.flush_if_due(1_100)
@@ -90,8 +90,19 @@ def test_what_belongs_to_an_earlier_trial_is_sent_as_such():
     line = Wire()
     outbox = Outbox(line)
     outbox.begin(4)
-    outbox.add_batch(_ids(1), 0, 1, None, wire.COMPLETED)
+    outbox.add_batch(_ids(1), 0, 1, None)
     outbox.begin(5)
-    outbox.add_batch(_ids(2), 0, 1, None, wire.COMPLETED)
+    outbox.add_batch(_ids(2), 0, 1, None)
     outbox.flush()
     assert [(f.trial, f.body["id"].tolist()) for f in line.frames] == [(4, [1]), (5, [2])]
+
+
+def test_a_frame_is_bounded_and_batches_stay_whole(monkeypatch):
+    """What would make a frame too large goes into the next one."""
+    monkeypatch.setattr(wire, "MOST_ANSWERS", 4)
+    line = Wire()
+    outbox = Outbox(line)
+    for batch in (_ids(1, 2, 3), _ids(4, 5), _ids(6)):
+        outbox.add_batch(batch, 0, 1, None)
+    outbox.flush()
+    assert [frame.body["id"].tolist() for frame in line.frames] == [[1, 2, 3], [4, 5, 6]]

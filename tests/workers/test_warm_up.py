@@ -4,7 +4,7 @@ import pytest
 from mlbench.contracts.backend import WorkerSpec
 from workers.backends.simulated import SimulatedBackend
 from workers.feeds import Feeds
-from workers.warm_up import warm_up
+from workers.warm_up import WarmUpError, warm_up
 
 
 class Watched:
@@ -28,8 +28,7 @@ def file(tmp_path):
 def _warm_up(file, batch_size):
     spec = WorkerSpec(0, "", "watched", feeds={"x": file}, batch_size=batch_size, sample_count=3)
     backend = Watched()
-    per_query_ns = warm_up(backend, Feeds(spec.feeds, batch_size), spec, seconds=0.0)
-    return backend.batches, per_query_ns
+    return backend.batches, warm_up(backend, Feeds(spec.feeds, batch_size), spec, seconds=0.0)
 
 
 def test_every_size_class_is_warmed_up(file):
@@ -48,12 +47,68 @@ def test_few_samples_are_repeated(file):
 
 
 def test_the_service_time_is_told(file):
-    """The figure is a positive time for each query."""
-    assert _warm_up(file, 1)[1] > 0
+    """The figures are positive: for each query, and for the slowest batch."""
+    _, found = _warm_up(file, 2)
+    assert 0 < found.service_ns <= found.slowest_ns <= found.first_ns
 
 
 def test_a_simulated_device_tells_its_own_time():
     """A simulated device needs no warming up: its time at the largest batch is known."""
     options = {"service_ms": "2", "per_item_ms": "0.5"}
     spec = WorkerSpec(0, "", "simulated", options=options, batch_size=3)
-    assert warm_up(SimulatedBackend(spec), Feeds({}, 3), spec, seconds=9.0) == pytest.approx(1e6)
+    found = warm_up(SimulatedBackend(spec), Feeds({}, 3), spec, seconds=9.0)
+    assert (found.service_ns, found.slowest_ns) == (pytest.approx(1e6), pytest.approx(3e6))
+
+
+class Shaky:
+    """A backend that fails at these calls, counted from 1."""
+
+    def __init__(self, *calls):
+        self._failing = calls
+        self._calls = 0
+
+    def predict(self, feed):
+        """Fail when it is time to."""
+        assert feed
+        self._calls += 1
+        if self._calls in self._failing:
+            raise OSError(f"call {self._calls}")
+
+
+def _shake(file, *calls):
+    spec = WorkerSpec(0, "", "shaky", feeds={"x": file}, batch_size=6, sample_count=3)
+    return warm_up(Shaky(*calls), Feeds(spec.feeds, 6), spec, seconds=0.0)
+
+
+def test_calls_that_fail_now_and_then_are_counted(file, capfd):
+    """A warm-up goes on after failures that are not too many in a row, and tells their number."""
+    assert _shake(file, 2, 3, 7, 8).service_ns > 0
+    told = "4 of 20 calls of the warm-up failed, the last one with OSError: call 8"
+    assert told in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("calls", "is_final", "why"),
+    [
+        ([1], True, "fails at its first query: OSError: call 1"),
+        ([10, 11, 12], False, "fails in warm-up, at call 12: OSError: call 12"),
+    ],
+)
+def test_a_model_that_fails_says_when(file, calls, is_final, why):
+    """At its first call that is final; later, after some in a row, another start may help."""
+    with pytest.raises(WarmUpError, match=why) as raised:
+        _shake(file, *calls)
+    assert raised.value.is_final == is_final
+
+
+def test_answers_that_are_none_are_found_before_anything_is_measured(file):
+    """One class for a whole batch is told by the warm-up."""
+
+    class Constant(Shaky):
+        def predict(self, feed):
+            super().predict(feed)
+            return np.zeros(1, np.int64)
+
+    spec = WorkerSpec(0, "", "constant", feeds={"x": file}, batch_size=2, sample_count=3)
+    with pytest.raises(WarmUpError, match=r"at call 8: .*predict returned \(1,\), expected \(2,\)"):
+        warm_up(Constant(), Feeds(spec.feeds, 2), spec, seconds=0.0)
