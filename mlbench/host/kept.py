@@ -87,11 +87,10 @@ def keep(
             return sums
         if path.exists():
             tell(FileDamaged(path))
-            path.unlink()
         draft = path.with_name(f"{path.name}.partial")
         sums = build(draft)
         write_sums(path, sums)
-        draft.rename(path)
+        draft.replace(path)
         return sums
 
 

@@ -1,6 +1,11 @@
+from types import SimpleNamespace
+
 import pytest
 
+from mlbench.bench.events import SearchEnded
 from mlbench.bench.limits import check_queries, check_workers
+from mlbench.bench.search import search_rates
+from mlbench.bench.settings import RunSettings, make_settings
 from mlbench.contracts.errors import RequestError
 
 GIB = 1 << 30
@@ -34,3 +39,12 @@ def test_queries_are_numbered_in_32_bits(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("mlbench.host.memory.available_bytes", lambda: 1 << 60)
     with pytest.raises(RequestError, match="too many: lower --time"):
         check_queries(2**31 + 1, "--time")
+
+
+def test_a_search_ends_before_a_trial_that_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says which option to lower, and tells the answers that it has."""
+    monkeypatch.setattr("mlbench.host.memory.available_bytes", lambda: 1000)
+    pool, told = SimpleNamespace(saturated_qps=1000.0, size=1, dead={}), list[object]()
+    with pytest.raises(RequestError, match="lower --time"):
+        search_rates(pool, make_settings(RunSettings, {"backend": "null"}, {}), told.append)
+    assert [type(event) for event in told] == [SearchEnded]
