@@ -2,9 +2,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from mlbench.bench.events import SearchEnded
 from mlbench.bench.limits import check_queries, check_workers
-from mlbench.bench.search import search_rates
+from mlbench.bench.search import RateSearch
 from mlbench.bench.settings import RunSettings, make_settings
 from mlbench.contracts.errors import RequestError
 
@@ -42,9 +41,10 @@ def test_queries_are_numbered_in_32_bits(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_search_ends_before_a_trial_that_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It says which option to lower, and tells the answers that it has."""
+    """It says which option to lower, and keeps the answers that it has."""
     monkeypatch.setattr("mlbench.host.memory.available_bytes", lambda: 1000)
-    pool, told = SimpleNamespace(saturated_qps=1000.0, size=1, dead={}), list[object]()
+    pool = SimpleNamespace(saturated_qps=1000.0, size=1)
+    search = RateSearch(make_settings(RunSettings, {"backend": "null"}, {}), print)
     with pytest.raises(RequestError, match="lower --time"):
-        search_rates(pool, make_settings(RunSettings, {"backend": "null"}, {}), told.append)
-    assert [type(event) for event in told] == [SearchEnded]
+        search.on(pool)
+    assert len(search.answers()) == 8

@@ -175,7 +175,7 @@ def frames(rng: random.Random, _: Path) -> None:
             wire.pack_requests(1, 5, 10),
             wire.pack_completions(1, rows),
             wire.pack_control("ready", pid=1, backend={"name": "null"}),
-            wire.HEADER.pack(wire.CONTROL, 0) + msgpack.packb({"type": nested}),
+            wire.pack_control("stop")[: wire.HEADER.size] + msgpack.packb({"type": nested}),
             struct.pack("<qq", rng.getrandbits(60), rng.getrandbits(60)),
             rng.randbytes(rng.randrange(40)),
         )
