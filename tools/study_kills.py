@@ -118,6 +118,8 @@ def _end_one(
         end_s = run.end_s(signalled_s)
         time.sleep(max(0.0, signalled_s + _LEFT_AFTER_S - time.monotonic()))
         wrong = [*run.left(again=word == "KILL"), *run.faults(word, phase)]
+        if wrong:
+            print(word, *words, *wrong, run.said(), sep="\n  ", file=sys.stderr)
         return Outcome(run.process.poll(), end_s, tuple(wrong))
 
 
@@ -200,10 +202,14 @@ class Run:
                     except BlockingIOError:
                         yield f"lock on {file.name}"
 
+    def said(self) -> str:
+        """Return what the run told on stderr."""
+        return (self._folder / "work" / "err").read_text()
+
     def faults(self, word: str, phase: str) -> Iterator[str]:
         """Say what is wrong with the end of a run that was asked to end."""
         work = self._folder / "work"
-        err, out = (work / "err").read_text(), (work / "out").read_text()
+        err, out = self.said(), (work / "out").read_text()
         # As the interpreter starts and ends, the kernel ends the process: with the signal's status.
         if self.process.poll() not in (_STATUS[word], -signal.Signals[f"SIG{word}"]):
             yield "status"

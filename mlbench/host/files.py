@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mlbench.contracts.errors import RequestError, RunError
+from mlbench.host.signals import temporary
 
 
 def check_writable(path: Path) -> None:
@@ -19,8 +20,8 @@ def check_writable(path: Path) -> None:
         if path.exists() and not path.is_file():
             raise RequestError(f"cannot write {path}: it is not a plain file; give another path")
         draft = _draft(path)
-        draft.touch()
-        draft.unlink()
+        with temporary(draft):
+            draft.touch()
     except OSError as error:
         raise RequestError(f"cannot write {path}: {error.strerror}; give another path") from error
 
@@ -35,17 +36,16 @@ def replacing(path: Path, keep_as: Path | None = None) -> Iterator[BinaryIO]:
     _sweep(path)
     draft = _draft(path)
     try:
-        with draft.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        if keep_as and path.exists():
-            path.replace(keep_as)
-        draft.replace(path)
+        with temporary(draft):
+            with draft.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            if keep_as and path.exists():
+                path.replace(keep_as)
+            draft.replace(path)
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror}; mend that and run again") from error
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _draft(path: Path) -> Path:
