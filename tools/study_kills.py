@@ -31,7 +31,8 @@ _LEFT_AFTER_S = 2.0
 _PATIENCE_S = 60.0  # for a run to come to the phase, and then to end
 _POLL_S = 0.005
 _STATUS = {"TERM": 143, "INT": 130, "KILL": -signal.SIGKILL}
-_NO_LEFTOVERS = {"results.json", "results.json.1", "out", "err", ".ses"}  # the last: ONNX Runtime's
+_NO_LEFTOVERS = {"results.json", "results.json.1", "results.json.journal", "out", "err", ".ses"}
+"""The journal has results, which the next reader takes in; the last is ONNX Runtime's own."""
 _SHORT = {"trial": ("--duration", "0.5"), "run": ("--budget", "1")}
 
 _TRIAL = ("trial", "--qps", "20", "--duration", "20")
@@ -118,6 +119,8 @@ def _end_one(
         end_s = run.end_s(signalled_s)
         time.sleep(max(0.0, signalled_s + _LEFT_AFTER_S - time.monotonic()))
         wrong = [*run.left(again=word == "KILL"), *run.faults(word, phase)]
+        if wrong:
+            print(word, *words, wrong, run.said(), file=sys.stderr)
         return Outcome(run.process.poll(), end_s, tuple(wrong))
 
 
@@ -200,10 +203,14 @@ class Run:
                     except BlockingIOError:
                         yield f"lock on {file.name}"
 
+    def said(self) -> str:
+        """Return what the run told on stderr."""
+        return (self._folder / "work" / "err").read_text()
+
     def faults(self, word: str, phase: str) -> Iterator[str]:
         """Say what is wrong with the end of a run that was asked to end."""
         work = self._folder / "work"
-        err, out = (work / "err").read_text(), (work / "out").read_text()
+        err, out = self.said(), (work / "out").read_text()
         # As the interpreter starts and ends, the kernel ends the process: with the signal's status.
         if self.process.poll() not in (_STATUS[word], -signal.Signals[f"SIG{word}"]):
             yield "status"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mlbench.contracts.errors import RequestError, RunError
+from mlbench.host.signals import temporary
 
 _ROOM_BYTES = 1 << 20  # more than a run's results, so that a full disk is found before the run
 
@@ -30,11 +31,8 @@ def check_writable(path: Path) -> None:
         if kind is not None:
             raise RequestError(f"cannot write {path}: it is {kind}; give another path")
         draft = _draft(path)
-        try:
-            with draft.open("wb") as file:
-                os.posix_fallocate(file.fileno(), 0, _ROOM_BYTES)
-        finally:
-            draft.unlink(missing_ok=True)
+        with temporary(draft), draft.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, _ROOM_BYTES)
     except OSError as error:
         raise RequestError(f"cannot write {path}: {error.strerror}; give another path") from error
 
@@ -49,15 +47,14 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     _sweep(path)
     draft = _draft(path)
     try:
-        with draft.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        with temporary(draft):
+            with draft.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror}; mend that and run again") from error
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def numbered(path: Path) -> Path:

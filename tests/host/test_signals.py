@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from mlbench.host.signals import Ended, held, last_act, take_signals
+from mlbench.host.signals import Ended, held, last_act, take_signals, temporary
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -62,6 +62,18 @@ def test_work_that_is_held_is_not_cut_in_two(at_once):
     with pytest.raises(Ended):
         work()
     assert done == ["inner", "outer"]
+    assert at_once == [130]
+
+
+def test_a_second_signal_leaves_no_temporary_file(at_once, tmp_path):
+    """What is only there while something is written is removed before the process ends at once."""
+    draft = tmp_path / "draft"
+    with pytest.raises(Ended):
+        _send(signal.SIGINT)
+    with temporary(draft):
+        draft.touch()
+        _send(signal.SIGINT)
+        assert not draft.exists()
     assert at_once == [130]
 
 
