@@ -9,7 +9,6 @@ build left is used, and what a crash of the machine lost of it is not.
 
 import io
 import os
-import zlib
 from collections.abc import Container, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -28,11 +27,11 @@ from mlbench.data.preprocess import (
     sample_bytes,
     sample_shape,
 )
-from mlbench.host.kept import Sums, block_sum
+from mlbench.host.kept import Sums, block_sum, sum_of
 from mlbench.host.memory import readable
 
 _HEADER_BYTES = 128
-_CRC_BYTES = 4
+_SUM_BYTES = 8
 _CHUNK = 16  # images for one task: a few ms of work, so that the pool costs nothing
 
 
@@ -42,17 +41,17 @@ def bad_image(reason: str) -> RequestError:
 
 
 class _Journal:
-    """The sums of the samples that are written, in a file of four bytes for each image."""
+    """The sums of the samples that are written, in a file of eight bytes for each image."""
 
     def __init__(self, descriptor: int, count: int) -> None:
         self._descriptor = descriptor
-        recorded = os.pread(descriptor, count * _CRC_BYTES, 0)
-        self.crcs = np.frombuffer(recorded, "<u4").tolist()
+        recorded = os.pread(descriptor, count * _SUM_BYTES, 0)
+        self.sums: list[int] = np.frombuffer(recorded, "<u8").tolist()
 
-    def record(self, index: int, crc: int) -> None:
+    def record(self, index: int, sum_: int) -> None:
         """Note the sum of a sample that was written."""
-        self.crcs[index] = crc
-        os.pwrite(self._descriptor, crc.to_bytes(_CRC_BYTES, "little"), index * _CRC_BYTES)
+        self.sums[index] = sum_
+        os.pwrite(self._descriptor, sum_.to_bytes(_SUM_BYTES, "little"), index * _SUM_BYTES)
 
 
 class Build:
@@ -77,11 +76,11 @@ class Build:
             bad = self._prepare_all(partial, journal, tell, skip_bad, threads)
             if len(bad) == len(self._files):
                 raise RequestError(f"none of the {len(bad)} images can be read; first: {bad[0]}")
-            crcs = self._finish(partial, journal.crcs, bad)
+            blocks = self._finish(partial, journal.sums, bad)
         self._journal.unlink()
         note = {"skipped": {str(index): reason for index, reason in bad.items()}}
-        size = self._offset(len(crcs) - 1)
-        return Sums(size, _HEADER_BYTES, self._sample_bytes, crcs, note)
+        size = self._offset(len(blocks) - 1)
+        return Sums(size, _HEADER_BYTES, self._sample_bytes, blocks, note)
 
     def _prepare_all(
         self, partial: int, journal: _Journal, tell: TellData, skip_bad: bool, threads: int
@@ -106,8 +105,8 @@ class Build:
         bad = {}
         sample = np.empty(sample_shape(self._layout), np.float32)
         for index in chunk:
-            offset, crc = self._offset(index), journal.crcs[index]
-            if crc and crc == block_sum(partial, offset, offset + self._sample_bytes):
+            offset, recorded = self._offset(index), journal.sums[index]
+            if recorded and recorded == block_sum(partial, offset, offset + self._sample_bytes):
                 continue
             try:
                 image = read_image(self._files[index])
@@ -116,10 +115,10 @@ class Build:
                 continue
             prepare(image, self._preprocessing, self._layout, sample)
             os.pwrite(partial, sample.data, offset)
-            journal.record(index, zlib.crc32(sample.data))
+            journal.record(index, sum_of(sample.data))
         return bad
 
-    def _finish(self, partial: int, crcs: list[int], bad: Container[int]) -> list[int]:
+    def _finish(self, partial: int, sums: list[int], bad: Container[int]) -> list[int]:
         """Close the gaps of bad images, write the header; return the sums of all blocks."""
         good = [i for i in range(len(self._files)) if i not in bad]
         for place, index in enumerate(good):
@@ -130,7 +129,7 @@ class Build:
         os.ftruncate(partial, self._offset(len(good)))
         os.pwrite(partial, header, 0)
         os.fsync(partial)
-        return [zlib.crc32(header), *(crcs[index] for index in good)]
+        return [sum_of(header), *(sums[index] for index in good)]
 
     def _offset(self, index: int) -> int:
         return _HEADER_BYTES + index * self._sample_bytes
@@ -143,7 +142,7 @@ class Build:
         journal = os.open(self._journal, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             self._reserve(partial, self._offset(count))
-            self._reserve(journal, count * _CRC_BYTES)
+            self._reserve(journal, count * _SUM_BYTES)
             yield partial, _Journal(journal, count)
         finally:
             os.close(partial)

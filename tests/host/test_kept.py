@@ -31,7 +31,7 @@ def path(tmp_path: Path) -> Path:
 def test_a_file_is_built_once(path: Path) -> None:
     """The second time it is found, by the same sums, and nothing is told."""
     build, told = Builder(), list[KeptEvent]()
-    assert keep(path, build, told.append).crcs == keep(path, build, told.append).crcs
+    assert keep(path, build, told.append).blocks == keep(path, build, told.append).blocks
     assert (build.calls, told) == (1, [])
     assert path.read_bytes() == CONTENT
 
@@ -109,11 +109,11 @@ def test_a_note_comes_back(path: Path) -> None:
 
     def build(draft: Path) -> Sums:
         draft.write_bytes(b"x")
-        return Sums(1, 1, 1, sums_of(draft).crcs, {"skipped": {"3": "why"}})
+        return Sums(1, 1, 1, sums_of(draft).blocks, {"skipped": {"3": "why"}})
 
     keep(path, build)
     assert keep(path, build).note == {"skipped": {"3": "why"}}
-    assert json.loads(path.with_name("kept.bin.sums").read_text().splitlines()[0])["crcs"]
+    assert json.loads(path.with_name("kept.bin.sums").read_text().splitlines()[0])["blocks"]
 
 
 def test_one_process_builds_at_a_time(path: Path) -> None:
