@@ -52,6 +52,7 @@ class TrialPlay:
         self._crew = crew
         self._awake = AwakeTime(now_ns())
         self._begun: set[int] = set()
+        self._has_started = False
         is_fast = state.schedule.target_qps > _FAST_QPS
         self._period_s = (_FAST_PERIOD_NS if is_fast else _PERIOD_NS) * 1e-9
 
@@ -77,8 +78,6 @@ class TrialPlay:
             self._crew.claims.begin(self._trial)
         for timetable in self._crew.timetables:
             timetable.begin(len(state.schedule.due_ns))
-        for handle in self._crew.handles.values():
-            handle.was_stopped()  # before this trial: it does not matter any more
         self._push()
         end_ns = now_ns() + round(self._patience_s * 1e9)
         while not state.closing and (waiting := set(state.alive) - self._begun):
@@ -89,6 +88,9 @@ class TrialPlay:
                 for worker in waiting - self._begun:
                     self._lose(worker, f"hangs: took no trial for {self._patience_s:.1f} s")
         if not state.closing:
+            for handle in self._crew.handles.values():
+                handle.was_stopped()  # before the start: it does not matter any more
+            self._has_started = True
             start_ns = now_ns() + _LEAD_NS
             state.go(start_ns)
             self._tell("go", start_ns=start_ns)
@@ -174,7 +176,7 @@ class TrialPlay:
                 self._lose(worker, wrong)
             elif ended := handle.ended():
                 self._lose(worker, ended)
-            elif handle.was_stopped():
+            elif self._has_started and handle.was_stopped():
                 self._spoil(Finding("worker_paused", self._who(worker)))
 
     def _give_up_silent(self) -> None:

@@ -78,3 +78,12 @@ def test_a_worker_that_pauses_spoils_a_trial_and_is_taken_back(start_pool, simul
     assert completions.completed + completions.lost == len(completions.status)
     assert pool.run(make_schedule("linear", 200.0, 40, seed=1)).completed == 40
     assert pool.pids == pids
+
+
+def test_a_worker_that_goes_on_before_a_trial_starts_spoils_nothing(start_pool, simulated_specs):
+    """A trial waits for a worker that is still stopped when it begins, and is played whole."""
+    pool = start_pool(simulated_specs(workers=2, service_ms=2))
+    os.kill(pool.pids[1], signal.SIGSTOP)
+    threading.Timer(0.5, os.kill, (pool.pids[1], signal.SIGCONT)).start()
+    completions = pool.run(make_schedule("linear", 200.0, 40, seed=0))
+    assert (completions.completed, completions.faults) == (40, ())
