@@ -6,6 +6,8 @@ import threading
 from collections import deque
 from typing import IO
 
+from mlbench.contracts.text import printable
+
 _LONGEST_LINE = 8_192  # bytes; longer ones are cut in pieces, so that memory is bounded
 _LINES_KEPT, _CHARACTERS_KEPT = 3, 300  # of the end, for a message of one line
 _AT_THE_END_S = 0.05  # for the last words of a process that has ended to be read
@@ -50,13 +52,13 @@ class Stderr:
         """Return the end of what came, as a line of printable characters."""
         self.hear_out()
         text = " / ".join(line.strip() for line in tuple(self._kept) if line.strip())
-        return "".join(c if c.isprintable() else "?" for c in text)[-_CHARACTERS_KEPT:]
+        return text[-_CHARACTERS_KEPT:]
 
     def _pass_on(self) -> None:
         repetitions = Repetitions()
         while line := self._pipe.readline(_LONGEST_LINE):
-            text = line.decode(errors="replace").rstrip("\n")
-            told = repetitions.take(text)
+            text = line.decode(errors="replace").rstrip("\r\n").expandtabs()
+            told = repetitions.take(printable(text))
             self._kept.extend(told[-1:])
             _write(told)
         _write(repetitions.rest())

@@ -39,6 +39,12 @@ def test_what_a_worker_says_is_passed_on_and_its_end_kept(say, capfd):
 
 def test_last_words_are_a_short_line_of_printable_characters(say):
     """Whatever bytes a worker writes, a message with its last words stays one line."""
-    assert say(b"\x1b[31mred\x1b[0m \xff\n").last_words() == "?[31mred?[0m \ufffd"
+    assert say(b"\x1b[31mred\x1b[0m \xff\n").last_words() == "\\x1b[31mred\\x1b[0m \ufffd"
     assert len(say(b"x" * 100_000).last_words()) == 300
     assert say(b"").last_words() == ""
+
+
+def test_what_a_worker_says_cannot_steer_the_terminal(say, capfd):
+    """Control characters are spelled out on our stderr too."""
+    say(b"\x1b[2Jgone\r\n").hear_out()
+    assert capfd.readouterr().err == "\\x1b[2Jgone\n"
