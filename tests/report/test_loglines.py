@@ -7,7 +7,7 @@ from mlbench.outcomes import Accuracy, Answer, Summary, Trial
 from mlbench.report import loglines
 from mlbench.report.notation import plain, rate_number, rate_text
 
-TILES = "tiles=50:0.0085,80:0.0093,90:0.0095,95:0.0096,99:0.0095,99.9:null"
+TILES = "tiles=50:0.0085,80:0.0093,90:0.0095,95:0.0096,99:0.0095,99.9:0.0105"
 
 
 def test_accuracy_lines(summary: Summary) -> None:
@@ -19,7 +19,7 @@ def test_accuracy_lines(summary: Summary) -> None:
 
 
 def test_trial_line(trial: Trial) -> None:
-    """A trial's line starts with arrivals, target and whole rate, and has null for unknown."""
+    """A trial's line starts with arrivals, target and whole rate; too few have their longest."""
     assert loglines.trial_line(trial) == (
         f"linear/0.01/100 qps=99.81, mean=0.008619, time=5.02, {TILES}"
     )
@@ -27,12 +27,12 @@ def test_trial_line(trial: Trial) -> None:
 
 
 def test_trial_without_completions(trial: Trial) -> None:
-    """A trial in which nothing completed prints null and never nan."""
+    """A trial in which nothing completed prints zeros, which scripts can read."""
     empty = Summary(0.0, None, 0.0, 0, dict.fromkeys(trial.summary.percentiles))
     line = loglines.trial_line(replace(trial, summary=empty))
     assert line == (
-        "linear/0.01/100 qps=0.00, mean=null, time=0.00, "
-        "tiles=50:null,80:null,90:null,95:null,99:null,99.9:null"
+        "linear/0.01/100 qps=0.00, mean=0.000000, time=0.00, "
+        "tiles=50:0.0000,80:0.0000,90:0.0000,95:0.0000,99:0.0000,99.9:0.0000"
     )
 
 
@@ -47,6 +47,19 @@ def test_met_answer(answers: list[Answer]) -> None:
 def test_measured_latency_is_that_of_the_bounded_percentile(answers: list[Answer]) -> None:
     """With another percentile bounded, the result line shows the latency there."""
     assert "measured_latency=0.0095 " in loglines.answer_lines(answers[0], 90.0)[1]
+
+
+@pytest.mark.parametrize(
+    ("measured_s", "text"), [(None, "0.01051"), (0.00005, "0.00005"), (1.0, "1.0")]
+)
+def test_measured_latency_is_a_number(
+    summary: Summary, answers: list[Answer], measured_s: float | None, text: str
+) -> None:
+    """It has a point and no exponent, and of too few queries it is the longest."""
+    told = replace(summary, percentiles={**summary.percentiles, "99": measured_s})
+    trial = replace(answers[0].trial, summary=told)
+    line = loglines.answer_lines(replace(answers[0], trial=trial))[1]
+    assert f"measured_latency={text} " in line
 
 
 def test_unmet_answer(answers: list[Answer]) -> None:
