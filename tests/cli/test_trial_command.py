@@ -162,3 +162,18 @@ def test_workers_and_batches_as_asked(command):
 def test_a_trial_rejects_the_options_of_a_run(refused, option):
     """Options of the search have no meaning for one trial."""
     assert option in refused("trial", "--qps", 10, option, 1)
+
+
+def test_a_raw_file_of_another_form_is_refused(refused, tmp_path):
+    """The ending of --raw says the form; one that is none is told before anything is measured."""
+    line = refused(*SIMULATED, "--qps", 10, "--raw", tmp_path / "q.xlsx")
+    assert line.endswith("q.xlsx: its name must end in .npz, .csv, .parquet or .hlog\n")
+
+
+def test_the_raw_file_of_a_trial_may_be_a_table(command, tmp_path):
+    """With .csv there is a line for each query, under the names of the columns."""
+    words = ("--qps", 500, "--duration", 0.2, "--raw", tmp_path / "q.csv")
+    assert command(*SIMULATED, *words).status == 0
+    lines = (tmp_path / "q.csv").read_text().splitlines()
+    assert lines[0].split(",") == list(COLUMNS)
+    assert len(lines) == 101
