@@ -36,9 +36,11 @@ def write_hdr_log(file: BinaryIO, table: Table) -> None:
     )
     log.output_comment(f"[queries: {len(due_ns)} completed, {lost} without a result]")
     log.output_legend()
-    second = due_ns // _INTERVAL_NS
-    for number in np.unique(second).tolist():
-        histogram = _histogram(latency_ns[second == number], max(_HOUR_NS, longest_ns))
+    order = np.argsort(due_ns, kind="stable")
+    seconds, begins = np.unique(due_ns[order] // _INTERVAL_NS, return_index=True)
+    intervals = np.split(latency_ns[order], begins[1:])
+    for number, interval_ns in zip(seconds.tolist(), intervals, strict=False):
+        histogram = _histogram(interval_ns, max(_HOUR_NS, longest_ns))
         histogram.set_start_time_stamp(number * 1e3)  # milliseconds
         histogram.set_end_time_stamp((number + 1) * 1e3)
         log.output_interval_histogram(histogram, max_value_unit_ratio=1.0)

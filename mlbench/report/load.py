@@ -41,8 +41,7 @@ class Results:
                 for kind, answers in self.document["results"].items()
                 for answer in answers.values()
             ]
-        configurations = self.document["configurations"] if self.kind == "sweep" else []
-        return [row for configuration in configurations for row in sweep_rows(configuration)]
+        return sweep_rows(self.document) if self.kind == "sweep" else []
 
     @property
     def trials(self) -> list[Row]:
@@ -110,11 +109,19 @@ def _is_run(document: dict[str, Any]) -> bool:
 
 def _is_sweep(document: dict[str, Any]) -> bool:
     configurations = document["configurations"]
-    return isinstance(configurations, list) and all(
-        isinstance(configuration, dict)
-        and _is_table(configuration.get("answers"))
-        and all(_is_number(limit) for rows in configuration["answers"].values() for limit in rows)
-        for configuration in configurations
+    return (
+        _is_table(document.get("winners"))
+        and isinstance(configurations, list)
+        and all(isinstance(one, dict) and _is_configuration(one) for one in configurations)
+    )
+
+
+def _is_configuration(entry: dict[str, Any]) -> bool:
+    return (
+        isinstance(entry.get("name"), str)
+        and isinstance(entry.get("options"), dict)
+        and _is_table(entry.get("answers"))
+        and all(_is_number(limit) for limits in entry["answers"].values() for limit in limits)
     )
 
 

@@ -43,15 +43,24 @@ def answer_row(entry: Mapping[str, Any], head: Mapping[str, Any] = _NOTHING) -> 
     return _inserted(row, "capacity_qps", interval)
 
 
-def sweep_rows(configuration: Mapping[str, Any]) -> list[Row]:
-    """Return a row for each answer of a sweep's configuration, or one with why there is none."""
-    own = {key: value for key, value in configuration.items() if key != "answers"}
-    answers = configuration["answers"]
-    rows = [
-        answer_row(answer, {**own, "arrivals": kind, "max_latency_s": float(limit)})
-        for kind, limits in answers.items()
-        for limit, answer in limits.items()
-    ]
+def sweep_rows(sweep: Mapping[str, Any]) -> list[Row]:
+    """Return a row for each configuration and answer of a sweep's document.
+
+    Options are columns by their own names. A configuration without an answer has one row, with its
+    state and the reason.
+    """
+    return [row for one in sweep["configurations"] for row in _configuration_rows(one, sweep)]
+
+
+def _configuration_rows(configuration: Mapping[str, Any], sweep: Mapping[str, Any]) -> list[Row]:
+    own = {key: v for key, v in configuration.items() if key not in ("answers", "options")}
+    own = {"name": configuration["name"], **configuration["options"], **own}
+    rows = []
+    for kind, limits in configuration["answers"].items():
+        for limit, answer in limits.items():
+            row = answer_row(answer, {**own, "arrivals": kind, "max_latency_s": float(limit)})
+            winner = sweep["winners"].get(kind, {}).get(limit, {})
+            rows.append({**row, "is_winner": winner.get("name") == configuration["name"]})
     return rows or [_flat(own)]
 
 

@@ -43,7 +43,7 @@ def test_answers_of_a_sweep_as_csv(tmp_path: Path) -> None:
     """Each answer of each configuration is a line; one that failed has a line with the reason."""
     export(SWEEP, tmp_path / "sweep.CSV")
     lines = _read_csv(tmp_path / "sweep.CSV")
-    assert [line["options_batch_size"] for line in lines] == ["1", "4", "8"]
+    assert [line["batch_size"] for line in lines] == ["1", "4", "8"]
     assert [line["qps"] for line in lines] == ["410.0", "512.4", ""]
     assert [line["reason"] for line in lines] == ["", "", "worker 0 (cpu) ended"]
 

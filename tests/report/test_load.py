@@ -43,9 +43,11 @@ def test_a_recorded_run_loads() -> None:
         ("[1]", "not the results of a run"),
         ('{"a": 1}', "not the results of a run"),
         ('{"schema_version": 1, "configurations": [1]}', "not the results of a run"),
+        ('{"schema_version": 1, "configurations": [], "winners": [1]}', "not the results of a run"),
         (
-            '{"schema_version": 1, "configurations": [{"answers": {"linear": {"x": {}}}}]}',
-            "not the",
+            '{"schema_version": 1, "winners": {}, "configurations": [{"name": "a", "options": {},'
+            ' "answers": {"linear": {"x": {}}}}]}',
+            "not the results of a run",
         ),
         ('{"schema_version": 99, "configurations": []}', "written by a newer mlbench"),
         ('{"schema_version": 99}', "written by a newer mlbench"),
@@ -94,7 +96,8 @@ def test_a_sweep_is_read_by_its_file_or_folder(tmp_path: Path) -> None:
     found = mlbench.load(tmp_path)
     assert found == mlbench.load(tmp_path / "sweep.json")
     assert (found.kind, found.trials) == ("sweep", [])
-    assert [row["options_batch_size"] for row in found.answers] == [1, 4, 8]
+    assert [row["batch_size"] for row in found.answers] == [1, 4, 8]
     assert [row.get("capacity_high_qps") for row in found.answers] == [420.9, None, None]
     assert [row["max_latency_s"] for row in found.answers[:2]] == [0.05, 0.05]
+    assert [row.get("is_winner") for row in found.answers] == [False, True, None]
     assert found.answers[2]["reason"] == "worker 0 (cpu) ended"
