@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mlbench.contracts.errors import RequestError
+from mlbench.host.files import why_unreadable
 from mlbench.report.journal import read_whole
 from mlbench.report.queries import Columns, read_npz
 from mlbench.report.results import SCHEMA_VERSION
@@ -64,6 +65,8 @@ def load(path: str | Path) -> Results:
     path = Path(path)
     if path.is_dir():
         path /= "sweep.json"
+    if why := why_unreadable(path):
+        raise RequestError(f"cannot read {path}: {why}")
     try:
         if _begins_with(path, _ZIP):
             return Results({}, "queries", read_npz(path))

@@ -38,8 +38,8 @@ def answer_row(entry: Mapping[str, Any], head: Mapping[str, Any] = _NOTHING) -> 
     row = _flat(_ordered(head, entry))
     ends = entry.get("capacity_ci95")
     low, high = ends if isinstance(ends, list) and len(ends) == 2 else (None, None)
-    interval = {"capacity_low_qps": _cell(low), "capacity_high_qps": _cell(high)}
     row.pop("capacity_ci95", None)
+    interval = _flat({"capacity_low_qps": low, "capacity_high_qps": high})
     return _inserted(row, "capacity_qps", interval)
 
 

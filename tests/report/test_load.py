@@ -1,4 +1,5 @@
 import json
+import os
 from importlib.resources import files
 from pathlib import Path
 
@@ -63,8 +64,17 @@ def test_what_is_no_result_file_is_refused(tmp_path: Path, content: str, why: st
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     """A path with nothing at it is told as such."""
-    with pytest.raises(RequestError, match="No such file"):
+    with pytest.raises(RequestError, match="no such file"):
         mlbench.load(tmp_path / "nothing.json")
+
+
+def test_what_is_no_plain_file_is_refused(tmp_path: Path) -> None:
+    """A pipe that nobody writes to, or a folder without a sweep, does not hold anybody up."""
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(RequestError, match="it is a FIFO, not a plain file"):
+        mlbench.load(tmp_path / "fifo")
+    with pytest.raises(RequestError, match=r"sweep\.json: no such file"):
+        mlbench.load(tmp_path)
 
 
 def test_a_trial_s_document_is_one_row(completions: Completions, tmp_path: Path) -> None:
