@@ -1,10 +1,13 @@
 import json
+from importlib.resources import files
 
+import jsonschema
 import numpy as np
 import pytest
 from forms_of_2019 import read_log, read_results
 from PIL import Image
 
+SCHEMA = json.loads(files("mlbench").joinpath("report/results.schema.json").read_text())
 BRIEF = ("--budget", 2, "--time", 0.4, "--quiet", "--seed", 1)
 SIMULATED = ("--backend", "simulated", "--skip-accuracy")
 FAULTY = ("--backend", "faulty", "--skip-accuracy")
@@ -12,13 +15,14 @@ FAULTY = ("--backend", "faulty", "--skip-accuracy")
 
 @pytest.fixture
 def told(command, tmp_path):
-    """Return a function that runs a run, and what its lines and its file say."""
+    """Return a function that makes a run, and what its lines and its file say to such a script."""
 
     def run(*words):
         output = tmp_path / "results.json"
         result = command("run", *words, *BRIEF, "--output", output)
         document = json.loads(output.read_text())
         read_results(document)
+        jsonschema.validate(document, SCHEMA)
         log = read_log(result.out.splitlines())
         assert log.final == document["final_results"], result.err
         assert sorted(log.trials) == sorted(
