@@ -12,7 +12,9 @@ from mlbench.report.trial_json import trial_document
 
 HERE = Path(__file__).parent
 PAGE = (HERE.parents[1] / "docs" / "results.md").read_text()
-SPREADS = re.compile(r"(queue|service|return)_\w+_s|latency_(p[0-9_]+|max)_s|host_\w+")
+SPREADS = re.compile(
+    r"(queue|service|return)_\w+_s|energy_\w+_[js]|latency_(p[0-9_]+|max)_s|host_\w+"
+)
 
 
 @pytest.mark.parametrize("name", ["recorded_run", "recorded_sweep"])
