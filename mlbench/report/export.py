@@ -41,7 +41,7 @@ def export(source: str | Path, target: str | Path) -> None:
     source, target = Path(source), Path(target)
     check_form(target, EXPORT_FORMS)
     found = load(source)
-    if found.kind == "queries":
+    if found.holds == "queries":
         save(target, found.queries)
         return
     if target.suffix.lower() not in TABLE_FORMS:
@@ -49,7 +49,7 @@ def export(source: str | Path, target: str | Path) -> None:
             f"cannot write {target}: an HdrHistogram log takes every query, and {source} has none; "
             "name the .npz file that trial --raw saved"
         )
-    rows = found.answers if found.kind == "sweep" else found.trials
+    rows = found.answers if found.holds == "sweep" else found.trials
     if not rows:
         raise RequestError(f"cannot write {target}: {source} has no trial yet")
     save(target, columns(rows))

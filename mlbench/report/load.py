@@ -12,7 +12,7 @@ from mlbench.report.queries import Columns, read_npz
 from mlbench.report.results import SCHEMA_VERSION
 from mlbench.report.rows import Row, answer_row, sweep_rows, trial_row
 
-Kind = Literal["run", "trial", "queries", "sweep"]
+Content = Literal["run", "trial", "queries", "sweep"]
 
 _ZIP = b"PK\x03\x04"  # how an .npz file begins
 
@@ -21,13 +21,13 @@ _ZIP = b"PK\x03\x04"  # how an .npz file begins
 class Results:
     """What one file holds; what a file of its kind does not hold is empty.
 
-    `kind` is `run` (a `results.json`), `trial` (what `trial --json` printed), `queries` (what
+    `holds` is `run` (a `results.json`), `trial` (what `trial --json` printed), `queries` (what
     `trial --raw` saved as .npz) or `sweep` (a `sweep.json`). `document` is the content as
     `docs/results.md` has it, {} for queries. `queries` has a column (n,) for each of their figures.
     """
 
     document: dict[str, Any]
-    kind: Kind = "run"
+    holds: Content = "run"
     queries: Columns = field(default_factory=dict)
 
     @property
@@ -36,22 +36,22 @@ class Results:
 
         A configuration without an answer has a row of its own, with its state and the reason.
         """
-        if self.kind == "run":
+        if self.holds == "run":
             return [
                 answer_row(answer, {"arrivals": kind})
                 for kind, answers in self.document["results"].items()
                 for answer in answers.values()
             ]
-        return sweep_rows(self.document) if self.kind == "sweep" else []
+        return sweep_rows(self.document) if self.holds == "sweep" else []
 
     @property
     def trials(self) -> list[Row]:
         """The trials as flat rows that a table is made of: all of a run, the one of a document."""
-        if self.kind == "trial":
+        if self.holds == "trial":
             return [trial_row(self.document)]
         return [
             trial_row(trial, {"trial": key, "arrivals": kind})
-            for kind, trials in (self.document["scan"].items() if self.kind == "run" else ())
+            for kind, trials in (self.document["scan"].items() if self.holds == "run" else ())
             for key, trial in trials.items()
         ]
 
@@ -75,17 +75,17 @@ def load(path: str | Path) -> Results:
         raise RequestError(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         raise RequestError(f"cannot read {path}: it is not JSON") from None
-    kind = _kind(document)
-    if kind is None:
+    holds = _content(document)
+    if holds is None:
         raise RequestError(f"{path}: not the results of a run of mlbench, nor a trial or a sweep")
-    if kind != "trial" and document["schema_version"] > SCHEMA_VERSION:
+    if holds != "trial" and document["schema_version"] > SCHEMA_VERSION:
         raise RequestError(
             f"{path}: written by a newer mlbench (schema {document['schema_version']}, this one "
             f"knows {SCHEMA_VERSION}); update mlbench"
         )
-    if (kind == "run" and not _is_run(document)) or (kind == "sweep" and not _is_sweep(document)):
+    if (holds == "run" and not _is_run(document)) or (holds == "sweep" and not _is_sweep(document)):
         raise RequestError(f"{path}: not the results of a run of mlbench, or damaged")
-    return Results(document, kind)
+    return Results(document, holds)
 
 
 def _begins_with(path: Path, mark: bytes) -> bool:
@@ -97,8 +97,8 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
 
 
-def _kind(document: Any) -> Kind | None:
-    """Return what a document is, by the keys that only one kind has."""
+def _content(document: Any) -> Content | None:
+    """Return what a document holds, by the keys that only one sort of them has."""
     if not isinstance(document, dict):
         return None
     if isinstance(document.get("schema_version"), int):

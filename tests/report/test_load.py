@@ -19,7 +19,7 @@ RECORDED = Path(__file__).with_name("recorded_run.json")
 def test_a_recorded_run_loads() -> None:
     """A file of an earlier version, without findings, is read as rows and fits the schema."""
     found = mlbench.load(RECORDED)
-    assert found.kind == "run"
+    assert found.holds == "run"
     assert len(found.answers) == 4
     assert {row["arrivals"] for row in found.trials} == {"linear", "exponential"}
     best = found.document["final_results"]["exponential"]["0.01"]
@@ -82,7 +82,7 @@ def test_a_trial_s_document_is_one_row(completions: Completions, tmp_path: Path)
     document = trial_document(completions, np.zeros(6, np.int64))
     (tmp_path / "t.json").write_text(json.dumps(document))
     found = mlbench.load(tmp_path / "t.json")
-    assert (found.kind, found.document, found.answers) == ("trial", document, [])
+    assert (found.holds, found.document, found.answers) == ("trial", document, [])
     (row,) = found.trials
     assert (row["arrivals"], row["completed"], row["latency_max_s"]) == ("linear", 4, 0.006)
     assert row["queue_p50_s"] == document["queue_s"]["50"]
@@ -94,7 +94,7 @@ def test_the_queries_of_a_trial_are_columns(completions: Completions, tmp_path: 
     """What `trial --raw` saved is read as the columns that it was."""
     save_raw(tmp_path / "q.npz", completions)
     found = mlbench.load(tmp_path / "q.npz")
-    assert (found.kind, found.trials, found.answers) == ("queries", [], [])
+    assert (found.holds, found.trials, found.answers) == ("queries", [], [])
     assert found.queries["due_ns"].tolist() == completions.due_ns.tolist()
     assert found.queries["status"].dtype == np.uint8
 
@@ -105,7 +105,7 @@ def test_a_sweep_is_read_by_its_file_or_folder(tmp_path: Path) -> None:
     (tmp_path / "sweep.json").write_text(content)
     found = mlbench.load(tmp_path)
     assert found == mlbench.load(tmp_path / "sweep.json")
-    assert (found.kind, found.trials) == ("sweep", [])
+    assert (found.holds, found.trials) == ("sweep", [])
     assert [row["batch_size"] for row in found.answers] == [1, 4, 8]
     assert [row.get("capacity_high_qps") for row in found.answers] == [420.9, None, None]
     assert [row["max_latency_s"] for row in found.answers[:2]] == [0.05, 0.05]

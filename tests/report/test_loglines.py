@@ -2,9 +2,24 @@ import ast
 from dataclasses import replace
 
 import pytest
+from forms_of_2019 import read_log
+from hypothesis import given
+from hypothesis import strategies as st
 
-from mlbench.outcomes import Accuracy, Answer, Summary, Trial
+from mlbench.arrivals.exponential import Exponential
+from mlbench.arrivals.linear import Linear
+from mlbench.bench.events import SearchEnded, TrialFinished
+from mlbench.outcomes import (
+    PERCENTILES,
+    Accuracy,
+    Answer,
+    Judgement,
+    Summary,
+    Trial,
+    TrialRequest,
+)
 from mlbench.report import loglines
+from mlbench.report.documents import final_results
 from mlbench.report.notation import plain, rate_number, rate_text
 
 TILES = "tiles=50:0.0085,80:0.0093,90:0.0095,95:0.0096,99:0.0095,99.9:0.0105"
@@ -76,6 +91,43 @@ def test_final_line_is_a_python_dict(answers: list[Answer]) -> None:
         "===FINAL_RESULT: {'linear': {'0.01': 127, '0.1': 9.37}, 'exponential': {'0.01': -1}}"
     )
     assert ast.literal_eval(line.removeprefix("===FINAL_RESULT: "))["exponential"]["0.01"] == -1
+
+
+TIME = st.floats(0, 1e6)
+TARGET = st.floats(1e-6, 100)
+RATE = st.floats(1e-4, 1e7)
+SUMMARY = st.builds(
+    Summary, st.floats(0, 1e7), st.none() | TIME, TIME, st.integers(0),
+    st.fixed_dictionaries(dict.fromkeys(PERCENTILES, st.none() | TIME)), st.none() | TIME,
+)  # fmt: skip
+
+
+@st.composite
+def runs(draw: st.DrawFn) -> tuple[list[Trial], list[Answer]]:
+    """Draw trials of any figures, and answers of which some rest on them."""
+    trials, answers = [], []
+    for target in draw(st.lists(TARGET, min_size=1, max_size=3, unique=True)):
+        kind = draw(st.sampled_from([Linear(), Exponential()]))
+        request = TrialRequest(kind, draw(RATE), 1, 1, target)
+        trials.append(Trial(request, draw(SUMMARY), {target: Judgement("pass")}, 1.0))
+        met = trials[-1] if draw(st.booleans()) else None
+        qps = request.target_qps if met else None
+        answers.append(Answer(kind.name, target, qps, met, None, None, 1, 1.0, 1))
+    return trials, answers
+
+
+@given(runs())
+def test_whatever_is_measured_a_script_of_2019_reads(run: tuple[list[Trial], list[Answer]]) -> None:
+    """Rates and times of any size, known or not, are numbers that a strict script takes."""
+    trials, answers = run
+    lines: list[str] = []
+    tell = loglines.LogLines(lines.append)
+    for trial in trials:
+        tell(TrialFinished(trial, taken=True))
+    tell(SearchEnded(answers))
+    log = read_log(lines)
+    assert len(log.trials) == len(trials)
+    assert log.final == final_results(answers)
 
 
 @pytest.mark.parametrize(
