@@ -21,9 +21,9 @@ _COLUMNS = {
 }
 """What `docs/results.md` has under names of 2019, by the words of one trial's document."""
 
-
 _FIRST = ("arrivals", "target_latency", "target_qps", "verdict")
-_TEXTS = ("notes", "reasons")  # always there, though often empty
+_TEXTS = ("notes", "reasons")  # columns in any case, though their lists are often empty
+_OBJECTS = ("energy", "host")  # their figures are columns: where they are null there is none
 _NOTHING: Mapping[str, Any] = {}
 
 
@@ -81,6 +81,8 @@ def _flat(entry: Mapping[str, Any]) -> Row:
         name = printable(_COLUMNS.get(key, key))
         if key == "findings" and isinstance(value, list):
             row[name] = " ".join(_codes(value))
+        elif value is None and key in _OBJECTS:
+            continue
         elif isinstance(value, dict):
             row |= {_joined(name, inner): _cell(v) for inner, v in value.items() if _fits(v)}
         elif key in _TEXTS or _fits(value):

@@ -61,6 +61,7 @@ def test_rows_with_different_keys_make_one_table() -> None:
     [
         ({"a": {"b": {"c": 1}, "d": 2}}, {"a_d": 2}),
         ({"a": [{"b": 1}], "c": []}, {}),
+        ({"host": None, "energy": None, "energy_j": None}, {"energy_j": None}),
         ({"a": "x\x1b[2J\ud800"}, {"a": r"x\x1b[2J\ud800"}),
         ({"a\nb": 1, "c": {"\ud800": 2}}, {r"a\nb": 1, r"c_\ud800": 2}),
         ({"findings": [1, {"x": 2}, {"code": "drift"}]}, {"findings": "None drift"}),
