@@ -1,5 +1,6 @@
 import ast
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from forms_of_2019 import read_log
@@ -128,6 +129,14 @@ def test_whatever_is_measured_a_script_of_2019_reads(run: tuple[list[Trial], lis
     log = read_log(lines)
     assert len(log.trials) == len(trials)
     assert log.final == final_results(answers)
+
+
+def test_the_documented_lines_are_of_that_form() -> None:
+    """The example of docs/results.md is what a strict script of 2019 reads."""
+    page = Path(__file__).parents[2].joinpath("docs", "results.md").read_text()
+    log = read_log(page.split("```")[1].strip().splitlines())
+    assert (log.has_accuracy, log.trials) == (True, ["linear/0.01/100"])
+    assert log.final == {"linear": {"0.01": 127}, "exponential": {"0.01": -1}}
 
 
 @pytest.mark.parametrize(
