@@ -1,8 +1,8 @@
 """Every query of a trial, as columns, and the .npz file that holds them."""
 
-import zipfile
 from pathlib import Path
 from typing import Any, BinaryIO
+from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -24,6 +24,9 @@ DTYPES: dict[str, DTypeLike] = {
     "done_ns": np.int64,
     "status": np.uint8,
 }
+_DAMAGE = (EOFError, LookupError, MemoryError, RuntimeError, TypeError, ValueError, BadZipFile)
+"""What NumPy and zipfile raise, between them, for bytes that are no columns."""
+
 _LATEST_NS = 2**62  # 146 years: differences of earlier times are no overflow
 
 
@@ -55,19 +58,19 @@ def write_npz(file: BinaryIO, table: Table) -> None:
 def read_npz(path: Path) -> Columns:
     """Read what `write_npz` wrote of a trial's queries.
 
-    Raises RequestError when it is anything else, also where it only claims to be: no object is
-    unpickled, and nothing is read that takes more memory than the file is long.
+    Raises RequestError when it is anything else. A file may be anybody's: no object is unpickled,
+    and what is packed is not unpacked, since a small file could fill the memory.
     """
     refusal = RequestError(f"{path}: not the queries of a trial, as trial --raw saves them")
     try:
-        with zipfile.ZipFile(path) as packed:
-            if sum(part.file_size for part in packed.infolist()) > path.stat().st_size:
+        with ZipFile(path) as packed:
+            if any(part.compress_type != ZIP_STORED for part in packed.infolist()):
                 raise refusal
         with np.load(path, allow_pickle=False) as file:
             columns = {name: file[name] for name in DTYPES}
     except OSError as error:
         raise RequestError(f"cannot read {path}: {error.strerror or 'it is damaged'}") from None
-    except (ValueError, LookupError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile):
+    except _DAMAGE:
         raise refusal from None
     if not _are_queries(columns):
         raise refusal
