@@ -39,7 +39,8 @@ class Summary:
     """One trial in a few numbers; seconds and queries per second.
 
     `qps` is completed queries over `runtime_s`, the time from the first due time to the last
-    completion. A percentile is None when there were too few queries to tell it.
+    completion. A percentile is None when there were too few queries to tell it; `max_s` is the
+    longest latency. `mean_s` and `max_s` are None when no query was completed.
     """
 
     qps: float
@@ -47,6 +48,15 @@ class Summary:
     runtime_s: float
     count: int
     percentiles: Mapping[str, float | None]
+    max_s: float | None = None
+
+    def nearest_s(self, p: str) -> float | None:
+        """Return the latency of nearest rank at percentile `p`, however few queries there were.
+
+        Where they are too few to tell it, that is the longest; None when there were none.
+        """
+        told_s = self.percentiles.get(p)
+        return self.max_s if told_s is None else told_s
 
 
 @dataclass(frozen=True)

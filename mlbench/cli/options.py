@@ -125,7 +125,11 @@ _TRIAL = [
     click.option("--duration", type=float, help="Seconds (10)."),
     click.option("--arrivals", help=f"One of {', '.join(KINDS)} (exponential)."),
     click.option("--max-latency", type=float, help="Limit in seconds, to get a verdict."),
-    click.option("--raw", type=click.Path(path_type=Path), help="Save every query's times (.npz)."),
+    click.option(
+        "--raw",
+        type=click.Path(path_type=Path),
+        help="Save every query's times: a .npz, .csv or .parquet file, or an .hlog of latencies.",
+    ),
 ]
 
 
