@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optional
 import page_documents as documents
 import pytest
 from hypothesis import given
@@ -22,6 +23,8 @@ from mlbench.report.html.sources import distinct_names
 from mlbench.report.html.sweep_facts import sweep_facts
 from mlbench.report.html.write import write_report
 
+pytest.importorskip("matplotlib", reason=optional.REPORT)
+pytest.importorskip("jinja2", reason=optional.REPORT)
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{7*7}}\x1b[2J"
 Make = Callable[..., str]
 RECORDED = Path(__file__).parent / "recorded_run.json"

@@ -4,9 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["text", "number", "verdict"]
+Kind = Literal["text", "number", "range", "verdict"]
 Shape = Literal[
-    "circle", "cross", "diamond", "square", "triangle", "jewel", "line", "dashes", "band"
+    "circle",
+    "cross",
+    "diamond",
+    "square",
+    "triangle",
+    "jewel",
+    "line",
+    "marked",
+    "dashes",
+    "band",
+    "capacity",
 ]
 
 
@@ -32,11 +42,15 @@ class Table:
 
 @dataclass(frozen=True)
 class Key:
-    """What a colour and a shape in a chart stand for."""
+    """What a colour and a shape in a chart stand for.
+
+    `number`: of the series, whose line has dashes or marks of its own.
+    """
 
     label: str
     shape: Shape
     colour: str
+    number: int = 0
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ def _cores(cpu: Mapping[str, Any]) -> str:
     return words.plural(int(cores), "core") if cores else ""
 
 
-def _differences(runs: Sequence[RunFacts]) -> Table:
+def _differences(runs: Sequence[RunFacts]) -> Table | Text:
     """Return what is not the same in all runs, a column for each of them."""
     flat = [
         dict(_flat({"mlbench": run.version, **run.settings, "system": run.system})) for run in runs
@@ -119,6 +119,8 @@ def _differences(runs: Sequence[RunFacts]) -> Table:
         for key in keys
         if len({own.get(key) for own in flat}) > 1
     ]
+    if not rows:
+        return Text(["Nothing that these results tell of differs."])
     columns = [Column("What"), *(Column(run.name) for run in runs)]
     return Table("What differs between these runs", columns, rows)
 

@@ -78,7 +78,7 @@ def _answers(runs: Sequence[RunFacts]) -> Table:
         *([Column("Run")] if several else []),
         Column("Rate met, qps", "number"),
         Column("Capacity, qps", "number"),
-        Column("95 % interval"),
+        Column("95 % interval", "range"),
         Column("Met again", "number"),
         Column("Trials", "number"),
     ]
@@ -133,10 +133,7 @@ def _rate_blocks(runs: Sequence[RunFacts]) -> list[Block]:
 def _stage_blocks(runs: Sequence[RunFacts]) -> list[Block]:
     blocks: list[Block] = []
     for number, run in enumerate(runs):
-        charts = stage_charts(run, f"s{number}")
-        if charts and len(runs) > 1:
-            blocks.append(Text([run.name]))
-        blocks += charts
+        blocks += stage_charts(run, f"s{number}", named=len(runs) > 1)
     return blocks or [Text([_NO_STAGES])]
 
 
@@ -158,7 +155,7 @@ def _accuracy_blocks(runs: Sequence[RunFacts]) -> list[Block]:
     columns = [
         *([Column("Run")] if len(runs) > 1 else []),
         Column("Right answers", "number"),
-        Column("95 % interval"),
+        Column("95 % interval", "range"),
         Column("Items"),
         Column("Target"),
     ]

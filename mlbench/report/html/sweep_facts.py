@@ -51,7 +51,6 @@ class WinnerFacts:
     low: float | None
     high: float | None
     more_than_noise: bool
-    text: str
 
 
 @dataclass(frozen=True)
@@ -164,5 +163,4 @@ def _winner(kind: str, limit_s: float, entry: dict[str, Any]) -> WinnerFacts:
         low=positive(ends[0]),
         high=positive(ends[1]),
         more_than_noise=entry.get("more_than_noise") is True,
-        text=text(entry.get("text")),
     )

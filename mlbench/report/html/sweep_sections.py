@@ -38,8 +38,10 @@ def sweep_page(source: SweepSource, name: str) -> Page:
         sections=[
             Section("Winners", [winners] if winners else []),
             Section("The grid", shown),
-            Section("Configurations", [_configurations(sweep, kind) for kind in _kinds(sweep)]),
-            Section("What became of each", [_states(sweep)]),
+            Section(
+                "Configurations",
+                [*(_configurations(sweep, kind) for kind in _kinds(sweep)), _states(sweep)],
+            ),
             Section("Machine, settings and versions", _origin(sweep)),
             Section("Run it again", _again(source)),
         ],
@@ -117,7 +119,7 @@ def _winners(sweep: SweepFacts) -> Table | None:
         Column("Arrivals"),
         Column("Winner"),
         Column("Capacity, qps", "number"),
-        Column("95 % interval"),
+        Column("95 % interval", "range"),
         Column("Rate met, qps", "number"),
         Column("Its lead"),
         Column("More than noise"),

@@ -42,8 +42,8 @@ def estimate(qps: float | None) -> str:
 
 
 def interval(low: float | None, high: float | None) -> str:
-    """Return a 95 % interval; an end that is open says so."""
-    if low is None and high is None:
+    """Return a 95 % interval; an end that is open says so, and none is no interval."""
+    if (low is None and high is None) or high == 0:
         return UNKNOWN
     if high is None:
         return f"{estimate(low)} or more"

@@ -20,7 +20,16 @@ COLOURS = {
     for number, name in enumerate([*_VARIABLES, *(f"series-{n}" for n in range(SERIES))])
 }
 """For each variable of the style sheet the colour that stands for it while a chart is drawn."""
-MARKERS = ("o", "s", "^", "D", "v", "P")  # of the series, for those who cannot tell colours
+MARKERS = ("o", "s", "^", "D", "v", "P")
+DASHES: tuple[Any, ...] = (
+    "solid",
+    (0, (6, 2)),
+    (0, (2, 2)),
+    (0, (8, 2, 2, 2)),
+    (0, (4, 4)),
+    (0, (1, 2)),
+)
+"""Of the series, for those who cannot tell colours; the page's keys draw the same."""
 _PT_PER_INCH = 72
 _RC: dict[Any, Any] = {
     "svg.fonttype": "none",

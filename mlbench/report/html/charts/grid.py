@@ -48,7 +48,9 @@ def grid_chart(sweep: SweepFacts, key: AnswerKey, name: str) -> Chart | None:
         axes.set_xlabel(label)
 
     wide, narrow = drawn(draw, name, f"Chart: {title}. {says} {highest} A table follows.")
-    keys = [Key(line.name, "line", series_colour(n)) for n, line in enumerate(lines) if line.name]
+    keys = [
+        Key(line.name, "marked", series_colour(n), n) for n, line in enumerate(lines) if line.name
+    ]
     return Chart(title, says, wide, narrow, keys, _numbers(some, key))
 
 
@@ -129,7 +131,7 @@ def _numbers(some: Sequence[ConfigurationFacts], key: AnswerKey) -> Table:
     columns = [
         Column("Configuration"),
         Column("Capacity, qps", "number"),
-        Column("95 % interval"),
+        Column("95 % interval", "range"),
         Column("Rate met, qps", "number"),
     ]
     rows = [

@@ -18,7 +18,7 @@ from mlbench.report.html.content import Chart, Column, Key, Table
 from mlbench.report.html.facts import AnswerFacts, RunFacts, Spread
 
 _TICKS = (0.0, 50.0, 90.0, 99.0, 99.9, 99.99, 99.999)
-_FEW = 12  # points of a curve that are marked, since they are all that is known of it
+_MARKED = 6  # points of a curve, at least where it has them
 _MOST_SERIES = 8  # in a chart; more lines cannot be told apart
 
 
@@ -79,7 +79,7 @@ def percentile_chart(series: Sequence[Series], title: str, says: str, name: str)
 
     label = f"Chart: {title}. {says} {_tails(known)} The numbers follow in a table."
     wide, narrow = drawn(draw, name, label)
-    keys = [Key(one.name, "line", series_colour(n)) for n, one in enumerate(known)]
+    keys = [Key(one.name, "marked", series_colour(n), n) for n, one in enumerate(known)]
     if any(one.limits for one in known):
         keys.append(Key("limit", "dashes", "limit"))
     return Chart(title, says, wide, narrow, keys, _numbers(known))
@@ -104,12 +104,13 @@ def _draw(axes: Any, size: Size, series: Sequence[Series]) -> None:
         axes.plot([1, _place(p)], [at_s, at_s], color=COLOURS["limit"], lw=1.2, ls=(0, (4, 3)))
         axes.plot(_place(p), at_s, "|", color=COLOURS["limit"], markersize=10, mew=1.5)
     for number, one in enumerate(series):
-        marker = MARKERS[number % len(MARKERS)] if len(one.points) <= _FEW else ""
+        every = max(len(one.points) // _MARKED, 1)
         axes.plot(
             [_place(p) for p, _ in one.points],
             [value for _, value in one.points],
             color=COLOURS[series_colour(number)],
-            marker=marker,
+            marker=MARKERS[number % len(MARKERS)],
+            markevery=(number * every // len(series), every),
             markersize=6,
             markeredgecolor=COLOURS["surface"],
             linewidth=1.8,

@@ -8,6 +8,7 @@ from typing import Any
 from mlbench.report.html import words
 from mlbench.report.html.charts.drawing import (
     COLOURS,
+    DASHES,
     Size,
     drawn,
     few_rates,
@@ -25,7 +26,7 @@ _HOLLOW = ("undecided", "invalid")
 _SHAPES = {"pass": "circle", "fail": "cross", "undecided": "diamond", "invalid": "square"}
 _SAYS = {
     "pass": "met its limit",
-    "fail": "did not",
+    "fail": "missed it",
     "undecided": "undecided",
     "invalid": "invalid",
 }
@@ -124,7 +125,7 @@ def _draw(axes: Any, size: Size, runs: Sequence[RunFacts], kind: str, frame: _Fr
     for limit_s in sorted({one.limit_s for run in runs for one in _own(run, kind)[0]}):
         axes.axhline(limit_s, color=COLOURS["limit"], linewidth=1.2, linestyle=(0, (4, 3)))
         axes.annotate(
-            words.limit(limit_s),
+            f"limit {words.limit(limit_s)}",
             (0, limit_s),
             xytext=(4, 3),
             textcoords="offset points",
@@ -134,16 +135,17 @@ def _draw(axes: Any, size: Size, runs: Sequence[RunFacts], kind: str, frame: _Fr
     for number, run in enumerate(runs):
         answers, trials = _own(run, kind)
         colour = COLOURS[series_colour(number)] if len(runs) > 1 else None
-        _draw_curve(axes, model_curve(answers), colour or COLOURS["ink"])
+        dashes = DASHES[number % len(DASHES)]
+        _draw_curve(axes, model_curve(answers), colour or COLOURS["ink"], dashes)
         _draw_capacities(axes, answers, colour or COLOURS["ink"])
         _draw_trials(axes, trials, run.percentile_key, colour)
 
 
-def _draw_curve(axes: Any, curve: Sequence[CurveFacts], colour: str) -> None:
+def _draw_curve(axes: Any, curve: Sequence[CurveFacts], colour: str, dashes: Any) -> None:
     qps = [point.qps for point in curve]
     low, high = [point.low_s for point in curve], [point.high_s for point in curve]
     axes.fill_between(qps, low, high, color=colour, alpha=0.14, linewidth=0)
-    axes.plot(qps, [point.latency_s for point in curve], color=colour, linewidth=1.8)
+    axes.plot(qps, [point.latency_s for point in curve], color=colour, lw=1.8, ls=dashes)
 
 
 def _draw_capacities(axes: Any, answers: Sequence[AnswerFacts], colour: str) -> None:
@@ -194,7 +196,7 @@ def _outside(run: RunFacts, kind: str, frame: _Frame) -> list[TrialFacts]:
 def _keys(runs: Sequence[RunFacts], kind: str, frame: _Frame) -> list[Key]:
     keys: list[Key] = []
     if len(runs) > 1:
-        keys += [Key(run.name, "line", series_colour(n)) for n, run in enumerate(runs)]
+        keys += [Key(run.name, "line", series_colour(n), n) for n, run in enumerate(runs)]
     seen = {
         one.verdict
         for run in runs
@@ -208,6 +210,7 @@ def _keys(runs: Sequence[RunFacts], kind: str, frame: _Frame) -> list[Key]:
     if any(model_curve(_own(run, kind)[0]) for run in runs):
         plain = "ink" if len(runs) == 1 else "muted"
         keys += [Key("model", "line", plain), Key("its 95 % band", "band", plain)]
+        keys.append(Key("capacity and its 95 % interval", "capacity", plain))
     return [*keys, Key("limit", "dashes", "limit")]
 
 
@@ -234,7 +237,11 @@ def _numbers(runs: Sequence[RunFacts], kind: str) -> Table:
         for run in runs
         for point in model_curve(_own(run, kind)[0])
     ]
-    columns = [Column("Rate, qps", "number"), Column("Model", "number"), Column("95 % band")]
+    columns = [
+        Column("Rate, qps", "number"),
+        Column("Model", "number"),
+        Column("95 % band", "range"),
+    ]
     if len(runs) > 1:
         columns.insert(0, Column("Run"))
     if rows:

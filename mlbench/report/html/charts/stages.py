@@ -33,13 +33,17 @@ _WORDS = {
 _PERCENTILES = ("50", "99")
 
 
-def stage_charts(run: RunFacts, prefix: str) -> list[Chart]:
-    """Return a chart for each kind of arrivals with two trials or more whose parts are known."""
+def stage_charts(run: RunFacts, prefix: str, *, named: bool) -> list[Chart]:
+    """Return a chart for each kind of arrivals with two trials or more whose parts are known.
+
+    `prefix` begins the charts' names; `named`: whether their titles name the run.
+    """
     charts = []
     for number, kind in enumerate(run.kinds):
         trials = _trials(run, kind)
         if len({one.target_qps for one in trials}) > 1:
-            charts.append(_stage_chart(kind, trials, f"{prefix}{number}"))
+            title = f"{run.name}: " * named + words.arrivals_title(kind)
+            charts.append(_stage_chart(title, trials, f"{prefix}{number}"))
     return charts
 
 
@@ -64,10 +68,9 @@ def _trials(run: RunFacts, kind: str) -> list[TrialFacts]:
     return sorted(some, key=lambda one: one.target_qps)
 
 
-def _stage_chart(kind: str, trials: Sequence[TrialFacts], name: str) -> Chart:
-    title = words.arrivals_title(kind)
+def _stage_chart(title: str, trials: Sequence[TrialFacts], name: str) -> Chart:
     says = "99th percentile (marks, full lines) and median (dashes) of each part, by offered rate."
-    label = f"Chart: where the time goes, {title.lower()}. {says} The numbers follow in a table."
+    label = f"Chart: where the time goes, {title}. {says} The numbers follow in a table."
 
     def draw(axes: Any, size: Size) -> None:
         _draw(axes, size, trials)
