@@ -42,12 +42,14 @@ class AnswerFacts:
     latency: Spread
     notes: tuple[str, ...]
     curve: tuple[CurveFacts, ...]
-    energy_per_query_j: float | None = None
 
 
 @dataclass(frozen=True)
 class TrialFacts:
-    """A trial; `stages` has the spread of each of `STAGES` that is known."""
+    """A trial; `stages` has the spread of each of `STAGES` that is known.
+
+    `code`: of the first reason.
+    """
 
     kind: str
     name: str
@@ -59,7 +61,8 @@ class TrialFacts:
     latency: Spread
     stages: Mapping[str, Spread]
     is_saturation: bool
-    seed: float | None = None
+    code: str
+    energy_per_query_j: float | None
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,6 @@ def _answer(kind: str, limit_s: float, entry: dict[str, Any]) -> AnswerFacts:
         latency=spread(entry.get("percentiles")),
         notes=texts(entry.get("notes")),
         curve=_curve(items(entry.get("curve"))),
-        energy_per_query_j=number(entry.get("energy_per_query_j")),
     )
 
 
@@ -195,7 +197,8 @@ def _trial(kind: str, name: str, target_qps: float, entry: dict[str, Any]) -> Tr
         latency=spread(entry.get("percentiles")),
         stages={stage: spread(entry.get(key)) for stage, key in stages},
         is_saturation=entry.get("purpose") == "saturation",
-        seed=number(entry.get("seed")),
+        code=text(table(next(iter(items(entry.get("findings"))), None)).get("code"), 40),
+        energy_per_query_j=positive(entry.get("energy_per_query_j")),
     )
 
 

@@ -8,7 +8,7 @@ from mlbench.report.html.charts.percentiles import answer_charts
 from mlbench.report.html.charts.rates import rate_charts
 from mlbench.report.html.charts.stages import stage_charts
 from mlbench.report.html.content import Block, Column, Folded, Section, Table, Text
-from mlbench.report.html.facts import AccuracyFacts, RunFacts, TrialFacts
+from mlbench.report.html.facts import AccuracyFacts, AnswerFacts, RunFacts, TrialFacts
 from mlbench.report.html.origin import again_section, machine_section
 
 _MOST_ROWS = 1_000  # of trials in a page, so that it stays below a megabyte
@@ -40,18 +40,27 @@ def cautions(runs: Sequence[RunFacts]) -> list[str]:
         tried = [one for one in run.trials if not one.is_saturation]
         invalid = [one for one in tried if one.verdict == "invalid"]
         if invalid:
-            reasons = Counter(one.reasons[0] for one in invalid if one.reasons)
-            why = f", such as: {reasons.most_common(1)[0][0]}" if reasons else ""
             name = f"{run.name}: " if len(runs) > 1 else ""
             found.append(
                 f"{name}{len(invalid)} of {words.plural(len(tried), 'trial')} were invalid and "
-                f"count for nothing{why}."
+                f"count for nothing{_most_frequent(invalid)}."
             )
     return found
 
 
+def _most_frequent(invalid: Sequence[TrialFacts]) -> str:
+    """Return the most frequent kind of reason, by one of its trials."""
+    reasons = [one for one in invalid if one.reasons]
+    if not reasons:
+        return ""
+    code, count = Counter(one.code for one in reasons).most_common(1)[0]
+    example = next(one.reasons[0] for one in reasons if one.code == code)
+    return f", {count} of them for a reason such as: {example}"
+
+
 def _answers(runs: Sequence[RunFacts]) -> Table:
     several = len(runs) > 1
+    with_energy = any(one.energy_per_query_j for run in runs for one in run.trials)
     rows, rates = [], []
     keys = dict.fromkeys((one.kind, one.limit_s) for run in runs for one in run.answers)
     for kind, limit_s in keys:
@@ -70,6 +79,7 @@ def _answers(runs: Sequence[RunFacts]) -> Table:
                         words.interval(one.low_qps, one.high_qps),
                         words.UNKNOWN if one.meets_again is None else f"{one.meets_again:.0%}",
                         words.count(one.trials),
+                        *([_energy(run, one)] if with_energy else []),
                     )
                 )
     columns = [
@@ -81,12 +91,24 @@ def _answers(runs: Sequence[RunFacts]) -> Table:
         Column("95 % interval", "range"),
         Column("Met again", "number"),
         Column("Trials", "number"),
+        *([Column("J per query", "number")] if with_energy else []),
     ]
     highest = max((rate for rate in rates if rate), default=1.0)
     bars = [rate / highest if rate else 0.0 for rate in rates]
     what = words.percentile_words(runs[0].percentile)
     title = f"Highest rates at which the {what} of the latency stays within a limit"
     return Table(title, columns, rows, bars, bar_in=3 if several else 2)
+
+
+def _energy(run: RunFacts, answer: AnswerFacts) -> str:
+    """Return the joules of a query in the trial that an answer reports."""
+    used = (
+        one.energy_per_query_j
+        for one in run.trials
+        if (one.kind, one.target_qps) == (answer.kind, answer.qps) and one.energy_per_query_j
+    )
+    energy_j = next(used, None)
+    return words.UNKNOWN if energy_j is None else f"{energy_j:.3g}"
 
 
 def _answer_notes(runs: Sequence[RunFacts]) -> list[Block]:

@@ -31,7 +31,7 @@ def run_sentence(run: RunFacts) -> str:
         return f"No trial kept {words.limit(widest.limit_s)} {at}, {traffic}{why}."
     first, last = met[0], met[-1]
     serves = f"{model_name(run)} serves {_rate_within(first)} {at}"
-    if last is not first:
+    if words.rate(last.qps) != words.rate(first.qps):
         serves += f", and {_rate_within(last, short=True)}"
     return f"{serves}, {traffic}."
 

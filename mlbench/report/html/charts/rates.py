@@ -65,7 +65,10 @@ def _rate_chart(runs: Sequence[RunFacts], kind: str, name: str) -> Chart | None:
 
     wide, narrow = drawn(draw, name, label)
     outside = sum(len(_outside(run, kind, frame)) for run in runs)
-    says = f"{what.capitalize()} of the latency by offered rate."
+    says = (
+        f"{what.capitalize()} of the latency by offered rate. Marks say whether a trial kept the "
+        "limit that it was run for."
+    )
     if outside:
         says += f" {words.plural(outside, 'trial')} outside the axes, or too short to tell."
     return Chart(title, says, wide, narrow, _keys(runs, kind, frame), _numbers(runs, kind))
@@ -155,7 +158,8 @@ def _draw_capacities(axes: Any, answers: Sequence[AnswerFacts], colour: str) -> 
             continue
         low = one.low_qps or 0.0
         high = one.high_qps if one.high_qps is not None else 10 * one.capacity_qps
-        axes.plot([low, high], [one.limit_s] * 2, color=colour, linewidth=5, alpha=0.45)
+        for own, opacity in ((COLOURS["surface"], 1.0), (colour, 0.5)):
+            axes.plot([low, high], [one.limit_s] * 2, color=own, linewidth=5, alpha=opacity)
         axes.plot(one.capacity_qps, one.limit_s, "|", color=colour, markersize=13, mew=2)
 
 
