@@ -67,6 +67,7 @@ def answers(speed: float = 1.0) -> dict[str, Any]:
             "capacity_qps": capacity_qps,
             "capacity_ci95": [0.97 * capacity_qps, 1.03 * capacity_qps],
             "meets_again": 0.9 if qps else None,
+            "energy_per_query_j": 0.25 if qps else None,
             "trials": 4,
             "measured_s": 30.0,
             "queries": 3000,

@@ -82,7 +82,13 @@ def test_a_run_opens_with_its_answer(make: Make) -> None:
         "net.onnx serves 100 queries per second within 50 ms at the 99th percentile of the "
         "latency, and 120 within 100 ms, when queries arrive at random (Poisson) times."
     )
-    for said in ("Some CPU", "90 of 100", "the service time's 99th percentile is over 20 ms"):
+    for said in (
+        "Some CPU",
+        "90 of 100",
+        "J per query",
+        "0.25",
+        "the service time's 99th percentile is over 20 ms",
+    ):
         assert said in Reader(page).words
     assert "mlbench-coordinator run --model net.onnx --seed 7" in page
     assert page.count('<svg role="img"') == 12  # three charts of two kinds, wide and narrow
@@ -189,9 +195,9 @@ def test_a_sweep_shows_its_grid_and_its_winner(make: Make) -> None:
     page = make(sweep=documents.sweep_document())
     reader = Reader(page)
     assert reader.text["h1"] == [
-        "Within 50 ms at the 99th percentile, with random (Poisson) arrivals, b4-t2 serves 212.1 "
-        "queries per second, the most of 8 configurations: 1.07 times as much as b8-t2, more than "
-        "noise."
+        "Within 50 ms at the 99th percentile, with random (Poisson) arrivals, batch size 4 with "
+        "threads 2 serves 212 queries per second, the most of 8 configurations: 1.07 times as much "
+        "as batch size 8 with threads 2, more than noise."
     ]
     for said in ("worker 0 ended: out of memory", "212.1 (205.8 to 218.5) *", "0.141"):
         assert said in reader.words

@@ -42,6 +42,7 @@ class AnswerFacts:
     latency: Spread
     notes: tuple[str, ...]
     curve: tuple[CurveFacts, ...]
+    energy_per_query_j: float | None
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,6 @@ class TrialFacts:
     stages: Mapping[str, Spread]
     is_saturation: bool
     code: str
-    energy_per_query_j: float | None
 
 
 @dataclass(frozen=True)
@@ -161,6 +161,7 @@ def _answer(kind: str, limit_s: float, entry: dict[str, Any]) -> AnswerFacts:
         latency=spread(entry.get("percentiles")),
         notes=texts(entry.get("notes")),
         curve=_curve(items(entry.get("curve"))),
+        energy_per_query_j=positive(entry.get("energy_per_query_j")),
     )
 
 
@@ -198,7 +199,6 @@ def _trial(kind: str, name: str, target_qps: float, entry: dict[str, Any]) -> Tr
         stages={stage: spread(entry.get(key)) for stage, key in stages},
         is_saturation=entry.get("purpose") == "saturation",
         code=text(table(next(iter(items(entry.get("findings"))), None)).get("code"), 40),
-        energy_per_query_j=positive(entry.get("energy_per_query_j")),
     )
 
 

@@ -8,7 +8,7 @@ from mlbench.report.html.charts.percentiles import answer_charts
 from mlbench.report.html.charts.rates import rate_charts
 from mlbench.report.html.charts.stages import stage_charts
 from mlbench.report.html.content import Block, Column, Folded, Section, Table, Text
-from mlbench.report.html.facts import AccuracyFacts, AnswerFacts, RunFacts, TrialFacts
+from mlbench.report.html.facts import AccuracyFacts, RunFacts, TrialFacts
 from mlbench.report.html.origin import again_section, machine_section
 
 _MOST_ROWS = 1_000  # of trials in a page, so that it stays below a megabyte
@@ -60,7 +60,7 @@ def _most_frequent(invalid: Sequence[TrialFacts]) -> str:
 
 def _answers(runs: Sequence[RunFacts]) -> Table:
     several = len(runs) > 1
-    with_energy = any(one.energy_per_query_j for run in runs for one in run.trials)
+    with_energy = any(one.energy_per_query_j for run in runs for one in run.answers)
     rows, rates = [], []
     keys = dict.fromkeys((one.kind, one.limit_s) for run in runs for one in run.answers)
     for kind, limit_s in keys:
@@ -79,7 +79,7 @@ def _answers(runs: Sequence[RunFacts]) -> Table:
                         words.interval(one.low_qps, one.high_qps),
                         words.UNKNOWN if one.meets_again is None else f"{one.meets_again:.0%}",
                         words.count(one.trials),
-                        *([_energy(run, one)] if with_energy else []),
+                        *([words.energy(one.energy_per_query_j)] if with_energy else []),
                     )
                 )
     columns = [
@@ -98,17 +98,6 @@ def _answers(runs: Sequence[RunFacts]) -> Table:
     what = words.percentile_words(runs[0].percentile)
     title = f"Highest rates at which the {what} of the latency stays within a limit"
     return Table(title, columns, rows, bars, bar_in=3 if several else 2)
-
-
-def _energy(run: RunFacts, answer: AnswerFacts) -> str:
-    """Return the joules of a query in the trial that an answer reports."""
-    used = (
-        one.energy_per_query_j
-        for one in run.trials
-        if (one.kind, one.target_qps) == (answer.kind, answer.qps) and one.energy_per_query_j
-    )
-    energy_j = next(used, None)
-    return words.UNKNOWN if energy_j is None else f"{energy_j:.3g}"
 
 
 def _answer_notes(runs: Sequence[RunFacts]) -> list[Block]:

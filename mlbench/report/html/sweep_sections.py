@@ -57,19 +57,29 @@ def _sentence(sweep: SweepFacts) -> str:
         return "This sweep has no winner yet: no configuration has an answer."
     best = max(own, key=lambda one: one.limit_s)
     cell = _cell(sweep, best)
-    serves = f"{words.estimate(cell.capacity_qps)} queries per second" if cell else "most"
+    rate = f"{words.rate(cell.capacity_qps)} queries per second" if cell else "most"
     at = f"Within {words.limit(best.limit_s)} at the {words.percentile_words(sweep.percentile)}"
     return (
-        f"{at}, with {words.arrivals_words(kind)} arrivals, {best.name} serves {serves}, the most "
-        f"of {words.plural(len(sweep.configurations), 'configuration')}{_lead(best)}."
+        f"{at}, with {words.arrivals_words(kind)} arrivals, {_described(sweep, best.name)} serves "
+        f"{rate}, the most of {words.plural(len(sweep.configurations), 'configuration')}"
+        f"{_lead(sweep, best)}."
     )
 
 
-def _lead(best: WinnerFacts) -> str:
+def _lead(sweep: SweepFacts, best: WinnerFacts) -> str:
     if not best.runner_up or best.ratio is None:
         return ""
-    lead = f"{best.ratio:.3g} times as much as {best.runner_up}"
+    lead = f"{best.ratio:.3g} times as much as {_described(sweep, best.runner_up)}"
     return f": {lead}, {'more than noise' if best.more_than_noise else 'which may be noise'}"
+
+
+def _described(sweep: SweepFacts, name: str) -> str:
+    """Return a configuration by what is varied: batch size 4 with threads 2; else by its name."""
+    found = [one for one in sweep.configurations if one.name == name]
+    if not found or not sweep.varied:
+        return name
+    options = [(one.replace("_", " "), found[0].options.get(one)) for one in sweep.varied]
+    return " with ".join(f"{option} {value}" for option, value in options if value is not None)
 
 
 def _about(name: str, sweep: SweepFacts) -> str:
@@ -138,7 +148,7 @@ def _has_energy(sweep: SweepFacts) -> bool:
 def _energy(figures: list[float | None], *, shown: bool) -> list[str]:
     if not shown:
         return []
-    return [words.UNKNOWN if one is None else f"{one:.3g}" for one in figures]
+    return [words.energy(one) for one in figures]
 
 
 def _kinds(sweep: SweepFacts) -> list[str]:

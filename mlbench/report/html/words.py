@@ -55,6 +55,11 @@ def seconds(value: float | None) -> str:
     return UNKNOWN if value is None else duration_text(value)
 
 
+def energy(joules: float | None) -> str:
+    """Return an energy in joules with three digits."""
+    return UNKNOWN if joules is None else f"{joules:.3g}"
+
+
 def limit(value_s: float) -> str:
     """Return a latency limit as short as it was given: 50 ms, 1.5 s."""
     return f"{value_s * 1e3:.4g} ms" if value_s < 1 else f"{value_s:.4g} s"
