@@ -35,6 +35,8 @@ SLOW = (
     "pool/test_pauses.py",
     "pool/test_worker_pool.py",
     "report/test_listeners.py",
+    "report/test_report_in_chromium.py",
+    "report/test_report_page.py",
     "search/test_arrival_kinds.py",
     "search/test_search.py",
     "search/test_study.py",

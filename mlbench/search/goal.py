@@ -156,10 +156,13 @@ class Goal:
         self._estimated_from, self._thorough = seen, thorough
         known_qps = self.estimate.qps if self.estimate else None
         guess_qps = _GUESS_SHARE * self.plan.first_guess_qps
-        seed = self.plan.seed % 2**31
-        question = Question(self.plan.queue, self.kind, self.limit, seed, thorough)
-        learnt = self.history.learnt
+        question, learnt = self.question(thorough=thorough), self.history.learnt
         self.estimate = estimate(usable, learnt, question, known_qps, guess_qps)
+
+    def question(self, *, thorough: bool = True) -> Question:
+        """Return what is to be estimated."""
+        seed = self.plan.seed % 2**31
+        return Question(self.plan.queue, self.kind, self.limit, seed, thorough)
 
     def request(self, share_s: float, left_s: float, fresh_seed: Callable[[], int]) -> TrialRequest:
         """Return the trial that this goal wants next.

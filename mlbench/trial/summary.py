@@ -51,6 +51,18 @@ def send_lag_spread_s(
     return {key: spread[key] for key in ("50", "99", "max")}
 
 
+def queue_spread_s(completions: Completions) -> dict[str, float | None]:
+    """Return the spread of the seconds from due to start of the completed queries."""
+    waits_ns = completions.start_ns - completions.due_ns
+    return spread_s(waits_ns[completed_rows(completions)])
+
+
+def service_spread_s(completions: Completions) -> dict[str, float | None]:
+    """Return the spread of the seconds from start to done of the completed queries."""
+    service_ns = completions.done_ns - completions.start_ns
+    return spread_s(service_ns[completed_rows(completions)])
+
+
 def completed_rows(completions: Completions) -> slice | NDArray[np.bool_]:
     """Return what selects the completed queries from a column.
 

@@ -1,7 +1,19 @@
 import subprocess
 import sys
 
-HEAVY = ("cv2", "scipy", "numba", "pydantic", "psutil", "zmq", "rich", "onnxruntime", "tensorflow")
+HEAVY = (
+    "cv2",
+    "scipy",
+    "numba",
+    "pydantic",
+    "psutil",
+    "zmq",
+    "rich",
+    "onnxruntime",
+    "tensorflow",
+    "matplotlib",
+    "jinja2",
+)
 
 
 def test_help_loads_nothing_that_measuring_needs():

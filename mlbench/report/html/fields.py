@@ -1,0 +1,54 @@
+"""Reading documents that anybody may have written: what is not as expected counts as unknown."""
+
+import math
+from typing import Any
+
+from mlbench.contracts.text import printable
+
+_LONGEST = 500  # characters of a text that a page shows; a reason is shorter
+
+
+def number(value: Any) -> float | None:
+    """Return a finite number; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
+
+
+def positive(value: Any) -> float | None:
+    """Return a number above 0; None for anything else."""
+    known = number(value)
+    return known if known is not None and known > 0 else None
+
+
+def decimal(value: Any) -> float | None:
+    """Return the number above 0 that a key such as 0.05 spells; None for anything else."""
+    try:
+        return positive(float(value)) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def text(value: Any, longest: int = _LONGEST) -> str:
+    """Return a text without control characters, cut where it is long; empty for anything else."""
+    if not isinstance(value, str):
+        return ""
+    return printable(value if len(value) <= longest else f"{value[:longest]}...")
+
+
+def texts(value: Any) -> tuple[str, ...]:
+    """Return the texts of a list."""
+    return tuple(filter(None, map(text, items(value))))
+
+
+def items(value: Any) -> list[Any]:
+    """Return a list; an empty one for anything else."""
+    return value if isinstance(value, list) else []
+
+
+def table(value: Any) -> dict[str, Any]:
+    """Return an object; an empty one for anything else."""
+    return value if isinstance(value, dict) else {}
