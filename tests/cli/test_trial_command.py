@@ -67,6 +67,7 @@ def test_the_json_fits_its_schema(command, fail_p):
     """Documents of real trials follow the schema, also where some or all queries failed."""
     words = ("--backend", "faulty", "--backend-option", f"fail_p={fail_p}", "--qps", 200)
     result = command("trial", *words, "--duration", 0.3, "--max-latency", 0.05, "--json")
+    assert result.out, result.err
     document = json.loads(result.out)
     jsonschema.validate(document, SCHEMA)
     assert (document["failed"] / document["queries"] > 0.05) is (fail_p > 0)
