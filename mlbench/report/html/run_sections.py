@@ -83,7 +83,7 @@ def _answers(runs: Sequence[RunFacts]) -> Table:
                     )
                 )
     columns = [
-        Column("Limit", "number"),
+        Column("Limit", "range"),
         Column("Arrivals"),
         *([Column("Run")] if several else []),
         Column("Rate met, qps", "number"),
