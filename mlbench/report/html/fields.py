@@ -5,9 +5,7 @@ from typing import Any
 from mlbench.contracts.text import printable
 
 _SMALLEST, _LARGEST = 1e-12, 1e15  # of seconds, rates and bytes; beyond, a chart has no ticks
-_LONGEST = 500  # characters of a text that a page shows; a reason is shorter
-
-_MOST = 50  # texts of a list
+_LONGEST, _MOST = 500, 50  # characters of a text, and texts of a list, that a page shows
 
 
 def number(value: Any) -> float | None:
