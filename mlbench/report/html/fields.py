@@ -1,27 +1,24 @@
 """Reading documents that anybody may have written: what is not as expected counts as unknown."""
 
-import math
 from typing import Any
 
 from mlbench.contracts.text import printable
 
-_LONGEST = 500  # characters of a text that a page shows; a reason is shorter
+_SMALLEST, _LARGEST = 1e-12, 1e15  # of seconds, rates and bytes; beyond, a chart has no ticks
+_LONGEST, _MOST = 500, 50  # characters of a text, and texts of a list, that a page shows
 
 
 def number(value: Any) -> float | None:
-    """Return a finite number; None for anything else."""
+    """Return a number that can be a figure of a machine; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    try:
-        return float(value) if math.isfinite(value) else None
-    except OverflowError:
-        return None
+    return float(value) if abs(value) <= _LARGEST else None
 
 
 def positive(value: Any) -> float | None:
     """Return a number above 0; None for anything else."""
     known = number(value)
-    return known if known is not None and known > 0 else None
+    return known if known is not None and known >= _SMALLEST else None
 
 
 def decimal(value: Any) -> float | None:
@@ -40,8 +37,8 @@ def text(value: Any, longest: int = _LONGEST) -> str:
 
 
 def texts(value: Any) -> tuple[str, ...]:
-    """Return the texts of a list."""
-    return tuple(filter(None, map(text, items(value))))
+    """Return the texts of a list, the first ones where there are many."""
+    return tuple(filter(None, map(text, items(value)[:_MOST])))
 
 
 def items(value: Any) -> list[Any]:

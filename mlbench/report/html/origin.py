@@ -56,9 +56,9 @@ def again_command(run: RunFacts) -> str:
         return ""
     if PurePath(argv[0]).name in (_COMMAND, "__main__.py"):
         argv[0] = _COMMAND
-    seed = number(run.settings.get("seed"))
-    if seed is not None and not any(word.split("=")[0] == "--seed" for word in argv):
-        argv += ["--seed", f"{int(seed)}"]
+    seed = run.settings.get("seed")
+    if isinstance(seed, int) and not any(word.split("=")[0] == "--seed" for word in argv):
+        argv += ["--seed", f"{seed:d}"]
     return shlex.join(argv)
 
 

@@ -8,7 +8,7 @@ from mlbench.report.html.charts.percentiles import answer_charts
 from mlbench.report.html.charts.rates import rate_charts
 from mlbench.report.html.charts.stages import stage_charts
 from mlbench.report.html.content import Block, Column, Folded, Section, Table, Text
-from mlbench.report.html.facts import AccuracyFacts, RunFacts, TrialFacts
+from mlbench.report.html.facts import AccuracyFacts, AnswerFacts, RunFacts, TrialFacts
 from mlbench.report.html.origin import again_section, machine_section
 
 _MOST_ROWS = 1_000  # of trials in a page, so that it stays below a megabyte
@@ -59,45 +59,42 @@ def _most_frequent(invalid: Sequence[TrialFacts]) -> str:
 
 
 def _answers(runs: Sequence[RunFacts]) -> Table:
-    several = len(runs) > 1
-    with_energy = any(one.energy_per_query_j for run in runs for one in run.answers)
-    rows, rates = [], []
-    keys = dict.fromkeys((one.kind, one.limit_s) for run in runs for one in run.answers)
-    for kind, limit_s in keys:
-        for run in runs:
-            for one in run.answers:
-                if (one.kind, one.limit_s) != (kind, limit_s):
-                    continue
-                rates.append(one.qps)
-                rows.append(
-                    (
-                        words.limit(limit_s),
-                        words.arrivals_words(kind),
-                        *((run.name,) if several else ()),
-                        words.rate(one.qps) if one.qps else "none",
-                        words.estimate(one.capacity_qps),
-                        words.interval(one.low_qps, one.high_qps),
-                        words.UNKNOWN if one.meets_again is None else f"{one.meets_again:.0%}",
-                        words.count(one.trials),
-                        *([words.energy(one.energy_per_query_j)] if with_energy else []),
-                    )
-                )
+    named = len(runs) > 1
+    powered = any(one.energy_per_query_j for run in runs for one in run.answers)
+    found = [(run.name, one) for run in runs for one in run.answers]
+    order = list(dict.fromkeys((one.kind, one.limit_s) for _, one in found))
+    found.sort(key=lambda pair: order.index((pair[1].kind, pair[1].limit_s)))
     columns = [
-        Column("Limit", "number"),
+        Column("Limit", "range"),
         Column("Arrivals"),
-        *([Column("Run")] if several else []),
+        *([Column("Run")] if named else []),
         Column("Rate met, qps", "number"),
         Column("Capacity, qps", "number"),
         Column("95 % interval", "range"),
         Column("Met again", "number"),
         Column("Trials", "number"),
-        *([Column("J per query", "number")] if with_energy else []),
+        *([Column("J per query", "number")] if powered else []),
     ]
-    highest = max((rate for rate in rates if rate), default=1.0)
-    bars = [rate / highest if rate else 0.0 for rate in rates]
+    rows = [_answer_row(name, one, named=named, powered=powered) for name, one in found]
+    highest = max((one.qps for _, one in found if one.qps), default=1.0)
+    bars = [(one.qps or 0.0) / highest for _, one in found]
     what = words.percentile_words(runs[0].percentile)
     title = f"Highest rates at which the {what} of the latency stays within a limit"
-    return Table(title, columns, rows, bars, bar_in=3 if several else 2)
+    return Table(title, columns, rows, bars, bar_in=3 if named else 2)
+
+
+def _answer_row(name: str, one: AnswerFacts, *, named: bool, powered: bool) -> tuple[str, ...]:
+    return (
+        words.limit(one.limit_s),
+        words.arrivals_words(one.kind),
+        *((name,) if named else ()),
+        words.rate(one.qps) if one.qps else "none",
+        words.estimate(one.capacity_qps),
+        words.interval(one.low_qps, one.high_qps),
+        words.UNKNOWN if one.meets_again is None else f"{one.meets_again:.0%}",
+        words.count(one.trials),
+        *((words.energy(one.energy_per_query_j),) if powered else ()),
+    )
 
 
 def _answer_notes(runs: Sequence[RunFacts]) -> list[Block]:

@@ -125,7 +125,7 @@ def _winners(sweep: SweepFacts) -> Table | None:
             )
         )
     columns = [
-        Column("Limit", "number"),
+        Column("Limit", "range"),
         Column("Arrivals"),
         Column("Winner"),
         Column("Capacity, qps", "number"),

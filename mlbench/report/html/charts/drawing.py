@@ -5,6 +5,7 @@ mode and print have their own. Text stays text.
 """
 
 import io
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -150,16 +151,15 @@ def log_seconds(axis: Any, low_s: float, high_s: float) -> None:
 
 
 def round_times(low_s: float, high_s: float) -> list[float]:
-    """Return the times 1, 2 and 5 of each decade within a range; only 1 where these are many."""
-    import math
-
+    """Return the times 1, 2 and 5 of each decade in a range; only some 1 where these are many."""
     decades = range(math.floor(math.log10(low_s)), math.ceil(math.log10(high_s)) + 1)
-    for steps in ((1, 2, 5), (1,)):
-        ticks = [step * 10.0**decade for decade in decades for step in steps]
-        ticks = [tick for tick in ticks if low_s * 0.999 <= tick <= high_s * 1.001]
-        if len(ticks) <= _MOST_TICKS:
-            break
-    return ticks
+    all_of = [step * 10.0**decade for decade in decades for step in (1, 2, 5)]
+    ticks = [tick for tick in all_of if low_s * 0.999 <= tick <= high_s * 1.001]
+    if len(ticks) <= _MOST_TICKS:
+        return ticks
+    return [10.0**decade for decade in decades if low_s <= 10.0**decade <= high_s][
+        :: len(decades) // _MOST_TICKS + 1
+    ]
 
 
 _MOST_TICKS = 9  # of an axis, so that labels keep apart
