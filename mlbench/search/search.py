@@ -19,7 +19,7 @@ from mlbench.arrivals.linear import Linear
 from mlbench.contracts.findings import Finding
 from mlbench.estimation.diagnosis import diagnose
 from mlbench.estimation.observation import observe
-from mlbench.outcomes import Answer, Trial, TrialRequest
+from mlbench.outcomes import Answer, Standing, Trial, TrialRequest
 from mlbench.records import Completions
 from mlbench.search.answers import make_answer
 from mlbench.search.goal import Goal
@@ -149,6 +149,10 @@ class Search:
             asked = [at for at in self.plan.max_latencies_s if at in by_limit]
             found[kind.name] = {at: by_limit[at] for at in asked}
         return found
+
+    def standings(self) -> list[Standing]:
+        """Return what the latest estimates say of each answer; makes none."""
+        return [goal.standing() for goal in self._goals]
 
     @property
     def finished(self) -> set[AnswerKey]:
