@@ -20,7 +20,7 @@ def test_every_command_has_help_with_an_example(command):
     for name in ("run", "trial", "doctor"):
         result = command(name, "--help")
         assert result.status == 0
-        assert f"mlbench-coordinator {name}" in result.out.split("Example:")[1]
+        assert f"mlbench-coordinator {name}" in result.out.split("Examples:")[1]
 
 
 def test_the_version_is_told(command):
