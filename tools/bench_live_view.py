@@ -5,7 +5,8 @@
 One pool serves the embedded default (or --model) at a fixed share of its rate. Each pair of trials
 has the same arrivals; one of them is watched on a terminal, in random order. The terminal is a
 pseudo-terminal that another process reads. Printed are the mean service time with the view over
-that without it, with its 95 % interval (Student's t on logarithms), and the CPU time of a drawing.
+that without it (of the pairs' logarithms the trimmed mean, without the fifth at either end that a
+busy moment of the machine made), with its 95 % interval, and the CPU time of a drawing.
 """
 
 import argparse
@@ -37,13 +38,15 @@ from mlbench.report.live.view import LiveView
 from mlbench.trial.schedule import make_schedule, query_count
 
 _NEVER_NS = 1 << 62
+_TRIMMED = 0.2  # of the pairs, at either end
 
 
 @contextmanager
 def terminal(width: int) -> Iterator[Console]:
     """Yield a console on a pseudo-terminal that another process reads and forgets."""
     ours, theirs = pty.openpty()
-    reader = subprocess.Popen(["cat"], stdin=ours, stdout=subprocess.DEVNULL)
+    nowhere = subprocess.DEVNULL
+    reader = subprocess.Popen(["cat"], stdin=ours, stdout=nowhere, stderr=nowhere)
     os.close(ours)
     with os.fdopen(theirs, "w") as stream:
         yield Console(file=stream, force_terminal=True, color_system="256", width=width, height=40)
@@ -143,8 +146,8 @@ def _pair(
 def _report(
     logs: "np.ndarray[tuple[int], np.dtype[np.float64]]", watch: Watch, qps: float, seconds: float
 ) -> None:
-    half = float(stats.sem(logs) * stats.t.ppf(0.975, len(logs) - 1))
-    low, ratio, high = np.exp([logs.mean() - half, logs.mean(), logs.mean() + half])
+    ratio = np.exp(stats.trim_mean(logs, _TRIMMED))
+    low, high = np.exp(stats.mstats.trimmed_mean_ci(logs, (_TRIMMED, _TRIMMED), alpha=0.05))
     print(
         f"{len(logs)} pairs of {seconds:g} s at {qps:.0f} qps: mean service time with the view "
         f"{ratio:.4f} times that without, 95 % interval {low:.4f} to {high:.4f}"

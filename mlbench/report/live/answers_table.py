@@ -1,11 +1,12 @@
 """The table of answers as they narrow. Pure."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from mlbench.outcomes import Standing
 from mlbench.report.live.glyphs import Glyphs
 from mlbench.report.live.ink import Line, Piece
-from mlbench.report.live.scene import AnswerKey, Scene
+from mlbench.report.live.scene import Scene
 from mlbench.report.notation import figure, limit_text, rate_text
 
 _COLUMNS = ("arrivals", "limit", "rate met", "capacity", "95 % interval", "+/-")
@@ -28,7 +29,13 @@ def answers_table(scene: Scene, width: int, room: int, glyphs: Glyphs) -> list[L
         here = keys.index(scene.narrowed) if scene.narrowed in keys else 0
         begin = min(max(here - fit // 2, 0), len(keys) - fit)
     rows = [
-        _row(scene, key, glyphs, with_picture=width >= _WITH_PICTURE)
+        _row(
+            scene.standings[key],
+            glyphs,
+            precision=scene.precision,
+            is_here=key == scene.narrowed,
+            with_picture=width >= _WITH_PICTURE,
+        )
         for key in keys[begin : begin + fit]
     ]
     return [(), _head(), *rows]
@@ -40,12 +47,16 @@ def _head() -> Line:
     return ((text, "dim"),)
 
 
-def _row(scene: Scene, key: AnswerKey, glyphs: Glyphs, *, with_picture: bool) -> Line:
-    standing, is_here = scene.standings[key], key == scene.narrowed
+@lru_cache(maxsize=256)  # a row changes with a trial, and is drawn many times meanwhile
+def _row(
+    standing: Standing, glyphs: Glyphs, *, precision: float, is_here: bool, with_picture: bool
+) -> Line:
     mark = glyphs.here if is_here else " "
     met = "" if standing.met_qps is None else rate_text(standing.met_qps)
     kind, limit, rate, *known = zip(
-        (key[0], limit_text(key[1]), met, *_estimate(standing)), _WIDTHS, strict=True
+        (standing.kind, limit_text(standing.max_latency_s), met, *_estimate(standing)),
+        _WIDTHS,
+        strict=True,
     )
     style = "bold" if is_here else ""
     head = f" {mark} {kind[0]:<{kind[1]}}{limit[0]:>{limit[1]}}"
@@ -53,7 +64,7 @@ def _row(scene: Scene, key: AnswerKey, glyphs: Glyphs, *, with_picture: bool) ->
         (head, style),
         (f"{rate[0]:>{rate[1]}}", style),
         ("".join(f"{text:>{size}}" for text, size in known[:2]), style),
-        (f"{known[2][0]:>{known[2][1]}}", _precision_style(standing, scene.precision)),
+        (f"{known[2][0]:>{known[2][1]}}", _precision_style(standing, precision)),
     ]
     if with_picture:
         pieces += [("  ", ""), (_picture(standing, glyphs), "bar")]

@@ -9,7 +9,7 @@ from mlbench.outcomes import Trial
 from mlbench.pool.events import TrialUnderWay, WorkersAwaited
 from mlbench.report.live.answers_table import answers_table
 from mlbench.report.live.glyphs import Glyphs, bar
-from mlbench.report.live.ink import Line, Piece, fitted
+from mlbench.report.live.ink import Line, Piece
 from mlbench.report.live.scene import Playing, Scene
 from mlbench.report.notation import duration_text, limit_text, plain, rate_text
 from mlbench.report.sentences import sentence
@@ -49,13 +49,12 @@ class Canvas:
 
 
 def draw(scene: Scene, canvas: Canvas) -> list[Line]:
-    """Return the lines that show a scene, each narrower than the canvas and none too many."""
+    """Return the lines that show a scene, as long as they are and none too many."""
     lines: list[Line] = [((canvas.glyphs.empty * (canvas.width - 1), "dim"),)]
     lines += [_titled(title, *pieces) for title, *pieces in _rows(scene, canvas)]
     room = canvas.height - _AROUND - len(lines)
     lines += answers_table(scene, canvas.width, room, canvas.glyphs)
-    most = max(canvas.height - _AROUND, 1)
-    return [fitted(line, canvas.width - 1, canvas.glyphs.cut) for line in lines[:most]]
+    return lines[: max(canvas.height - _AROUND, 1)]
 
 
 def _titled(title: str, *pieces: Piece) -> Line:

@@ -15,8 +15,8 @@ from mlbench.data.events import ImagesPrepared
 from mlbench.pool.events import TrialUnderWay, WorkersAwaited
 from mlbench.report.live.drawing import Canvas, draw
 from mlbench.report.live.glyphs import ASCII, UNICODE
-from mlbench.report.live.ink import Ink, cells
-from mlbench.report.live.region import Region
+from mlbench.report.live.ink import Ink, Line, cells, fitted
+from mlbench.report.live.region import Painted, Region
 from mlbench.report.live.scene import Scene
 
 _LEAST_S = 0.2  # between drawings of what changes all the time
@@ -35,6 +35,8 @@ class LiveView:
         self._ink = Ink(console)
         self._glyphs = UNICODE if console.encoding.startswith("utf") else ASCII
         self._drawn_s = -_LEAST_S
+        self._canvas: Canvas | None = None
+        self._painted: dict[Line, Painted] = {}
 
     def __call__(self, event: Event) -> None:
         """Take note of an event, and draw unless that was done a moment ago."""
@@ -44,6 +46,15 @@ class LiveView:
         if is_tick and now_s - self._drawn_s < _LEAST_S:
             return
         self._drawn_s = now_s
-        width, height = self._console.size
-        lines = draw(self._scene, Canvas(width, height, self._glyphs))
-        self._region.show([(self._ink.paint(line), cells(line)) for line in lines])
+        canvas = Canvas(*self._console.size, self._glyphs)
+        if canvas != self._canvas:
+            self._canvas, self._painted = canvas, {}
+        lines = draw(self._scene, canvas)
+        # Most lines are those of the last drawing: to paint them again would take half of the time.
+        known = {line: self._painted.get(line) or self._paint(line, canvas) for line in lines}
+        self._painted = known
+        self._region.show([known[line] for line in lines])
+
+    def _paint(self, line: Line, canvas: Canvas) -> Painted:
+        fit = fitted(line, canvas.width - 1, self._glyphs.cut)
+        return self._ink.paint(fit), cells(fit)
