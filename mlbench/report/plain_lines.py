@@ -11,6 +11,7 @@ from mlbench.report.live.drawing import STAGES
 from mlbench.report.notation import duration_text, figure, limit_text, plain, rate_text
 from mlbench.report.sentences import sentence
 
+_WHERE_REQUESTS_ARE_REFUSED = ("model", "samples")  # and the refusal is all that is said
 _AWAITED_EVERY_S = 5.0  # what takes so long makes people wonder
 
 
@@ -27,8 +28,7 @@ class PlainLines:
     def lines(self, event: Event) -> Iterator[str]:
         """Yield the lines for an event, mostly none."""
         match event:
-            case StageBegan(stage):
-                self._is_preparing = False
+            case StageBegan(stage) if stage not in _WHERE_REQUESTS_ARE_REFUSED:
                 yield STAGES[stage]
             case WorkersAwaited(_, _, waited_s):
                 if waited_s < self._told_s:

@@ -63,7 +63,6 @@ def test_a_pipe_gets_few_plain_lines(told, trial, summary, answers):
     )
     lines, _, table = err.partition("answers, in queries per second")
     assert [line.rstrip() for line in lines.splitlines()] == [
-        "preparing samples",
         "preparing 500 images",
         "accuracy 72.46 %, 95 % interval 68.38 to 76.18 %",
         "searching for the highest rates",
