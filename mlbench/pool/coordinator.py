@@ -120,8 +120,10 @@ class WorkerPool:
         host_account = self._host_account(self.pids) if self._host_account else HostAccount
         cpu_s, begin_ns = time.process_time(), now_ns()
         patience_s, crew = self._patience_s, self._crew
-        TrialPlay(self._trial, state, max_backlog_s, patience_s, crew, self._tell).play()
-        busy = (time.process_time() - cpu_s) / max((now_ns() - begin_ns) * 1e-9, 1e-9)
+        play = TrialPlay(self._trial, state, max_backlog_s, patience_s, crew, self._tell)
+        play.play()
+        cpu_s = time.process_time() - cpu_s - play.telling_s
+        busy = cpu_s / max((now_ns() - begin_ns) * 1e-9, 1e-9)
         if not state.faults:
             self._learn(state)
         return state.completions(

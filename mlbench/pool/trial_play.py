@@ -41,7 +41,8 @@ class TrialPlay:
 
     `patience_s`: how long a worker may be silent that has something to do. What goes wrong is a
     fault in the account and ends the trial; a worker that failed is given up and stands in the
-    crew's `failed`. `tell` hears how the trial goes, right after queries were sent ahead.
+    crew's `failed`. `tell` hears how the trial goes, right after queries were sent ahead; that took
+    `telling_s` seconds of CPU time, which are no part of playing.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class TrialPlay:
         self._patience_s = patience_s
         self._crew = crew
         self._told_ns = 0
+        self.telling_s = 0.0
         self._hear = tell
         self._awake = AwakeTime(now_ns())
         self._begun: set[int] = set()
@@ -159,8 +161,9 @@ class TrialPlay:
         """Say now and then how the trial goes; at the latest moment before a rest."""
         now = now_ns()
         if now - self._told_ns >= _TELL_EVERY_NS and not self._state.closing:
-            self._told_ns = now
+            self._told_ns, begin_s = now, time.process_time()
             self._hear(self._state.under_way(now))
+            self.telling_s += time.process_time() - begin_s
 
     def _take_answers(self, worker: int, answers: NDArray[np.void]) -> None:
         if worker in self._state.alive:

@@ -46,17 +46,17 @@ class Progress:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        is_live = sys.stderr.isatty() and not self._console.is_dumb_terminal
-        if is_live and not self._quiet:
-            self._open_view()
+        self._open_view()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._view = None
-        self._stack.close()
+        self._close_view()
 
     def _open_view(self) -> None:
+        """Show a live view, where there is a terminal for it."""
         stderr, stdout, console = sys.stderr, sys.stdout, self._console
+        if self._quiet or console.is_dumb_terminal or stderr is None or not stderr.isatty():
+            return
         region = Region(stderr, lambda: console.width, takes_more(stderr.fileno()))
         self._stack.enter_context(redirect_stderr(cast(TextIO, Above(stderr, region))))
         if stdout is not None and stdout.isatty():
@@ -73,6 +73,8 @@ class Progress:
     def _tell(self, event: Event) -> None:
         match event:
             case RunStarted(settings):
+                self._close_view()  # of a run before this one
+                self._open_view()
                 self._lines = PlainLines(settings.percentile)
                 self._ending = Ending(settings.percentile, settings.output)
             case FileAwaited(path):
@@ -99,10 +101,11 @@ class Progress:
                 self._say(line)
         if isinstance(event, TrialFinished):
             for found in self._ending.host.count(event.trial):
-                self._say(f"warning: {sentence(found)}; the table at the end tells how often")
+                if not self._quiet:
+                    self._warn(f"{sentence(found)}; the table at the end tells how often")
 
     def _close_view(self) -> None:
-        """Take the view off the terminal: what comes now is the end."""
+        """Take the view off the terminal."""
         self._view = None
         self._stack.close()
 
@@ -116,11 +119,11 @@ class Progress:
             self._print(line)
 
     def _warn(self, line: str) -> None:
-        self._print(f"warning: {line}")
+        self._print(f"warning: {line}", "yellow")
 
-    def _print(self, line: str) -> None:
+    def _print(self, line: str, style: str | None = None) -> None:
         is_piped = not self._console.is_terminal  # where no line is broken
-        self._console.print(printable(line), markup=False, soft_wrap=is_piped)
+        self._console.print(printable(line), style=style, markup=False, soft_wrap=is_piped)
 
     def _accuracy(self, accuracy: Accuracy) -> None:
         self._ending.accuracy = accuracy

@@ -30,11 +30,20 @@ REQUEST = TrialRequest(Linear(), 231.4, 2310, 7, 0.05)
 SATURATION = replace(REQUEST, purpose="saturation")
 
 
+class Bytes(io.StringIO):
+    """What was sent to a terminal, which tells its encoding."""
+
+    encoding = "utf-8"
+
+
 class Stage:
     """A live view on a screen, with a clock that moves a second with each event."""
 
-    def __init__(self, width: int = 80, height: int = 30, **console: object) -> None:
-        self.bytes = io.StringIO()
+    def __init__(
+        self, width: int = 80, height: int = 30, encoding: str = "utf-8", **console: object
+    ) -> None:
+        self.bytes = Bytes()
+        self.bytes.encoding = encoding
         self._width = width
         options = {"force_terminal": True, "color_system": "truecolor", **console}
         shown = Console(file=self.bytes, width=width, height=height, **options)
@@ -191,6 +200,13 @@ def test_colours_can_be_done_without(trial, off):
     stage.play(*searching(trial))
     assert "\x1b[" in stage.bytes.getvalue()
     assert "m" not in {part[-1:] for part in _escapes(stage.bytes.getvalue())}
+
+
+def test_a_terminal_may_know_ascii_only(trial):
+    """Bars and marks have another form where the usual one could not be shown."""
+    stage = Stage(width=120, encoding="ascii")
+    stage.play(*searching(trial)).encode("ascii")
+    assert "[-o-]" in stage.play()
 
 
 def test_verdicts_have_colours(trial):
