@@ -31,7 +31,7 @@ from mlbench.report.loglines import LogLines
 
 _WIDTH, _HEIGHT = 100, 40
 _BUDGET_SHARE, _TRIAL_SHARE = 0.6, 0.6  # used by then: intervals have closed in, a trial is going
-_LINES_BEFORE = 4
+_LINES_BEFORE = 3
 
 
 @dataclass
@@ -81,7 +81,7 @@ def main() -> None:
     result = benchmark([LogLines(photographer.log.append), photographer], **options([*words]))
     recorded.print(Text(f"$ {shlex.join(['mlbench-coordinator', 'run', *words])}", "bold"))
     for line in photographer.log_then:
-        recorded.print(Text(line), no_wrap=True, crop=True)
+        recorded.print(Text(line), overflow="ellipsis", no_wrap=True)
     for whole in photographer.lines:
         line = fitted(whole, _WIDTH - 1, UNICODE.cut)
         recorded.print(Text.assemble(*((text, STYLES.get(style, "")) for text, style in line)))

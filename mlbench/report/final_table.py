@@ -61,7 +61,7 @@ def _interval(ends: tuple[float, float] | None) -> str:
 
 def _verdict(answer: Answer) -> Text:
     if answer.no_verdict:
-        return Text("none", "magenta")
+        return Text("no verdict", "magenta")
     return Text("not met", "red") if answer.qps is None else Text("met", "green")
 
 

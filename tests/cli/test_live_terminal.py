@@ -55,7 +55,7 @@ def test_a_run_is_seen_and_ends_with_a_table(shown):
     """The view is drawn while it lasts, log lines stay whole, and the table comes last."""
     status, sent = shown("--budget", "3")
     assert status == 0
-    assert "linear arrivals, p99 within 200 ms" in sent
+    assert "qps, linear arrivals, p99 within 200 ms" in sent
     assert "95 % interval" in sent.rpartition("===FINAL_RESULT: {'linear'")[2]
     assert "next" in sent.rpartition("===FINAL_RESULT")[2]
     assert "\x1b[?25l" not in sent
@@ -102,7 +102,7 @@ def test_a_terminal_that_is_stopped_does_not_stop_a_trial(shown):
     stopped = []
 
     def look(_process, terminal, sent):
-        if re.search(r"[^0-9]2 at \d+ qps", sent) and not stopped:
+        if re.search(r"trial 2: \d+ qps", sent) and not stopped:
             stopped.append(True)
             os.write(terminal, _STOP)
             time.sleep(_LONGER_THAN_A_PAUSE_S)

@@ -104,12 +104,11 @@ def searching(trial: Trial) -> tuple[Event, ...]:
 def test_a_search_is_seen_at_a_glance(trial):
     """What is tried, how it goes against the limit, what is known, and how much is left."""
     text = Stage().play(*searching(trial))
-    assert "linear arrivals, p99 within 50 ms" in text
-    assert "3 at 231 qps" in text
+    assert "trial 3: 231 qps, linear arrivals, p99 within 50 ms" in text
     assert "4.2 of 10.0 s" in text
     assert "p50 8.20 ms  p99 31.4 ms, within 50 ms" in text
     assert "971 of 2,310 answered, 3 waiting" in text
-    assert "busy: 0 71 %, 1 69 %" in text
+    assert "busy 71 %, 69 %" in text
     assert "231 fail" in text
     assert "p99 300 ms is over 200 ms" in text
     assert "57 of 150 s, at most 1:33 min left" in text
@@ -132,7 +131,7 @@ def test_nothing_wraps_and_nothing_scrolls(trial, width, height):
 def test_an_interval_is_drawn_where_there_is_room(trial):
     """On a wide terminal its ends stand about the capacity."""
     text = Stage(width=120).play(*searching(trial))
-    assert "├─●─┤" in text
+    assert "├───●───┤" in text
     assert "●" not in Stage(width=80).play(*searching(trial))
 
 
@@ -206,7 +205,7 @@ def test_a_terminal_may_know_ascii_only(trial):
     """Bars and marks have another form where the usual one could not be shown."""
     stage = Stage(width=120, encoding="ascii")
     stage.play(*searching(trial)).encode("ascii")
-    assert "[-o-]" in stage.play()
+    assert "[---o---]" in stage.play()
 
 
 def test_verdicts_have_colours(trial):

@@ -13,7 +13,8 @@ _COLUMNS = ("arrivals", "limit", "rate met", "capacity", "95 % interval", "+/-")
 _WIDTHS = (12, 8, 10, 10, 20, 8)
 _WITH_PICTURE = 100  # columns of a terminal in which intervals are drawn, too
 _HALF = 12  # columns of half a picture
-_FURTHEST = 0.5  # of the capacity: where a picture ends
+_FURTHEST = 0.25  # of the capacity: where a picture ends
+_SCALE = f"{-_FURTHEST:<+12.0%}{_FURTHEST:>+11.0%}".replace("%", " %")
 
 
 def answers_table(scene: Scene, width: int, room: int, glyphs: Glyphs) -> list[Line]:
@@ -38,13 +39,13 @@ def answers_table(scene: Scene, width: int, room: int, glyphs: Glyphs) -> list[L
         )
         for key in keys[begin : begin + fit]
     ]
-    return [(), _head(), *rows]
+    return [(), _head(with_picture=width >= _WITH_PICTURE), *rows]
 
 
-def _head() -> Line:
+def _head(*, with_picture: bool) -> Line:
     kind, *others = zip(_COLUMNS, _WIDTHS, strict=True)
     text = f"   {kind[0]:<{kind[1]}}" + "".join(f"{name:>{size}}" for name, size in others)
-    return ((text, "dim"),)
+    return ((f"{text}  {_SCALE}" if with_picture else text, "dim"),)
 
 
 @lru_cache(maxsize=256)  # a row changes with a trial, and is drawn many times meanwhile
@@ -99,7 +100,7 @@ def _precision_style(standing: Standing, precision: float) -> str:
 
 
 def _picture(standing: Standing, glyphs: Glyphs) -> str:
-    """Draw an interval about its capacity, out to half of that on either side."""
+    """Draw an interval about its capacity, out to a quarter of that on either side."""
     if not standing.capacity_qps or standing.capacity_ci95 is None:
         return ""
     ends = [end / standing.capacity_qps - 1 for end in standing.capacity_ci95]

@@ -69,12 +69,12 @@ def _rows(scene: Scene, canvas: Canvas) -> Iterator[tuple[str, *tuple[Piece, ...
         yield "images", *bar_, (f"  {done:,} of {total:,}", "")
     playing, seen = scene.playing, scene.under_way
     if seen is not None:
-        yield "trial", *_trial(scene, playing, seen, canvas)
+        yield "time", *_time(seen, canvas)
         yield "latency", *_latency(seen, playing, scene.percentile)
         yield "queries", (f"{seen.answered:,} of {seen.queries:,} answered, ", ""), _waiting(seen)
         yield "workers", (_load(seen.busy), "")
     elif playing is not None:  # the lines below keep their places
-        yield from ((title, _NOTHING) for title in ("trial", "latency", "queries", "workers"))
+        yield from ((title, _NOTHING) for title in ("time", "latency", "queries", "workers"))
     if scene.budget_s:
         trials = scene.latest.get(scene.narrowed) if scene.narrowed else None
         yield "before", *(_before(trials) if trials else (_NOTHING,))
@@ -92,7 +92,8 @@ def _now(scene: Scene) -> str:
         return "choosing the next rate"
     if playing.is_saturation:
         return "learning how fast the device is, in a trial beyond what it can serve"
-    text = f"{playing.kind} arrivals"
+    number = f"trial {scene.trials}: " if scene.trials else ""
+    text = f"{number}{rate_text(playing.qps)} qps, {playing.kind} arrivals"
     if playing.max_latency_s is not None:
         text += f", p{plain(scene.percentile)} within {limit_text(playing.max_latency_s)}"
     return text
@@ -107,15 +108,11 @@ def _awaited(event: WorkersAwaited) -> str:
     return f"{step}, waiting for {who} ({event.waited_s:.0f} s)"
 
 
-def _trial(
-    scene: Scene, playing: Playing | None, seen: TrialUnderWay, canvas: Canvas
-) -> tuple[Piece, ...]:
+def _time(seen: TrialUnderWay, canvas: Canvas) -> tuple[Piece, ...]:
     elapsed_s = min(seen.elapsed_s, seen.length_s)
     share = elapsed_s / seen.length_s if seen.length_s else 1.0
-    number = f"{scene.trials} at " if scene.trials else ""
-    rate = f"{number}{rate_text(playing.qps)} qps  " if playing else ""
     times = f"  {elapsed_s:.1f} of {seen.length_s:.1f} s"
-    return (rate, "bold"), *bar(share, canvas.bar_width, canvas.glyphs), (times, "")
+    return *bar(share, canvas.bar_width, canvas.glyphs), (times, "")
 
 
 def _latency(seen: TrialUnderWay, playing: Playing | None, p: float) -> tuple[Piece, ...]:
@@ -139,8 +136,7 @@ def _waiting(seen: TrialUnderWay) -> Piece:
 
 def _load(busy: Sequence[float]) -> str:
     if len(busy) <= _MOST_WORKERS:
-        each = (f"{number} {_percent(share)}" for number, share in enumerate(busy))
-        return f"busy: {', '.join(each)}"
+        return f"busy {', '.join(map(_percent, busy))}"
     ends = f"{_percent(min(busy))} to {_percent(max(busy))}"
     return f"{len(busy)}, busy {_percent(float(np.mean(busy)))} on average, {ends}"
 
