@@ -98,7 +98,8 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--pairs", type=int, default=100)
-    parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--seconds", type=float, default=1.0, help="of a trial")
+    parser.add_argument("--minutes", type=float, default=4.0, help="in which pairs may begin")
     parser.add_argument("--load", type=float, default=0.6, help="share of the saturated rate")
     parser.add_argument("--backend", default="onnxruntime")
     parser.add_argument("--model")
@@ -121,7 +122,10 @@ def main() -> None:
         for event in stage(settings, qps):
             view(event)
         logs = []
+        end_s = time.monotonic() + 60 * args.minutes
         for pair in range(args.pairs):
+            if time.monotonic() > end_s:
+                break
             logs.append(_pair(pool, watch, view, qps, args.seconds, pair))
             print(f"\r{pair + 1} of {args.pairs} pairs", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)

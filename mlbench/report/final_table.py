@@ -11,9 +11,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from mlbench.contracts.findings import Finding
 from mlbench.contracts.text import printable
 from mlbench.outcomes import Accuracy, Answer
-from mlbench.report.host_notes import HostNotes
+from mlbench.report.host_notes import HOST_CODES, HostNotes
 from mlbench.report.notation import figure, limit_text, plain, rate_text
 from mlbench.report.sentences import accuracy_sentence, sentence
 
@@ -70,12 +71,19 @@ def _notes(answers: Sequence[Answer]) -> list[Text]:
     about: dict[str, list[str]] = {}
     for answer in answers:
         name = f"{answer.kind} {limit_text(answer.max_latency_s)}"
-        for text in dict.fromkeys(map(sentence, answer.findings)):
+        for text in dict.fromkeys(map(_note, answer.findings)):
             about.setdefault(text, []).append(name)
     return [
         Text.assemble((f"{_names(names, len(answers))}: ", "bold"), text)
         for text, names in about.items()
     ]
+
+
+def _note(found: Finding) -> str:
+    """Return a finding in words; what the host did stands below, and not in every note."""
+    if found.figures.get("because") in HOST_CODES:
+        return "every trial was invalid because of what the host did (below)"
+    return sentence(found)
 
 
 def _names(names: Sequence[str], of: int) -> str:

@@ -76,6 +76,18 @@ def test_the_host_is_named_once_with_the_busiest_processes(answers, trial):
     assert "stress 98%, pid 7" in text
 
 
+def test_answers_that_the_host_spoilt_share_a_note(answers):
+    """What other programs did to each of them stands in one place only."""
+    spoilt = Finding("all_trials_invalid", {"because": "host_busy", **BUSY.figures})
+    none = [
+        replace(each, qps=None, trial=None, no_verdict=True, findings=(spoilt,)) for each in answers
+    ]
+    text = " ".join(printed(none, Ending(), 120).split())
+    assert text.count("no verdict") == 3
+    assert "all: every trial was invalid because of what the host did (below)" in text
+    assert "other programs took" not in text
+
+
 def test_names_of_others_cannot_steer_the_terminal(answers):
     """Markup and escapes in a file's name are shown as they are."""
     text = printed(answers, Ending(output=Path("[red]\x1b[2J.json")), 120)
