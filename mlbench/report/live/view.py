@@ -33,7 +33,8 @@ class LiveView:
         self._clock = clock
         self._scene = Scene()
         self._ink = Ink(console)
-        self._glyphs = UNICODE if console.encoding.startswith("utf") else ASCII
+        encoding = getattr(console.file, "encoding", None) or "utf-8"
+        self._glyphs = UNICODE if encoding.lower().startswith("utf") else ASCII
         self._drawn_s = -_LEAST_S
         self._canvas: Canvas | None = None
         self._painted: dict[Line, Painted] = {}
