@@ -143,6 +143,23 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """What a search knows of one answer on its way; rates in queries per second.
+
+    `met_qps`: the highest rate of a trial that met the limit and that the estimate supports.
+    `capacity_qps` is 0 where no rate seems to meet the limit. Both are None while unknown.
+    `closed`: the answer wants no further trial.
+    """
+
+    kind: str
+    max_latency_s: float
+    met_qps: float | None
+    capacity_qps: float | None
+    capacity_ci95: tuple[float, float] | None
+    closed: bool
+
+
+@dataclass(frozen=True)
 class Accuracy:
     """`good_items` of `total_items` answers were right.
 
