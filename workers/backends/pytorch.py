@@ -26,7 +26,7 @@ from mlbench.contracts.backend import (
     parse_options,
 )
 from mlbench.contracts.errors import RequestError, install_command
-from mlbench.contracts.predictions import as_classes, class_counts
+from mlbench.contracts.predictions import class_counts, class_reader
 from workers.backends.refusals import check_outputs, loading, missing_driver
 
 SIGNATURE_FILE = "signature.json"
@@ -68,7 +68,7 @@ class TorchBackend:
         self._model = _load(self._torch, model, self._device)
         self._inputs = [i.name for i in self._model.signature.inputs]
         self._chosen = _place_of(spec.outputs, self._model.signature.outputs, model)
-        self._label_offset = spec.label_offset
+        self._classes = class_reader(spec)
 
     @classmethod
     def inspect(cls, model: str) -> Signature:
@@ -83,7 +83,7 @@ class TorchBackend:
             results = self._model.run(*tensors)
         outputs = [results] if isinstance(results, torch.Tensor) else list(results)
         answer = _class_output(outputs) if self._chosen is None else outputs[self._chosen]
-        return as_classes(answer.cpu().numpy(), self._label_offset)
+        return self._classes(answer.cpu().numpy())
 
     def describe(self) -> dict[str, Any]:
         """Return the version, the model's format, and the device in use."""
@@ -191,7 +191,8 @@ def _load_export(torch: Any, path: str, device: str) -> _Model:
 
 def _tensor_spec(name: str, value: Any) -> TensorSpec:
     shape = tuple(dim if isinstance(dim, int) else None for dim in value.shape)
-    return TensorSpec(name, str(value.dtype).removeprefix("torch."), shape)
+    names = tuple(None if isinstance(dim, int) else str(dim) for dim in value.shape)
+    return TensorSpec(name, str(value.dtype).removeprefix("torch."), shape, names)
 
 
 def _place_of(wanted: Sequence[str], known: Sequence[str], path: str) -> int | None:
