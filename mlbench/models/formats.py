@@ -3,11 +3,10 @@
 | found                                          | backend     |
 |------------------------------------------------|-------------|
 | a folder with `saved_model.pb`; `.pb`, `.keras`| tensorflow  |
-| `.pt2`; a TorchScript archive                  | torch       |
+| `.pt2`, `.pt`, `.pth`                          | torch       |
 | `.onnx`, `.ort`                                | onnxruntime |
 """
 
-import zipfile
 from pathlib import Path
 
 _BY_SUFFIX = {
@@ -16,6 +15,8 @@ _BY_SUFFIX = {
     ".pb": "tensorflow",
     ".keras": "tensorflow",
     ".pt2": "torch",
+    ".pt": "torch",
+    ".pth": "torch",
 }
 _NOT_SERVED = {
     ".h5": "a Keras file of the old kind: save it with model.save('NAME.keras')",
@@ -35,19 +36,7 @@ def backend_of(model: Path) -> str | None:
     """Return the backend that serves such a model; None where the path does not tell."""
     if (model / "saved_model.pb").is_file():
         return "tensorflow"
-    if model.suffix.lower() in _BY_SUFFIX:
-        return _BY_SUFFIX[model.suffix.lower()]
-    return "torch" if _is_torchscript(model) else None
-
-
-def _is_torchscript(path: Path) -> bool:
-    if not path.is_file() or _head(path)[:2] != b"PK":
-        return False
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("/constants.pkl") for name in archive.namelist())
-    except (OSError, zipfile.BadZipFile):
-        return False
+    return _BY_SUFFIX.get(model.suffix.lower())
 
 
 def why_no_model(model: Path, backend: str) -> str | None:

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from optional import TENSORFLOW
+from optional import TENSORFLOW, TORCH
 
 FLOAT, INT64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
 ROWS, WIDTH, CLASSES = 30_522, 8, 3  # of the embedding
@@ -192,6 +192,18 @@ def test_keras_and_saved_model_find_their_backend(command, keras_files, index):
     words = [word for name, size in sizes for word in ("--dim", f"{name}={size}")]
     given = ("--model", keras_files[index], "--dataset", "synthetic", "--count", 9)
     assert _served(command("trial", *given, *words, *_RATE)) == 20
+
+
+def test_a_torch_export_finds_its_backend(command, tmp_path):
+    """A .pt2 file needs no --backend; a dimension without a good name is given by its place."""
+    torch = pytest.importorskip("torch", reason=TORCH)
+    layers = torch.nn.Sequential(torch.nn.Embedding(ROWS, WIDTH), torch.nn.Linear(WIDTH, CLASSES))
+    free = ({0: torch.export.Dim("batch"), 1: torch.export.Dim("seq", min=2, max=512)},)
+    example = (torch.zeros(2, 7, dtype=torch.int64),)
+    program = torch.export.export(layers, example, dynamic_shapes=free)
+    torch.export.save(program, tmp_path / "m.pt2")
+    given = ("--model", tmp_path / "m.pt2", "--dataset", "synthetic", "--dim", "input.1=16")
+    assert _served(command("trial", *given, *_RATE, "--count", 9)) == 20
 
 
 def test_recorded_tensors_with_labels_give_an_accuracy(process, scalar, tmp_path):

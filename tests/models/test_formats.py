@@ -1,5 +1,4 @@
 import re
-import zipfile
 
 import pytest
 
@@ -17,6 +16,8 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 7\n"
         ("m.keras", "tensorflow"),
         ("M.KERAS", "tensorflow"),
         ("m.pt2", "torch"),
+        ("m.pt", "torch"),
+        ("m.pth", "torch"),
         ("m.bin", None),
         ("m", None),
     ],
@@ -26,18 +27,10 @@ def test_a_name_tells_the_backend(tmp_path, name, backend):
     assert backend_of(tmp_path / name) == backend
 
 
-def test_content_tells_the_backend_where_names_do_not(tmp_path):
-    """A SavedModel is known by what is in its folder, TorchScript by what is in its archive."""
+def test_a_folder_with_a_saved_model_is_tensorflows(tmp_path):
+    """A SavedModel is known by what is in its folder."""
     (tmp_path / "saved_model.pb").write_bytes(b"x")
     assert backend_of(tmp_path) == "tensorflow"
-    script, other = tmp_path / "script.pt", tmp_path / "other.pt"
-    for path, member in ((script, "m/constants.pkl"), (other, "m/data.pkl")):
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr(member, b"")
-    assert backend_of(script) == "torch"
-    assert backend_of(other) is None
-    script.write_bytes(b"PK but no archive")
-    assert backend_of(script) is None
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,12 @@ What a model file can do when it is loaded:
 """
 
 import json
+import logging
 import os
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -146,7 +148,8 @@ def _loader_of(path: str) -> Callable[[Any, str, str], _Model]:
         raise RequestError(f"model {path}: no such file") from None
     except (OSError, zipfile.BadZipFile):
         raise RequestError(
-            f"model {path}: the torch backend takes TorchScript or torch.export (.pt2) files"
+            f"model {path}: it is damaged, or of another kind: the torch backend takes "
+            "TorchScript or torch.export (.pt2) files"
         ) from None
     if "/constants.pkl" in names:
         return _load_torchscript
@@ -173,7 +176,8 @@ def _load_torchscript(torch: Any, path: str, device: str) -> _Model:
 
 
 def _load_export(torch: Any, path: str, device: str) -> _Model:
-    program = torch.export.load(path)
+    with _raising_what_is_logged():
+        program = torch.export.load(path)
     names = program.graph_signature.user_inputs
     values = {n.name: n.meta["val"] for n in program.graph.nodes if n.op == "placeholder"}
     if program.example_inputs[1] or not all(isinstance(values[n], torch.Tensor) for n in names):
@@ -187,6 +191,29 @@ def _load_export(torch: Any, path: str, device: str) -> _Model:
     results = {n.name: n.meta.get("val") for n in program.graph.nodes if n.name in outputs}
     known = [_tensor_spec(n, v) for n, v in results.items() if isinstance(v, torch.Tensor)]
     return _Model("torch.export", Signature(inputs, outputs, class_counts(known)), program.module())
+
+
+class _Logged(logging.Handler):
+    """Keeps the last error that was logged."""
+
+    error: BaseException | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info:
+            self.error = record.exc_info[1]
+
+
+@contextmanager
+def _raising_what_is_logged() -> Iterator[None]:
+    """Raise the cause that torch.export only logs; its own error refers to the log."""
+    log, logged = logging.getLogger("torch.export"), _Logged()
+    log.addHandler(logged)
+    try:
+        yield
+    except Exception as error:
+        raise (logged.error or error) from error
+    finally:
+        log.removeHandler(logged)
 
 
 def _tensor_spec(name: str, value: Any) -> TensorSpec:

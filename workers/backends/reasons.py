@@ -65,7 +65,12 @@ _REASONS = (
     ),
     # PyTorch
     (
-        r"Unknown builtin op: ([^\s.]+)",
+        r"schema version SchemaVersion\(major=(\d+).*?current schema version \((\d+)",
+        "it was saved by another PyTorch: its schema version is {0}, this {runtime} reads {1}; "
+        "take the same release, or export the model with this one",
+    ),
+    (
+        r"(?:Unknown builtin op: |failed to resolve torch\.ops\.)([\w:]+(?:\.\w+)*)",
         f"it uses {{0}}, which this {{runtime}} does not have: {_OWN_OPERATOR}, or of a newer one",
     ),
     (

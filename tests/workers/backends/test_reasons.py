@@ -24,6 +24,15 @@ from workers.backends.reasons import plain_reason
             "it has a part of its own, 'Own', whose Python code is not in the file",
         ),
         ("Unknown builtin op: mine::relu9.\nHere are some", "it uses mine::relu9, which this RT"),
+        (
+            "We failed to resolve torch.ops.mine.relu9.default to an operator. If it's a custom",
+            "it uses mine.relu9.default, which this RT does not have: an operator of somebody's",
+        ),
+        (
+            "Serialized schema version SchemaVersion(major=99, minor=20) does not match our "
+            "current schema version (8, 20).",
+            "it was saved by another PyTorch: its schema version is 99, this RT reads 8; take",
+        ),
         ("PytorchStreamReader failed reading file data", "it is damaged"),
     ],
 )
