@@ -183,6 +183,9 @@ SENTENCES: Mapping[str, str | Callable[[Figures], str]] = {
     "accuracy_skipped": "accuracy skipped: {why}",
     "labels_beyond_answers": "{items:,} labels, up to {label}, are above all answers of the model, "
     "up to {answer}: they may belong to another model, or be numbered otherwise",
+    "labels_off_by_one": "{right_fraction:.1%} of the answers are right, but {other_fraction:.1%} "
+    "would be with --label-offset {label_offset}: the model or the labels number classes "
+    "otherwise",
     "worker_restarted": "{worker} is started again ({restart} of {most}): {cause}",
     "worker_left_out": "{reason}; the run goes on with the {workers} workers left",
     "synthetic_model": "this is not a trained model: {description}",
