@@ -31,6 +31,7 @@ def trial_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
             f" of {_number(d['queries_per_frame_mean'], 'queries')}",
         ),
         *((f"worker {index}", _worker(worker)) for index, worker in enumerate(d["workers"])),
+        ("energy", _energy(d)),
         ("verdict", d["verdict"] or "none, no limit was given"),
         *(("reason", reason) for reason in d["reasons"]),
     ]
@@ -67,3 +68,27 @@ def _number(value: float | None, unit: str) -> str:
 
 def _worker(worker: Mapping[str, Any]) -> str:
     return f"{worker['device']}: {worker['queries']:,} queries, busy {worker['busy_fraction']:.1%}"
+
+
+def _energy(document: Mapping[str, Any]) -> str:
+    """Return joules by their source; an empty text where the machine does not tell."""
+    total_j, per_query_j = document["energy_j"], document["energy_per_query_j"]
+    if total_j is None or per_query_j is None:
+        return ""
+    titles = {"package_j": "CPU packages", "dram_j": "DRAM", "gpu_j": "GPUs"}
+    parts = [
+        f"{title} {joules_text(joules)}"
+        for key, title in titles.items()
+        if (joules := document["energy"][key]) is not None
+    ]
+    watts = total_j / document["energy"]["measured_s"]
+    return (
+        f"{joules_text(per_query_j)} a query, {joules_text(total_j)} in all,"
+        f" {watts:,.1f} W ({', '.join(parts)})"
+    )
+
+
+def joules_text(joules: float) -> str:
+    """Return an energy with three digits that count, in mJ or J: 3.21 mJ, 85.3 J."""
+    in_mj = joules < 0.9995
+    return f"{_three_digits(joules * 1e3)} mJ" if in_mj else f"{_three_digits(joules)} J"
