@@ -27,10 +27,14 @@ class NotHereError(Exception):
 
 
 class Bench:
-    """Runs commands in `folder`, and finds the processes that they leave behind."""
+    """Runs commands in `folder`, and finds the processes that they leave behind.
+
+    `query_s`: what a query takes alone, for the models (words of the command) where that is known.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.query_s: dict[tuple[str, ...], float] = {}
         self._word = secrets.token_hex(8)
         self._numbers = itertools.count(1)
 
