@@ -109,13 +109,24 @@ def _state(trial: dict[str, Any]) -> str:
     )
 
 
-def search(batch_size: int, workers: int) -> Check:
+def search(model: str, batch_size: int, workers: int) -> Check:
     """Return what finds the highest rate within 50 ms."""
 
     def check(bench: Bench) -> str:
         output = f"results-{batch_size}-{workers}.json"
         done = bench.run(
-            *("run", *_TORCH, "--batch-size", batch_size, "--workers-per-device", workers),
+            *(
+                "run",
+                "--backend",
+                "torch",
+                "--model",
+                model,
+                *_DATA,
+                "--batch-size",
+                batch_size,
+                "--workers-per-device",
+                workers,
+            ),
             *("--max-latency", "0.05", "--arrivals", "exponential", "--skip-accuracy", "--quiet"),
             *("--time", "4", "--budget", "24", "--seed", "1", "--output", output),
         )
@@ -146,8 +157,8 @@ CHECKS: list[tuple[str, Check]] = [
         for workers in (1, 2)
         for check in [torch_trial(batch_size, workers)]
     ),
-    ("a search, batches of 1, 1 worker", search(1, 1)),
-    ("a search, batches of 8, 2 workers", search(8, 2)),
+    ("a search, batches of 1, 1 worker", search("net.pt2", 1, 1)),
+    ("a search, batches of 8, 2 workers", search("net.pt", 8, 2)),
     ("I/O binding, batches of 1", bound_trial(1)),
     ("I/O binding, batches of 8", bound_trial(8)),
 ]
