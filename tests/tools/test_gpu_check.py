@@ -1,11 +1,14 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from gpu_check import __main__ as gpu_check
 from gpu_check import refusals
 from gpu_check.bench import Bench, FailedError, NotHereError
+
+ROOT = Path(__file__).parents[2]
 
 
 def _raising(error):
@@ -51,6 +54,20 @@ def test_checks_can_be_chosen(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(gpu_check, "CHECKS", CHECKS)
     assert gpu_check.main(tmp_path, ["goo", "miss"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+def test_the_command_runs_from_a_clone(tmp_path):
+    """The script finds the checks and makes the metadata; to be asked for none is no failure."""
+    done = subprocess.run(
+        [ROOT / "tools/check_gpu.sh", tmp_path, "no such check"],
+        env={**os.environ, "PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.startswith("0 ok, 0 FAILED, 0 not here; "), done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list((tmp_path / "metadata").glob("*.egg-info/entry_points.txt"))
 
 
 def test_what_a_command_leaves_behind_is_found(tmp_path):
