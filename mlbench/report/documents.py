@@ -51,6 +51,9 @@ def trial_entry(trial: Trial) -> Document:
         **_judgement(trial.judgement),
         "judgements": {plain(at): _judgement(j) for at, j in trial.judgements.items()},
         "send_lag_s": {name: finite(value) for name, value in trial.send_lag_s.items()},
+        "purpose": request.purpose,
+        "queue_s": {name: finite(value) for name, value in trial.queue_s.items()},
+        "service_s": {name: finite(value) for name, value in trial.service_s.items()},
         "host": host_document(trial.host),
         **energy_documents(trial.host, trial.summary.count),
         "notes": sentences(trial.findings),
@@ -72,6 +75,7 @@ def answer_entry(answer: Answer) -> Document:
         "energy_per_query_j": energy_per_query_j(trial.host, trial.summary.count)
         if trial
         else None,
+        "curve": [asdict(point) for point in answer.curve],
         "trials": answer.trials,
         "measured_s": answer.measured_s,
         "queries": answer.queries,

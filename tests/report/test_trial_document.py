@@ -10,9 +10,10 @@ from mlbench.contracts.findings import Finding
 from mlbench.outcomes import Judgement
 from mlbench.queueing.line import Queue
 from mlbench.records import Completions, Energy, HostAccount
+from mlbench.report.notation import duration_text, joules_text
 from mlbench.report.raw import save_raw
 from mlbench.report.trial_json import trial_document as document_of
-from mlbench.report.trial_table import duration_text, joules_text, trial_rows
+from mlbench.report.trial_table import trial_rows
 from mlbench.trial.replay import send_lag_ns
 
 MS = 1_000_000
