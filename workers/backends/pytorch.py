@@ -107,8 +107,8 @@ def _import_torch() -> Any:
         raise RequestError(
             f"PyTorch cannot be imported ({error}): {install_command('torch')}"
         ) from None
-    # Samples are views of a read-only mapping, and inference does not write to its inputs.
-    warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+    # Samples, and a model's weights in its file, are read where they lie; nothing writes to them.
+    warnings.filterwarnings("ignore", message="The given (NumPy array|buffer) is not writable")
     return torch
 
 

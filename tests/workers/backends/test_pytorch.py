@@ -169,6 +169,12 @@ def test_a_read_only_feed_is_served_without_a_warning(models, recwarn):
     assert not recwarn.list
 
 
+def test_a_model_is_loaded_without_a_warning(models, recwarn):
+    """Some versions read weights where they lie in the file; nothing writes to them."""
+    TorchBackend(_spec(models["torch.export"]))
+    assert not recwarn.list
+
+
 def test_torchscript_without_shapes_is_refused_with_an_example(torch, tiny, tmp_path):
     """The refusal shows how to save the shapes, and its example is a valid signature."""
     path = str(tmp_path / "bare.pt")
