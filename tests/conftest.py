@@ -26,6 +26,7 @@ SLOW = (
     "cli/test_trial_command.py",
     "cli/test_wheel.py",
     "estimation/test_estimator.py",
+    "estimation/test_rounds.py",
     "models/test_build_resnet50.py",
     "models/test_lite0.py",
     "models/test_metadata.py",

@@ -1,10 +1,11 @@
 """By how much measured latencies exceed those of the queue model."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mlbench.estimation.learning import Learnt
 from mlbench.estimation.observation import Observation
@@ -33,9 +34,21 @@ themselves apart, which is finer than any trials can tell."""
 
 @dataclass(frozen=True)
 class Discrepancy:
-    """The distribution of ln(measured percentile / simulated one), of `weights` on `_VALUES`."""
+    """The distribution of ln(measured percentile / simulated one), of `weights` on `_VALUES`.
+
+    `trials`: int64 (k,), the numbers of those compared; `found` and `errors`: float64 (k,), what
+    each of them says, and its standard error.
+    """
 
     weights: Floats
+    trials: NDArray[np.int64]
+    found: Floats
+    errors: Floats
+
+    @classmethod
+    def told_by(cls, trials: Sequence[int], found: Floats, errors: Floats) -> "Discrepancy":
+        """Return what trials of these numbers say."""
+        return cls(posterior(found, errors), np.array(trials, np.int64), found, errors)
 
     @property
     def mean(self) -> float:
@@ -46,6 +59,11 @@ class Discrepancy:
     def sd(self) -> float:
         """Its standard deviation."""
         return math.sqrt(float(self.weights @ (_VALUES - self.mean) ** 2))
+
+    def mean_without(self, some: Collection[int]) -> float:
+        """Return the expected discrepancy where some trials had not been compared."""
+        kept = ~np.isin(self.trials, list(some))
+        return float(posterior(self.found[kept], self.errors[kept]) @ _VALUES)
 
     def draw(self, rng: np.random.Generator, n: int) -> Floats:
         """Draw discrepancies, float64 (n,)."""
@@ -68,7 +86,7 @@ def discrepancy(
     size the replicas show, and what the model lacks. That is always estimated, and never tested.
     """
     service = learnt.service_at(qps)
-    found, errors = [], []
+    compared, found, errors = [], [], []
     for number, whole in trials:
         seen = whole.first(_ENOUGH)
         if len(seen.due_s) < _FEWEST:
@@ -76,11 +94,12 @@ def discrepancy(
         rng = np.random.default_rng([seed, number])
         level = learnt.level_in(number, seen.log.begin_s + seen.due_s)
         simulated = _simulated(seen, service, level, queue, limit, rng)
+        compared.append(number)
         found.append(math.log(percentile(seen.latency_s, limit.percentile)) - simulated.mean())
         away = max(abs(math.log(seen.qps / qps)) - _ALIKE, 0.0)
         chance = float(simulated.std(ddof=1)) * math.sqrt(1 + 1 / _REPLICAS)
         errors.append(math.hypot(chance, _LEAST_ERROR, _PER_LOG * away))
-    return Discrepancy(posterior(np.array(found), np.array(errors)))
+    return Discrepancy.told_by(compared, np.array(found), np.array(errors))
 
 
 def _simulated(

@@ -6,8 +6,9 @@ that the rate at which the late fraction is what the percentile allows is found 
 last step is taken on many more queries.
 """
 
+import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -132,6 +133,31 @@ def predict_capacity(
     return Capacity(qps, error, rate_slope, limit_slope, trial_sd, trial_queries)
 
 
+def moved_by(
+    queue: Queue,
+    service: ServiceTimes,
+    others: Sequence[ServiceTimes],
+    kind: ArrivalKind,
+    limit: LatencyLimit,
+    capacity: Capacity,
+    *,
+    seed: int,
+    replicas: int,
+) -> Floats:
+    """Return by how much ln(capacity) moves with each of other service times, float64 (others,).
+
+    To first order: each of them moves the late fraction at the rate of `capacity`, which is that of
+    `service`, and by the slope the capacity. They have the mean of `service`.
+    """
+    if not capacity.limit_slope:  # nothing is late until the queue is saturated
+        return np.zeros(len(others))
+    simulation = _Simulation(queue, service, kind, limit, seed, replicas)
+    logit = simulation.logit(capacity.qps)
+    excess = simulation.excess_at(logit)
+    moved = [excess - simulation.serving(other).excess_at(logit) for other in others]
+    return np.array(moved) / capacity.rate_slope
+
+
 class _Simulation:
     """A queue on random arrivals and service times that are the same at every rate."""
 
@@ -157,6 +183,14 @@ class _Simulation:
         return _Simulation(
             self._queue, self._service, self._kind, self._limit, seed, self._shape[0]
         )
+
+    def serving(self, service: ServiceTimes) -> "_Simulation":
+        """Return the same with other service times, drawn by the same ranks."""
+        other = copy.copy(self)
+        other._service = service
+        other._ratio = service.draw(np.random.default_rng([self._seed, 1]), *self._shape)
+        other._saturated_qps = service.saturated_qps(self._queue)
+        return other
 
     def qps(self, logit: float) -> float:
         """Return the rate with this logit of the load; at the highest one the queue saturates."""

@@ -10,7 +10,7 @@ the trial of the neediest goal, and keeps the budget.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,6 +149,16 @@ class Search:
             asked = [at for at in self.plan.max_latencies_s if at in by_limit]
             found[kind.name] = {at: by_limit[at] for at in asked}
         return found
+
+    def log_capacity_by_round(self, rounds: Sequence[int]) -> dict[AnswerKey, dict[int, float]]:
+        """Return what each round alone says of ln(capacity), for each answer.
+
+        `rounds`: the round of each of `trials`. An answer that no rate meets has no rounds.
+        """
+        return {
+            (goal.kind.name, goal.max_latency_s): goal.log_capacity_by_round(rounds)
+            for goal in self._goals
+        }
 
     @property
     def finished(self) -> set[AnswerKey]:
