@@ -5,6 +5,7 @@ import click
 from mlbench import __version__
 from mlbench.cli.doctor import doctor
 from mlbench.cli.run import run
+from mlbench.cli.sweep import sweep
 from mlbench.cli.trial import trial
 from mlbench.contracts.errors import RequestError
 
@@ -22,6 +23,7 @@ def cli() -> None:
 
 cli.add_command(run)
 cli.add_command(trial)
+cli.add_command(sweep)
 cli.add_command(doctor)
 
 
