@@ -9,6 +9,7 @@ Everything that is shown or saved is a listener, a function of an event: the log
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
+from mlbench.bench.served import Served
 from mlbench.bench.settings import RunSettings, TrialSettings
 from mlbench.contracts.findings import Finding
 from mlbench.data.events import DataEvent
@@ -41,6 +42,13 @@ class SingleTrialFinished:
 @dataclass(frozen=True)
 class EmbeddedModelChosen:
     """No model was named: the embedded one is served."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The request is checked, and what will be served is ready."""
+
+    served: Served
 
 
 @dataclass(frozen=True)
@@ -91,6 +99,7 @@ Event = (
     | SingleTrialStarted
     | SingleTrialFinished
     | EmbeddedModelChosen
+    | Prepared
     | DataEvent
     | WorkersAwaited
     | Noted

@@ -8,7 +8,7 @@ from mlbench.estimation.estimate import Estimate, Question
 from mlbench.estimation.estimator import estimate
 from mlbench.estimation.learning import NEAR
 from mlbench.estimation.observation import Observation
-from mlbench.estimation.rounds import log_capacity_by_round
+from mlbench.estimation.rounds import ByRound
 from mlbench.outcomes import LatencyLimit, Trial, TrialRequest, Verdict
 from mlbench.search.history import History
 from mlbench.search.plan import SearchPlan
@@ -60,6 +60,7 @@ class Goal:
         self._invalid = 0  # in a row
         self._estimated_from: int | None = None  # the number of trials seen then
         self._thorough = False
+        self._by_round = ByRound(plan.queue, kind, limit)
 
     @property
     def max_latency_s(self) -> float:
@@ -157,21 +158,19 @@ class Goal:
         self._estimated_from, self._thorough = seen, thorough
         known_qps = self.estimate.qps if self.estimate else None
         guess_qps = _GUESS_SHARE * self.plan.first_guess_qps
-        question, learnt = self._question(thorough=thorough), self.history.learnt
-        self.estimate = estimate(usable, learnt, question, known_qps, guess_qps)
-
-    def _question(self, *, thorough: bool) -> Question:
         seed = self.plan.seed % 2**31
-        return Question(self.plan.queue, self.kind, self.limit, seed, thorough)
+        question = Question(self.plan.queue, self.kind, self.limit, seed, thorough)
+        learnt = self.history.learnt
+        self.estimate = estimate(usable, learnt, question, known_qps, guess_qps)
 
     def log_capacity_by_round(self, rounds: Sequence[int]) -> dict[int, float]:
         """Return what each round alone says of ln(capacity); `rounds` has that of every trial."""
-        self.refresh()
+        if self.estimate is None:
+            self.refresh()
         if self.estimate is None:
             return {}
         usable = [rounds[place] for place in self.history.usable_places]
-        question = self._question(thorough=False)
-        return log_capacity_by_round(usable, self.history.learnt, question, self.estimate)
+        return self._by_round(usable, self.history.learnt, self.estimate)
 
     def request(self, share_s: float, left_s: float, fresh_seed: Callable[[], int]) -> TrialRequest:
         """Return the trial that this goal wants next.
