@@ -152,8 +152,7 @@ class Goal:
     def refresh(self, *, thorough: bool = False) -> None:
         """Make the estimate again if there were trials since, or it was not thorough enough."""
         usable, seen = self.history.usable, len(self.history.observations)
-        current = self._estimated_from == seen and (self._thorough or not thorough)
-        if not usable or current:
+        if not usable or self._is_current(seen, thorough=thorough):
             return
         self._estimated_from, self._thorough = seen, thorough
         known_qps = self.estimate.qps if self.estimate else None
@@ -162,6 +161,12 @@ class Goal:
         question = Question(self.plan.queue, self.kind, self.limit, seed, thorough)
         learnt = self.history.learnt
         self.estimate = estimate(usable, learnt, question, known_qps, guess_qps)
+
+    def _is_current(self, seen: int, *, thorough: bool) -> bool:
+        made_from = self._estimated_from
+        if made_from is None or (thorough and not self._thorough):
+            return False
+        return seen == made_from or (not thorough and seen < self.plan.growth * made_from)
 
     def log_capacity_by_round(self, rounds: Sequence[int]) -> dict[int, float]:
         """Return what each round alone says of ln(capacity); `rounds` has that of every trial."""

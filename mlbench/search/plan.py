@@ -21,6 +21,7 @@ class SearchPlan:
     `max_trial_s` limits the duration of one trial, `budget_s` that of all trials together.
     `precision`: the half-width of a 95 % interval, relative to its capacity, at which the search
     ends. `queue`: the shape of the pool. `first_guess_qps`: about the rate that saturates it.
+    An estimate that places trials is made again when there are `growth` times as many trials.
 
     Raises ValueError without a kind, for times, rates or a precision of 0 or less, and for a
     percentile that is not between 0 and 100.
@@ -36,6 +37,7 @@ class SearchPlan:
     queue: Queue
     first_guess_qps: float
     finished: frozenset[AnswerKey] = frozenset()
+    growth: float = 1.0
 
     def __post_init__(self) -> None:
         positive = (self.max_trial_s, self.budget_s, self.precision, self.first_guess_qps)
