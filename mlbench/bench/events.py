@@ -8,6 +8,7 @@ Everything that is shown or saved is a listener, a function of an event: the log
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from mlbench.bench.served import Served
 from mlbench.bench.settings import RunSettings, TrialSettings
@@ -16,6 +17,9 @@ from mlbench.data.events import DataEvent
 from mlbench.outcomes import Accuracy, Answer, Summary, Trial, TrialRequest
 from mlbench.pool.events import PoolEvent, WorkerRestarted, WorkersAwaited
 from mlbench.records import Completions
+
+if TYPE_CHECKING:
+    from mlbench.bench.sweep.standing import SweepStanding
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,13 @@ class SearchEnded:
 
 
 @dataclass(frozen=True)
+class SweepProgress:
+    """A sweep begins, a configuration had its turn, or all is over."""
+
+    sweep: "SweepStanding"
+
+
+@dataclass(frozen=True)
 class RunEnded:
     """A run that was told to have begun is over, however it ended; nothing is told after it."""
 
@@ -107,6 +118,7 @@ Event = (
     | TrialStarted
     | TrialFinished
     | SearchEnded
+    | SweepProgress
     | RunEnded
 )
 Listener = Callable[[Event], None]

@@ -90,7 +90,7 @@ class _Stages:
         self._tell = tell
         self.accuracy: Accuracy | None = None
         self.search = RateSearch(settings, tell)
-        why = _why_no_accuracy(settings, job)
+        why = why_no_accuracy(settings, job)
         self._is_accuracy_due = why is None
         if why is not None:
             tell(Noted(Finding("accuracy_skipped", {"why": why})))
@@ -111,7 +111,8 @@ class _Stages:
                 self._tell(SearchEnded(answers))
 
 
-def _why_no_accuracy(settings: RunSettings, job: Job) -> str | None:
+def why_no_accuracy(settings: RunSettings, job: Job) -> str | None:
+    """Return why the accuracy is not measured; None where it is."""
     if settings.skip_accuracy:
         return "--skip-accuracy"
     if settings.dataset == "synthetic":

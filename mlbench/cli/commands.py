@@ -6,6 +6,7 @@ from mlbench import __version__
 from mlbench.cli.compare import compare
 from mlbench.cli.doctor import doctor
 from mlbench.cli.run import run
+from mlbench.cli.sweep import sweep
 from mlbench.cli.trial import trial
 from mlbench.contracts.errors import RequestError
 
@@ -23,6 +24,7 @@ def cli() -> None:
 
 cli.add_command(run)
 cli.add_command(trial)
+cli.add_command(sweep)
 cli.add_command(doctor)
 cli.add_command(compare)
 

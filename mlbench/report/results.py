@@ -57,7 +57,7 @@ class ResultFile:
         """Save what an event tells."""
         match event:
             case RunStarted(settings):
-                self._store = ResultStore(settings.output, _head(settings))
+                self._store = ResultStore(settings.output, run_head(settings))
             case Prepared(served):
                 self._open_store.know(asdict(served))
             case Noted(finding):
@@ -72,7 +72,8 @@ class ResultFile:
                 self._store.close()
 
 
-def _head(settings: RunSettings) -> documents.Document:
+def run_head(settings: RunSettings) -> documents.Document:
+    """Return what is known of a run before it measures, as JSON."""
     return {
         "started": datetime.now(UTC).astimezone().isoformat(timespec="seconds"),
         "cmdline": shlex.join(sys.argv),
@@ -95,7 +96,7 @@ class ResultStore:
     def __init__(self, path: str | Path, head: documents.Document) -> None:
         self.path = real_path(path)
         self._started_ns = now_ns()
-        self._document = _empty_document(head)
+        self._document = empty_document(head)
         encode(self._document)
         check_writable(self.path)
         self._journal = Journal(self.path)
@@ -167,7 +168,8 @@ def free_key(key: str, taken: Container[str]) -> str:
     return candidate
 
 
-def _empty_document(head: documents.Document) -> documents.Document:
+def empty_document(head: documents.Document) -> documents.Document:
+    """Return results in which nothing was measured yet."""
     return {
         "schema_version": SCHEMA_VERSION,
         "runtime": 0.0,

@@ -11,7 +11,7 @@ from mlbench.estimation.observation import Observation
 from mlbench.estimation.rounds import ByRound
 from mlbench.outcomes import LatencyLimit, Trial, TrialRequest, Verdict
 from mlbench.search.history import History
-from mlbench.search.plan import SearchPlan
+from mlbench.search.plan import AnswerKey, SearchPlan
 from mlbench.trial.schedule import query_count
 
 TELLING_SHARE = 0.5
@@ -47,6 +47,7 @@ class Goal:
     """The capacity for one arrival kind and one limit, and the trials run to find it.
 
     `estimate` is None until `refresh` finds a trial to learn from. A `closed` goal wants no trial.
+    One that is `contested` is not closed by its precision.
     """
 
     def __init__(
@@ -55,12 +56,18 @@ class Goal:
         self.plan, self.kind, self.limit, self.history = plan, kind, limit, history
         self.estimate: Estimate | None = None
         self.closed = False
+        self.contested = False
         self.misses = 0  # in a row
         self._tries = 0
         self._invalid = 0  # in a row
         self._estimated_from: int | None = None  # the number of trials seen then
         self._thorough = False
         self._by_round = ByRound(plan.queue, kind, limit)
+
+    @property
+    def key(self) -> AnswerKey:
+        """Which answer this is."""
+        return self.kind.name, self.max_latency_s
 
     @property
     def max_latency_s(self) -> float:
@@ -184,7 +191,7 @@ class Goal:
         the trial may use when the percentile takes it. `fresh_seed` returns an unused seed.
         """
         plan = self.plan
-        trial_s = min(plan.max_trial_s, share_s)
+        trial_s = min(plan.max_trial_s, plan.usual_trial_s, share_s)
         last = share_s - trial_s < plan.least_trial_s and not self.has_rate()
         qps = self._rate(trial_s, last=last)
         queries = query_count(qps, trial_s)
@@ -212,6 +219,8 @@ class Goal:
         too_slow = known.high < self._least_qps and bool(self.rates("fail", "undecided"))
         if self.misses >= _MAX_MISSES or too_slow:
             return True
+        if self.contested:
+            return False
         near = [s for s in self.history.usable if not s.saturated and self.is_near(s)]
         repeated = len(near) >= _REPEATS
         return self.is_close() and repeated and known.half_width <= self.plan.precision

@@ -1,0 +1,222 @@
+"""A sweep: many configurations, measured in turns, saved trial by trial.
+
+    plan --> rounds, in shuffled order --> turn of a configuration --> its search --> trial saved
+                 ^                                                        |
+                 +---- until each has its precision, or spent its budget -+
+
+A configuration is an `Entry`; its pool comes from `Pools`; `SweepFolder` is what is saved.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from mlbench.bench.accuracy import check_accuracy
+from mlbench.bench.events import Event, Listener, Noted, SweepProgress, to_all
+from mlbench.bench.failover import play, tell_faults
+from mlbench.bench.limits import check_queries
+from mlbench.bench.pool import shape_of
+from mlbench.bench.run import why_no_accuracy
+from mlbench.bench.settings import RunSettings
+from mlbench.bench.sweep.entry import Entry, is_turn_over, search_plan
+from mlbench.bench.sweep.plan import SweepPlan, make_plan, read_file
+from mlbench.bench.sweep.pools import Pools, WarmPool
+from mlbench.bench.sweep.racing import look
+from mlbench.bench.sweep.rounds import next_round, shuffled
+from mlbench.bench.sweep.standing import SweepStanding
+from mlbench.bench.sweep.state import SweepFolder, TrialsFolder
+from mlbench.bench.sweep.trial_file import SavedTrial
+from mlbench.bench.sweep.winners import find_winners
+from mlbench.contracts.errors import MlbenchError
+from mlbench.host.signals import held
+from mlbench.outcomes import TrialRequest
+from mlbench.queueing.line import Queue
+from mlbench.records import Completions
+from mlbench.search.search import Search
+from mlbench.trial.schedule import make_schedule
+
+
+def sweep(file: Path, folder: Path, listeners: Sequence[Listener] = ()) -> SweepStanding:
+    """Measure the configurations of a YAML file, and return how they stand in the end.
+
+    Results go to `folder`; what is there already is not measured again. Raises RequestError for
+    what cannot be done, before anything is measured, and RunError when the disk refuses. A
+    configuration that fails is no error: its standing says why.
+    """
+    plan = make_plan(read_file(file), folder.absolute(), os.environ)
+    with SweepFolder(folder.absolute(), plan.seed) as saved, Pools() as pools:
+        return _Sweep(plan, saved, pools, to_all(listeners)).run()
+
+
+class _Sweep:
+    """The rounds of a sweep."""
+
+    def __init__(self, plan: SweepPlan, saved: SweepFolder, pools: Pools, tell: Listener) -> None:
+        self._plan, self._saved, self._pools, self._tell = plan, saved, pools, tell
+        self._seed = saved.state.seed
+        self._entries = [Entry(one.with_seed(self._seed)) for one in plan.configurations]
+        self._folders: dict[str, TrialsFolder] = {}
+        self._races = plan.keep == "best"
+        self._round = 0
+        self._turn: str | None = None
+
+    def run(self) -> SweepStanding:
+        """Go on with what is saved, until no configuration wants another turn."""
+        try:
+            for entry in self._entries:
+                self._take_up(entry)
+            if self._races:
+                self._look()
+            self._tell_progress()
+            while live := [entry for entry in self._entries if entry.is_live]:
+                self._round = next_round([entry.rounds for entry in self._entries])
+                for entry in shuffled(live, self._seed, self._round):
+                    self._turn = entry.name
+                    self._take_turn(entry)
+                    self._tell_progress()
+                if self._races:
+                    self._look()
+        finally:
+            with held():
+                self._tell_progress()
+        return self._standing()
+
+    def _look(self) -> None:
+        """Drop what surely loses, save that, and end its workers."""
+        look(self._entries, self._plan.budget_s)
+        lost = {entry.name: list(entry.lost.items()) for entry in self._entries if entry.lost}
+        self._saved.save_state(lost=lost)
+        for entry in self._entries:
+            if entry.state == "dropped":
+                self._pools.close(entry.name)
+
+    def _take_up(self, entry: Entry) -> None:
+        """Take in what an earlier process has measured of a configuration."""
+        folder = self._saved.trials_of(entry.configuration)
+        self._folders[entry.name] = folder
+        if (about := folder.about) is None:
+            return
+        for key, winner in self._saved.state.lost.get(entry.name, ()):
+            entry.lose(key, winner)
+        settings = entry.configuration.settings
+        queue = Queue(about.workers, settings.batch_size, settings.batch_timeout_s)
+        plan = search_plan(settings, queue, about.first_guess_qps)
+        search = entry.begin(plan, folder.load())
+        entry.accuracy = folder.accuracy()
+        if entry.is_live and not self._races and search.next() is None:
+            self._finish(entry)
+
+    def _finish(self, entry: Entry) -> None:
+        entry.state = "measured"
+        entry.answers(thorough=True)
+        entry.rates()
+        self._pools.close(entry.name)
+
+    def _take_turn(self, entry: Entry) -> None:
+        """Play the trials of a configuration's turn; note why, where that fails."""
+        if entry.search is not None and entry.search.next() is None:
+            self._finish(entry)
+            return
+        with self._failing(entry):
+            warm = self._pools.of(entry.name, self._settings(entry), self._hearing(entry))
+            search = entry.search or self._begin(entry, warm)
+            self._check_accuracy(entry, warm)
+        before_s = entry.measured_s
+        while entry.is_live:
+            request = search.next()
+            if request is None:
+                self._finish(entry)
+                return
+            with self._failing(entry):
+                completions = self._play(warm, request)
+            if not entry.is_live:
+                return
+            with held():
+                saved = SavedTrial(self._round, request, completions)
+                self._folders[entry.name].save(saved)
+                entry.record(self._round, request, completions)
+            if request.purpose == "search" and is_turn_over(search, entry.measured_s - before_s):
+                return
+
+    @contextmanager
+    def _failing(self, entry: Entry) -> Iterator[None]:
+        """Note an error of this block as the configuration's, and end its workers."""
+        try:
+            yield
+        except MlbenchError as error:
+            entry.fail(str(error))
+            self._pools.close(entry.name)
+
+    def _settings(self, entry: Entry) -> RunSettings:
+        """Return its settings, with the workers that it had when its trials began."""
+        settings, about = entry.configuration.settings, self._folders[entry.name].about
+        if about is None or about.workers_per_device is None:
+            return settings
+        layout = {"workers_per_device": about.workers_per_device, "threads": about.threads}
+        return settings.model_copy(update=layout)
+
+    def _hearing(self, entry: Entry) -> Listener:
+        """Return a listener that keeps what is found about a configuration as a whole."""
+
+        def hear(event: Event) -> None:
+            if isinstance(event, Noted):
+                entry.findings.append(event.finding)
+            self._tell(event)
+
+        return hear
+
+    def _begin(self, entry: Entry, warm: WarmPool) -> Search:
+        settings, specs = entry.configuration.settings, warm.job.specs
+        per_device, threads = _layout(warm)
+        about = self._folders[entry.name].begin(
+            len(specs), per_device, threads, warm.pool.saturated_qps
+        )
+        queue = shape_of(warm.pool, settings)
+        plan = search_plan(settings, queue, about.first_guess_qps)
+        return entry.begin(plan)
+
+    def _check_accuracy(self, entry: Entry, warm: WarmPool) -> None:
+        settings = entry.configuration.settings
+        if entry.accuracy is not None or why_no_accuracy(settings, warm.job) is not None:
+            return
+        tell = self._hearing(entry)
+        entry.accuracy = check_accuracy(warm.pool, warm.job.samples, settings.accuracy_target, tell)
+        self._folders[entry.name].save_accuracy(*entry.accuracy)
+
+    def _play(self, warm: WarmPool, request: TrialRequest) -> Completions:
+        def spoiled(completions: Completions) -> None:
+            tell_faults(self._tell, completions)
+
+        check_queries(request.queries, "time")
+        kind, qps = request.kind, request.target_qps
+        schedule = make_schedule(kind, qps, request.queries, request.seed)
+        return play(warm.pool, schedule, request.max_backlog_s, spoiled=spoiled)
+
+    def _tell_progress(self) -> None:
+        self._tell(SweepProgress(self._standing()))
+
+    def _standing(self) -> SweepStanding:
+        state = self._saved.state
+        standings = [entry.standing() for entry in self._entries]
+        return SweepStanding(
+            self._saved.path,
+            state.id,
+            state.started,
+            self._plan.content,
+            self._plan.budget_s,
+            self._round,
+            self._turn,
+            standings,
+            find_winners(standings),
+        )
+
+
+def _layout(warm: WarmPool) -> tuple[int | None, int | None]:
+    """Return the workers of each device, and their threads, where all devices have the same."""
+    places = [(spec.device.name, spec.threads) for spec in warm.job.specs]
+    counts = {sum(name == other for other, _ in places) for name, _ in places}
+    threads = {own for _, own in places}
+    if len(counts) > 1 or len(threads) > 1:
+        return None, None
+    return counts.pop(), threads.pop()
