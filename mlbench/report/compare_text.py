@@ -96,7 +96,7 @@ def _rate(rate: Rate) -> str:
 def _percent(ratio: float) -> str:
     if not math.isfinite(ratio) or 100 * ratio > _LARGEST_PERCENT:
         return "?" if math.isnan(ratio) else "any"
-    return f"{100 * (ratio - 1):+.1f} %"
+    return f"{round(100 * (ratio - 1), 1) + 0.0:+.1f} %"  # never -0.0
 
 
 def _interval(change: Change) -> str:

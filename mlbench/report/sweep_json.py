@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 from mlbench import __version__
@@ -103,6 +104,7 @@ def results_document(sweep_id: str, standing: Standing, head: Document) -> Docum
     return {
         **empty_document(head),
         "runtime": standing.measured_s,
+        "served": standing.served and asdict(standing.served),
         "notes": sentences(standing.findings),
         "findings": documents.finding_documents(standing.findings),
         "check_accuracy": accuracy and documents.accuracy_document(*accuracy),

@@ -1,7 +1,7 @@
 """A comparison of results: every answer that a side shares with the first one. Pure."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from mlbench.bench.compare.change import Change, compare_rates
 from mlbench.bench.compare.differences import (
@@ -10,7 +10,7 @@ from mlbench.bench.compare.differences import (
     what_was_measured_differs,
     why_incomparable,
 )
-from mlbench.bench.compare.side import Side
+from mlbench.bench.compare.side import AnswerKey, Side
 from mlbench.contracts.errors import RequestError
 from mlbench.contracts.findings import Finding
 
@@ -50,20 +50,37 @@ class Comparison:
         return False
 
 
-def compare_sides(
-    sides: Sequence[Side], margin: float, *, force: bool = False, confidence: float = 0.95
-) -> Comparison:
+def compare_sides(sides: Sequence[Side], margin: float, *, force: bool = False) -> Comparison:
     """Compare each side with the first one.
 
     Raises RequestError for sides that are not comparable: of another percentile, without an answer
     in common, or, unless `force`, with another model or other data.
     """
     first, *others = sides
-    pairs = [_pair(first, other, margin, force=force, confidence=confidence) for other in others]
+    pairs = [_pair(first, other, margin, force=force) for other in others]
     return Comparison(tuple(pairs), margin)
 
 
-def _pair(a: Side, b: Side, margin: float, *, force: bool, confidence: float) -> Pair:
+def with_looks(found: Comparison, looked: Mapping[AnswerKey, Change]) -> Comparison:
+    """Return a comparison with the ratios and verdicts of the looks that decided its answers.
+
+    More trials may have come since, for other answers: what they add is no further look.
+    """
+    pairs = [
+        replace(pair, changes=[_as_looked(change, looked) for change in pair.changes])
+        for pair in found.pairs
+    ]
+    return replace(found, pairs=pairs)
+
+
+def _as_looked(change: Change, looked: Mapping[AnswerKey, Change]) -> Change:
+    seen = looked.get(change.key)
+    if seen is None or not seen.is_paired:
+        return change
+    return replace(change, ratio=seen.ratio, verdict=seen.verdict)
+
+
+def _pair(a: Side, b: Side, margin: float, *, force: bool) -> Pair:
     if why := why_incomparable(a, b):
         raise RequestError(why)
     findings = []
@@ -73,9 +90,7 @@ def _pair(a: Side, b: Side, margin: float, *, force: bool, confidence: float) ->
         findings.append(Finding("not_the_same", {"b": b.name, "how": how, "a": a.name}))
     same_sweep = a.sweep is not None and a.sweep == b.sweep
     changes = [
-        compare_rates(
-            key, rate, b.answers[key], margin, same_sweep=same_sweep, confidence=confidence
-        )
+        compare_rates(key, rate, b.answers[key], margin, same_sweep=same_sweep)
         for key, rate in a.answers.items()
         if key in b.answers
     ]

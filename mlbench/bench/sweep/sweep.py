@@ -8,12 +8,12 @@ A configuration is an `Entry`; its pool comes from `Pools`; `SweepFolder` is wha
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from mlbench.bench.accuracy import check_accuracy
-from mlbench.bench.events import Event, Listener, Noted, SweepProgress, to_all
+from mlbench.bench.events import Event, Listener, Noted, Prepared, SweepProgress, to_all
 from mlbench.bench.failover import play, tell_faults
 from mlbench.bench.limits import check_queries
 from mlbench.bench.pool import shape_of
@@ -36,6 +36,8 @@ from mlbench.records import Completions
 from mlbench.search.search import Search
 from mlbench.trial.schedule import make_schedule
 
+Judge = Callable[[Sequence[Entry]], bool]
+
 
 def sweep(file: Path, folder: Path, listeners: Sequence[Listener] = ()) -> SweepStanding:
     """Measure the configurations of a YAML file, and return how they stand in the end.
@@ -45,15 +47,33 @@ def sweep(file: Path, folder: Path, listeners: Sequence[Listener] = ()) -> Sweep
     configuration that fails is no error: its standing says why.
     """
     plan = make_plan(read_file(file), folder.absolute(), os.environ)
+    return measure(plan, folder, listeners)
+
+
+def measure(
+    plan: SweepPlan, folder: Path, listeners: Sequence[Listener] = (), judge: Judge | None = None
+) -> SweepStanding:
+    """Measure the configurations of a plan as `sweep` does.
+
+    `judge` hears of the configurations after each round, and says whether that is enough.
+    """
     with SweepFolder(folder.absolute(), plan.seed) as saved, Pools() as pools:
-        return _Sweep(plan, saved, pools, to_all(listeners)).run()
+        return _Sweep(plan, saved, pools, to_all(listeners), judge).run()
 
 
 class _Sweep:
     """The rounds of a sweep."""
 
-    def __init__(self, plan: SweepPlan, saved: SweepFolder, pools: Pools, tell: Listener) -> None:
+    def __init__(
+        self,
+        plan: SweepPlan,
+        saved: SweepFolder,
+        pools: Pools,
+        tell: Listener,
+        judge: Judge | None = None,
+    ) -> None:
         self._plan, self._saved, self._pools, self._tell = plan, saved, pools, tell
+        self._judge = judge
         self._seed = saved.state.seed
         self._entries = [Entry(one.with_seed(self._seed)) for one in plan.configurations]
         self._folders: dict[str, TrialsFolder] = {}
@@ -77,6 +97,10 @@ class _Sweep:
                     self._tell_progress()
                 if self._races:
                     self._look()
+                elif self._judge is not None and self._judge(self._entries):
+                    for entry in live:
+                        if entry.is_live:
+                            self._finish(entry)
         finally:
             with held():
                 self._tell_progress()
@@ -101,10 +125,11 @@ class _Sweep:
             entry.lose(key, winner)
         settings = entry.configuration.settings
         queue = Queue(about.workers, settings.batch_size, settings.batch_timeout_s)
-        plan = search_plan(settings, queue, about.first_guess_qps)
+        plan = search_plan(settings, queue, about.first_guess_qps, self._plan)
         search = entry.begin(plan, folder.load())
-        entry.accuracy = folder.accuracy()
-        if entry.is_live and not self._races and search.next() is None:
+        entry.accuracy, entry.served = folder.accuracy(), about.served
+        judged = self._races or self._judge is not None
+        if entry.is_live and not judged and search.next() is None:
             self._finish(entry)
 
     def _finish(self, entry: Entry) -> None:
@@ -160,8 +185,11 @@ class _Sweep:
         """Return a listener that keeps what is found about a configuration as a whole."""
 
         def hear(event: Event) -> None:
-            if isinstance(event, Noted):
-                entry.findings.append(event.finding)
+            match event:
+                case Noted(finding):
+                    entry.findings.append(finding)
+                case Prepared(served):
+                    entry.served = served
             self._tell(event)
 
         return hear
@@ -170,10 +198,10 @@ class _Sweep:
         settings, specs = entry.configuration.settings, warm.job.specs
         per_device, threads = _layout(warm)
         about = self._folders[entry.name].begin(
-            len(specs), per_device, threads, warm.pool.saturated_qps
+            len(specs), per_device, threads, warm.pool.saturated_qps, entry.served
         )
         queue = shape_of(warm.pool, settings)
-        plan = search_plan(settings, queue, about.first_guess_qps)
+        plan = search_plan(settings, queue, about.first_guess_qps, self._plan)
         return entry.begin(plan)
 
     def _check_accuracy(self, entry: Entry, warm: WarmPool) -> None:
