@@ -267,10 +267,10 @@ class _Simulation:
         """
         replicas, rng = max(round(_RESAMPLE_SHARE * self._shape[0]), 1), np.random.default_rng
         qps, draws = self.qps(logit), rng([self._seed, 2])
+        few = _Simulation(self._queue, self._service, self._kind, self._limit, self._seed, replicas)
         excesses = []
         for _ in range(resamples):
-            drawn = self._service.resample(draws)
-            one = _Simulation(self._queue, drawn, self._kind, self._limit, self._seed, replicas)
+            one = few.serving(self._service.resample(draws))
             excesses.append(one.excess_at(one.logit(qps)))
         low, high = np.quantile(excesses, [1 / 6, 5 / 6])
         return float(high - low) / (2 * _SIXTH) / rate_slope / self._service.bootstrap_shrinkage

@@ -29,6 +29,7 @@ _NEAREST, _MOST_ERROR, _FURTHEST, _FURTHEST_LAST = 0.01, 0.25, 0.7, 1.0
 rate forgets no disturbance; and how far an uncertain estimate alone leads."""
 _CLOSE, _ALMOST = 1.5, 0.02
 """Margins of a believed trial below the estimate that are close enough, and twice the nearest."""
+_STALE = 1.25  # times the trials of an estimate, from which it tells too little of rounds
 _REPEATS = 2  # trials near the estimate; one alone cannot show that the device changes between them
 _MAX_MISSES = 12  # in a row
 _MAX_TRIES = 40  # ends a search whose trials are all cut short, and so take little of the budget
@@ -156,10 +157,13 @@ class Goal:
         self.refresh(thorough=thorough)
         self.closed = self._is_reached()
 
-    def refresh(self, *, thorough: bool = False) -> None:
-        """Make the estimate again if there were trials since, or it was not thorough enough."""
+    def refresh(self, *, thorough: bool = False, always: bool = False) -> None:
+        """Make the estimate again if there were trials since, or it was not thorough enough.
+
+        `always`: also where there were fewer trials since than the plan's growth.
+        """
         usable, seen = self.history.usable, len(self.history.observations)
-        if not usable or self._is_current(seen, thorough=thorough):
+        if not usable or self._is_current(seen, 1.0 if always else self.plan.growth, thorough):
             return
         self._estimated_from, self._thorough = seen, thorough
         known_qps = self.estimate.qps if self.estimate else None
@@ -169,16 +173,17 @@ class Goal:
         learnt = self.history.learnt
         self.estimate = estimate(usable, learnt, question, known_qps, guess_qps)
 
-    def _is_current(self, seen: int, *, thorough: bool) -> bool:
+    def _is_current(self, seen: int, growth: float, thorough: bool) -> bool:
         made_from = self._estimated_from
         if made_from is None or (thorough and not self._thorough):
             return False
-        return seen == made_from or (not thorough and seen < self.plan.growth * made_from)
+        return seen == made_from or (not thorough and seen < growth * made_from)
 
     def log_capacity_by_round(self, rounds: Sequence[int]) -> dict[int, float]:
         """Return what each round alone says of ln(capacity); `rounds` has that of every trial."""
-        if self.estimate is None:
-            self.refresh()
+        made_from = self._estimated_from or 0
+        if len(self.history.observations) > _STALE * made_from:
+            self.refresh(always=True)
         if self.estimate is None:
             return {}
         usable = [rounds[place] for place in self.history.usable_places]

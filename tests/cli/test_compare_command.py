@@ -90,3 +90,45 @@ def test_what_cannot_be_compared_is_told_in_one_line(
     assert ended.returncode == 2
     assert says in ended.stderr
     assert (ended.stderr.count("\n"), ended.stdout) == (1, "")
+
+
+SIMULATED = (
+    *("--backend", "simulated", "--backend-option", "cv=0.1", "--arrivals", "exponential"),
+    *("--max-latency", "0.005", "--budget", "4", "--seed", "3", "--quiet"),
+)
+
+
+def test_two_settings_are_measured_in_turns_and_answered_in_a_sentence(tmp_path: Path) -> None:
+    """The last line says who is faster; results stay where --output says; the gate holds."""
+    ended = _compare(
+        *(*SIMULATED, "--output", str(tmp_path / "kept"), "--fail-if-slower", "3%"),
+        *("--measure", "--backend-option service_ms=0.3", "--backend-option 'service_ms=0.6'"),
+    )
+    assert ended.returncode == 1, ended.stderr
+    last = ended.stdout.splitlines()[-1]
+    assert last.startswith("exponential, 5 ms: B is slower: it serves")
+    again = _compare(f"{tmp_path}/kept#A", f"{tmp_path}/kept#B", "--format", "json")
+    change = json.loads(again.stdout)["comparisons"][0]["answers"]["exponential"]["0.005"]
+    assert change["rounds"] >= 3
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("a.json", "--measure", "", ""), "--measure takes options of run, and no results"),
+        (("--threads", "2", "a.json", "b.json"), "--threads: results are measured already"),
+        (("--measure", "--no-such", ""), "--measure '--no-such': No such option '--no-such'"),
+        (("--measure", "'", ""), "No closing quotation"),
+        (("--measure", "--output x", ""), "--output goes before --measure"),
+        (("--measure", "--threads many", ""), "is not a valid integer"),
+        ((*SIMULATED, "--measure", "--percentile 95", ""), "the same --percentile"),
+    ],
+)
+def test_wrong_options_are_told_before_anything_is_measured(
+    words: tuple[str, ...], says: str
+) -> None:
+    """Status 2, and one line that says where."""
+    ended = _compare(*words)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert says in ended.stderr
+    assert ended.stderr.count("\n") == 1
