@@ -4,6 +4,7 @@ import json
 import math
 import os
 import shlex
+import time
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -97,12 +98,14 @@ def compare(
         mlbench-coordinator compare --model my.onnx --dataset synthetic \\
             --max-latency 0.05 --measure '--threads 1' '--threads 2'
     """
-    given = given_only(options)
+    given, begun_s = given_only(options), time.monotonic()
     if measure is None:
         found = _compared(results, given, margin, force=force)
     else:
         found = _measured(results, measure, given, margin, quiet=quiet)
-    _show(found, "json" if as_json else form, measured=measure is not None)
+    _show(found, "json" if as_json else form)
+    if measure is not None and not as_json and form != "json":
+        _answer(found, time.monotonic() - begun_s)
     return 1 if found.fails(fail_if_slower, if_undecided=fail_if_undecided) else 0
 
 
@@ -174,16 +177,20 @@ def _merged(common: dict[str, Any], words: str) -> dict[str, Any]:
     return {**merged, "backend_options": backend_options} if backend_options else merged
 
 
-def _show(found: "Comparison", form: str, *, measured: bool) -> None:
+def _show(found: "Comparison", form: str) -> None:
     from mlbench.report.compare_json import comparison_document
-    from mlbench.report.compare_text import answer_sentence, markdown_lines, table_lines
+    from mlbench.report.compare_text import markdown_lines, table_lines
 
     if form == "json":
         say(json.dumps(comparison_document(found), allow_nan=False))
         return
     for line in table_lines(found) if form == "table" else markdown_lines(found):
         say(line)
-    if measured:
-        say("")
-        for change in found.pairs[0].changes:
-            say(answer_sentence(change))
+
+
+def _answer(found: "Comparison", seconds: float) -> None:
+    from mlbench.report.compare_text import answer_sentence
+
+    say("")
+    for change in found.pairs[0].changes:
+        say(f"{answer_sentence(change)}; {change.ratio.rounds} rounds, {seconds / 60:.1f} minutes")
