@@ -179,7 +179,7 @@ SENTENCES: Mapping[str, str | Callable[[Figures], str]] = {
     "no_trial_met": "no trial met the limit",
     "no_trial_met_in_budget": "no trial met the limit before the budget was spent",
     # About a comparison of results.
-    "no_capacity": "one side has no capacity for it: no valid trial was run",
+    "no_capacity": "nothing is known of one side: {why}",
     "limit_unmet_by_a": "A meets the limit at no rate, B does",
     "limit_unmet_by_b": "B meets the limit at no rate, A does",
     "limit_unmet_by_both": "neither meets the limit at any rate",

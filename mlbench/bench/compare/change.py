@@ -51,7 +51,8 @@ def compare_rates(
     `margin`: the largest relative difference that does not matter.
     """
     if a.qps is None or b.qps is None:
-        return Change(key, a, b, _NOTHING, "undecided", (Finding("no_capacity"),))
+        why = a.why if a.qps is None else b.why
+        return Change(key, a, b, _NOTHING, "undecided", (Finding("no_capacity", {"why": why}),))
     if not a.qps or not b.qps:
         return _with_unmet(key, a, b)
     common = len(a.rounds.keys() & b.rounds.keys()) if same_sweep else 0

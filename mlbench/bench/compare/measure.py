@@ -10,15 +10,14 @@ from mlbench.bench.compare.side import AnswerKey, Rate
 from mlbench.bench.events import Listener
 from mlbench.bench.settings import RunSettings, make_settings
 from mlbench.bench.sweep.entry import Entry
-from mlbench.bench.sweep.plan import RESULTS, Configuration, SweepPlan
+from mlbench.bench.sweep.plan import RESULTS, Configuration, Pace, SweepPlan
 from mlbench.bench.sweep.sweep import measure
 from mlbench.contracts.errors import RequestError, RunError
 
 NAMES = ("A", "B")
-_ROUNDS = 48
-"""In which a budget is spent. The error that a machine's walking speed leaves in a ratio grows with
-the length of a turn; shorter ones than three seconds would tell few percentiles."""
-_GROWTH = 1.5  # of the trials until rates are placed anew: estimates take longer than short trials
+PACE = Pace(rounds=48, growth=1.5)
+"""The error that a machine's walking speed leaves in a ratio grows with the length of a turn; in
+shorter ones than three seconds few percentiles can be told. Estimates take a tenth of that."""
 
 
 def measure_in_turns(
@@ -43,8 +42,7 @@ def measure_in_turns(
         tuple(configurations),
         content={},
         seed=configurations[0].settings.seed,
-        rounds=_ROUNDS,
-        growth=_GROWTH,
+        pace=PACE,
     )
     looker = Looker(margin)
     standing = measure(plan, folder, listeners, looker)

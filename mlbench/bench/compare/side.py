@@ -19,13 +19,14 @@ class Rate:
     """The capacity that an answer gives, in queries per second, with its 95 % interval.
 
     `qps` is None where nothing is known of it; `high` is infinite where that end is open. `rounds`:
-    ln(capacity) by round, in a sweep.
+    ln(capacity) by round, in a sweep. `why`: what the results say where nothing is known.
     """
 
     qps: float | None
     low: float = 0.0
     high: float = math.inf
     rounds: Mapping[int, float] = field(default_factory=dict)
+    why: str = "no valid trial was run"
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,8 @@ def _answers(results: Document) -> Iterator[tuple[AnswerKey, Rate]]:
 def _rate(answer: Document) -> Rate:
     qps, ends = answer.get("capacity_qps"), answer.get("capacity_ci95")
     if qps is None or ends is None:
-        return Rate(None)
+        notes = answer.get("notes")
+        return Rate(None, why=str(notes[0])) if notes else Rate(None)
     low, high = ends
     return Rate(
         qps=_number(qps),

@@ -1,11 +1,11 @@
 """One configuration of a sweep while it is measured. Pure: it knows no pool and no file."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from mlbench.bench.served import Served
 from mlbench.bench.settings import RunSettings
-from mlbench.bench.sweep.plan import Configuration, SweepPlan
+from mlbench.bench.sweep.plan import USUAL_PACE, Configuration, Pace
 from mlbench.bench.sweep.standing import LogRates, Standing, State
 from mlbench.bench.sweep.trial_file import SavedTrial
 from mlbench.contracts.findings import Finding
@@ -69,6 +69,36 @@ class Entry:
             self.rounds.append(trial.round)
         self.search.settle(self.lost.keys())
         return self.search
+
+    def turn(self) -> Iterator[TrialRequest]:
+        """Yield the trials of a turn; each has to be recorded before the next one is asked for.
+
+        It ends early when the configuration wants no more, and is then measured, or has failed.
+        """
+        assert self.search is not None  # noqa: S101 - begun
+        before_s = self.measured_s
+        while self.is_live:
+            request = self.search.next()
+            if request is None:
+                self.finish()
+                return
+            yield request
+            turn_s = self.measured_s - before_s
+            if request.purpose == "search" and turn_s >= _SHORT * _usual_s(self.search.plan):
+                return
+
+    def finish_if_done(self) -> None:
+        """Be measured if no more trials are wanted; takes as long as the next turn's first step."""
+        if self.is_live and self.search is not None and self.search.next() is None:
+            self.finish()
+
+    def finish(self) -> None:
+        """Be measured, unless it ended otherwise before."""
+        if not self.is_live:
+            return
+        self.state = "measured"
+        self.answers(thorough=True)
+        self.rates()
 
     def record(self, number: int, request: TrialRequest, completions: Completions) -> Trial:
         """Take in a trial that was run in this round; the search must have begun."""
@@ -141,7 +171,7 @@ class Entry:
 
 
 def search_plan(
-    settings: RunSettings, queue: Queue, first_guess_qps: float, sweep: SweepPlan
+    settings: RunSettings, queue: Queue, first_guess_qps: float, pace: Pace = USUAL_PACE
 ) -> SearchPlan:
     """Return what a configuration's search is to find out, in trials that leave many rounds."""
     return SearchPlan(
@@ -154,11 +184,10 @@ def search_plan(
         seed=settings.seed,
         queue=queue,
         first_guess_qps=first_guess_qps,
-        usual_trial_s=settings.budget / sweep.rounds,
-        growth=sweep.growth,
+        usual_trial_s=settings.budget / pace.rounds,
+        growth=pace.growth,
     )
 
 
-def is_turn_over(search: Search, turn_s: float) -> bool:
-    """Whether a turn in which trials took so long together has lasted long enough."""
-    return turn_s >= _SHORT * min(search.plan.usual_trial_s, search.plan.max_trial_s)
+def _usual_s(plan: SearchPlan) -> float:
+    return min(plan.usual_trial_s, plan.max_trial_s)

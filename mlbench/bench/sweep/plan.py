@@ -31,10 +31,6 @@ _MOST_BYTES = 1 << 20  # a hundred times the longest file that a person writes
 _MOST_CONFIGURATIONS = 10_000  # at a minute each, a week
 _LONGEST_NAME = 100  # of the 255 bytes that file systems allow, so that paths stay short
 
-_ROUNDS = 12
-"""In which a budget is spent, so that eleven degrees of freedom are left to the scatter of a ratio
-from round to round: Student's interval is then 12 % wider than with the scatter known."""
-
 _FIELDS = {
     "device": "devices",
     "backend_option": "backend_options",
@@ -72,18 +68,27 @@ class Configuration:
 
 
 @dataclass(frozen=True)
-class SweepPlan:
-    """What a sweep is asked for. `content`: that of the file. `keep` is best for a race.
+class Pace:
+    """In how many `rounds` a budget is spent, and how often an estimate is made (`SearchPlan`)."""
 
-    `rounds`: in which a budget is spent. `growth`: as in `SearchPlan`.
-    """
+    rounds: int
+    growth: float = 1.0
+
+
+USUAL_PACE = Pace(rounds=12)
+"""So that eleven degrees of freedom are left to the scatter of a ratio from round to round:
+Student's interval is then 12 % wider than with the scatter known."""
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """What a sweep is asked for. `content`: that of the file. `keep` is best for a race."""
 
     configurations: Sequence[Configuration]
     content: Mapping[str, Any]
     keep: Keep = "all"
     seed: int | None = None
-    rounds: int = _ROUNDS
-    growth: float = 1.0
+    pace: Pace = USUAL_PACE
 
     @property
     def budget_s(self) -> float:

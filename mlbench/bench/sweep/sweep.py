@@ -19,7 +19,7 @@ from mlbench.bench.limits import check_queries
 from mlbench.bench.pool import shape_of
 from mlbench.bench.run import why_no_accuracy
 from mlbench.bench.settings import RunSettings
-from mlbench.bench.sweep.entry import Entry, is_turn_over, search_plan
+from mlbench.bench.sweep.entry import Entry, search_plan
 from mlbench.bench.sweep.plan import SweepPlan, make_plan, read_file
 from mlbench.bench.sweep.pools import Pools, WarmPool
 from mlbench.bench.sweep.racing import look
@@ -28,12 +28,11 @@ from mlbench.bench.sweep.standing import SweepStanding
 from mlbench.bench.sweep.state import SweepFolder, TrialsFolder
 from mlbench.bench.sweep.trial_file import SavedTrial
 from mlbench.bench.sweep.winners import find_winners
-from mlbench.contracts.errors import MlbenchError
+from mlbench.contracts.errors import MlbenchError, RunError
 from mlbench.host.signals import held
 from mlbench.outcomes import TrialRequest
 from mlbench.queueing.line import Queue
 from mlbench.records import Completions
-from mlbench.search.search import Search
 from mlbench.trial.schedule import make_schedule
 
 Judge = Callable[[Sequence[Entry]], bool]
@@ -94,13 +93,14 @@ class _Sweep:
                 for entry in shuffled(live, self._seed, self._round):
                     self._turn = entry.name
                     self._take_turn(entry)
+                    if not entry.is_live:
+                        self._pools.close(entry.name)
                     self._tell_progress()
                 if self._races:
                     self._look()
                 elif self._judge is not None and self._judge(self._entries):
                     for entry in live:
-                        if entry.is_live:
-                            self._finish(entry)
+                        entry.finish()
         finally:
             with held():
                 self._tell_progress()
@@ -125,34 +125,22 @@ class _Sweep:
             entry.lose(key, winner)
         settings = entry.configuration.settings
         queue = Queue(about.workers, settings.batch_size, settings.batch_timeout_s)
-        plan = search_plan(settings, queue, about.first_guess_qps, self._plan)
-        search = entry.begin(plan, folder.load())
+        plan = search_plan(settings, queue, about.first_guess_qps, self._plan.pace)
+        entry.begin(plan, folder.load())
         entry.accuracy, entry.served = folder.accuracy(), about.served
-        judged = self._races or self._judge is not None
-        if entry.is_live and not judged and search.next() is None:
-            self._finish(entry)
-
-    def _finish(self, entry: Entry) -> None:
-        entry.state = "measured"
-        entry.answers(thorough=True)
-        entry.rates()
-        self._pools.close(entry.name)
+        if not self._races and self._judge is None:
+            entry.finish_if_done()
 
     def _take_turn(self, entry: Entry) -> None:
         """Play the trials of a configuration's turn; note why, where that fails."""
-        if entry.search is not None and entry.search.next() is None:
-            self._finish(entry)
+        entry.finish_if_done()
+        if not entry.is_live:
             return
         with self._failing(entry):
             warm = self._pools.of(entry.name, self._settings(entry), self._hearing(entry))
-            search = entry.search or self._begin(entry, warm)
+            self._begin(entry, warm)
             self._check_accuracy(entry, warm)
-        before_s = entry.measured_s
-        while entry.is_live:
-            request = search.next()
-            if request is None:
-                self._finish(entry)
-                return
+        for request in entry.turn() if entry.is_live else ():
             with self._failing(entry):
                 completions = self._play(warm, request)
             if not entry.is_live:
@@ -161,17 +149,14 @@ class _Sweep:
                 saved = SavedTrial(self._round, request, completions)
                 self._folders[entry.name].save(saved)
                 entry.record(self._round, request, completions)
-            if request.purpose == "search" and is_turn_over(search, entry.measured_s - before_s):
-                return
 
     @contextmanager
     def _failing(self, entry: Entry) -> Iterator[None]:
-        """Note an error of this block as the configuration's, and end its workers."""
+        """Note an error of this block as the configuration's."""
         try:
             yield
         except MlbenchError as error:
             entry.fail(str(error))
-            self._pools.close(entry.name)
 
     def _settings(self, entry: Entry) -> RunSettings:
         """Return its settings, with the workers that it had when its trials began."""
@@ -194,15 +179,19 @@ class _Sweep:
 
         return hear
 
-    def _begin(self, entry: Entry, warm: WarmPool) -> Search:
-        settings, specs = entry.configuration.settings, warm.job.specs
-        per_device, threads = _layout(warm)
-        about = self._folders[entry.name].begin(
-            len(specs), per_device, threads, warm.pool.saturated_qps, entry.served
-        )
-        queue = shape_of(warm.pool, settings)
-        plan = search_plan(settings, queue, about.first_guess_qps, self._plan)
-        return entry.begin(plan)
+    def _begin(self, entry: Entry, warm: WarmPool) -> None:
+        """Begin the search with the first pool; raise RunError for another one of other workers."""
+        folder, settings, pool = self._folders[entry.name], entry.configuration.settings, warm.pool
+        if entry.search is not None and folder.about is not None:
+            if pool.size != folder.about.workers:
+                raise RunError(
+                    f"{pool.size} workers now, {folder.about.workers} when it was begun: set "
+                    "workers_per_device"
+                )
+            return
+        about = folder.begin(pool.size, *_layout(warm), pool.saturated_qps, entry.served)
+        queue = shape_of(pool, settings)
+        entry.begin(search_plan(settings, queue, about.first_guess_qps, self._plan.pace))
 
     def _check_accuracy(self, entry: Entry, warm: WarmPool) -> None:
         settings = entry.configuration.settings

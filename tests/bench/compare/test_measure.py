@@ -8,7 +8,7 @@ import pytest
 from mlbench.bench.compare.measure import Looker, measure_in_turns
 from mlbench.bench.settings import RunSettings
 from mlbench.bench.sweep.entry import Entry, search_plan
-from mlbench.bench.sweep.plan import Configuration, SweepPlan
+from mlbench.bench.sweep.plan import Configuration, Pace
 from mlbench.contracts.errors import RequestError, RunError
 from mlbench.pool.virtual import SimulatedService, VirtualPool
 from mlbench.queueing.line import Queue
@@ -31,10 +31,10 @@ class _Turns:
         self.looker = Looker(0.03)
         self.entries, self.pools = [], []
         settings = RunSettings(**{**COMMON, "max_latency": limits_s})
-        plan = SweepPlan((), {}, rounds=20, growth=2.0)
+        pace = Pace(rounds=20, growth=2.0)
         for place, service_ms in enumerate(services_ms):
             entry = Entry(Configuration("AB"[place], {}, {}, settings))
-            entry.begin(search_plan(settings, Queue(), 0.8e3 / service_ms, plan))
+            entry.begin(search_plan(settings, Queue(), 0.8e3 / service_ms, pace))
             self.entries.append(entry)
             self.pools.append(VirtualPool(SimulatedService(service_ms / 1e3, cv=0.1), seed=place))
 
