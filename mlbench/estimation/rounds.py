@@ -25,7 +25,7 @@ from mlbench.queueing.line import Floats, Queue
 from mlbench.queueing.service import ServiceTimes
 
 _SEED = 1  # of every simulation here, so that most of its error cancels in a ratio
-_EFFORT = Effort(48, 8)  # of the reference: 6 million queries, 0.04 to 0.2 % of the capacity
+_EFFORT = Effort(24, 8)  # of the reference: 3 million queries, 0.06 to 0.3 % of the capacity
 _REPLICAS = 2  # 33,000 queries for what differs from the reference by the same random numbers
 _FAR = 0.03  # of ln(rate) from the reference, from which first order is no longer good enough
 
