@@ -16,8 +16,10 @@ from onnx import TensorProto, helper, numpy_helper
 TESTS = Path(__file__).parent
 # They take most of the time: whole commands, models that are built, trials that lose a worker.
 SLOW = (
+    "bench/compare/test_measure.py",
     "bench/test_own_backend.py",
     "cli/test_arrival_options.py",
+    "cli/test_compare_command.py",
     "cli/test_doctor_command.py",
     "cli/test_failing_workers.py",
     "cli/test_interrupts.py",

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from mlbench.bench.served import Served
 from mlbench.bench.settings import RunSettings, TrialSettings
 from mlbench.contracts.findings import Finding
 from mlbench.data.events import DataEvent
@@ -45,6 +46,13 @@ class SingleTrialFinished:
 @dataclass(frozen=True)
 class EmbeddedModelChosen:
     """No model was named: the embedded one is served."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The request is checked, and what will be served is ready."""
+
+    served: Served
 
 
 @dataclass(frozen=True)
@@ -102,6 +110,7 @@ Event = (
     | SingleTrialStarted
     | SingleTrialFinished
     | EmbeddedModelChosen
+    | Prepared
     | DataEvent
     | WorkersAwaited
     | Noted

@@ -3,6 +3,7 @@
 import click
 
 from mlbench import __version__
+from mlbench.cli.compare import compare
 from mlbench.cli.doctor import doctor
 from mlbench.cli.run import run
 from mlbench.cli.sweep import sweep
@@ -25,6 +26,7 @@ cli.add_command(run)
 cli.add_command(trial)
 cli.add_command(sweep)
 cli.add_command(doctor)
+cli.add_command(compare)
 
 
 def run_command() -> int:

@@ -60,10 +60,12 @@ class Discrepancy:
         """Its standard deviation."""
         return math.sqrt(float(self.weights @ (_VALUES - self.mean) ** 2))
 
-    def mean_without(self, some: Collection[int]) -> float:
-        """Return the expected discrepancy where some trials had not been compared."""
-        kept = ~np.isin(self.trials, list(some))
-        return float(posterior(self.found[kept], self.errors[kept]) @ _VALUES)
+    def means_without(self, groups: Sequence[Collection[int]]) -> Floats:
+        """Return the expected discrepancy without each of these groups of trials, (groups,)."""
+        terms = _terms(self.found, self.errors)
+        together = terms.sum(axis=0)
+        without = (together - terms[np.isin(self.trials, list(own))].sum(axis=0) for own in groups)
+        return np.array([_weights(some) @ _VALUES for some in without])
 
     def draw(self, rng: np.random.Generator, n: int) -> Floats:
         """Draw discrepancies, float64 (n,)."""
@@ -122,14 +124,22 @@ def _simulated(
 
 def posterior(found: Floats, errors: Floats) -> Floats:
     """Return the probability of each of `_VALUES`, given estimates and standard errors (n,)."""
+    return _weights(_terms(found, errors).sum(axis=0))
+
+
+def _terms(found: Floats, errors: Floats) -> Floats:
+    """Return -2 ln(likelihood) that each trial gives, float64 (n, len(_BETWEEN), len(_VALUES))."""
+    variance = errors[:, None] ** 2 + _BETWEEN**2
+    squares = (found[:, None] - _VALUES) ** 2
+    return np.asarray(squares[:, None, :] / variance[:, :, None] + np.log(variance)[:, :, None])
+
+
+def _weights(terms: Floats) -> Floats:
+    """Return the probability of each of `_VALUES`, given the sum of all trials' terms."""
+    ratio = _BETWEEN / _USUAL_BETWEEN
+    prior = np.where(_BETWEEN > 0, ratio / (1 + ratio**2), _NO_BETWEEN)
     log_prior = -(_DOF + 1) / 2 * np.log1p((_VALUES / _SCALE) ** 2 / _DOF)
-    log_likelihood = np.empty((len(_BETWEEN), len(_VALUES)))
-    for row, between in enumerate(_BETWEEN):
-        variance = errors[:, None] ** 2 + between**2
-        terms = (found[:, None] - _VALUES) ** 2 / variance + np.log(variance)
-        ratio = between / _USUAL_BETWEEN
-        weight = ratio / (1 + ratio**2) if between else _NO_BETWEEN
-        log_likelihood[row] = math.log(weight) - terms.sum(axis=0) / 2
+    log_likelihood = np.log(prior)[:, None] - terms / 2
     density = log_prior + np.logaddexp.reduce(log_likelihood, axis=0)
     weights = np.exp(density - density.max()) * np.gradient(_VALUES)
     return np.asarray(weights / weights.sum())

@@ -147,15 +147,14 @@ def moved_by(
     """Return by how much ln(capacity) moves with each of other service times, float64 (others,).
 
     To first order: each of them moves the late fraction at the rate of `capacity`, which is that of
-    `service`, and by the slope the capacity. They have the mean of `service`.
+    `service`, and by the slope the capacity.
     """
     if not capacity.limit_slope:  # nothing is late until the queue is saturated
-        return np.zeros(len(others))
-    simulation = _Simulation(queue, service, kind, limit, seed, replicas)
-    logit = simulation.logit(capacity.qps)
-    excess = simulation.excess_at(logit)
-    moved = [excess - simulation.serving(other).excess_at(logit) for other in others]
-    return np.array(moved) / capacity.rate_slope
+        saturated_qps = np.array([other.saturated_qps(queue) for other in others])
+        return np.asarray(np.log(saturated_qps / service.saturated_qps(queue)))
+    own = _Simulation(queue, service, kind, limit, seed, replicas)
+    excesses = [one.excess_at_qps(capacity.qps) for one in (own, *map(own.serving, others))]
+    return (excesses[0] - np.array(excesses[1:])) / capacity.rate_slope
 
 
 class _Simulation:
@@ -225,6 +224,10 @@ class _Simulation:
         """Return ln(late fraction / allowed fraction) at a load."""
         return float(self._excess((self._latency_s(logit) > self._limit.max_latency_s).mean()))
 
+    def excess_at_qps(self, qps: float) -> float:
+        """Return the excess at a rate, or at the highest load if that rate saturates the queue."""
+        return self.excess_at(self.logit(min(qps, self.qps(_LIMITS[1]))))
+
     def excesses_at(self, logit: float) -> Floats:
         """Return the excess to first order of each replica, (replicas,), whose mean is that of all.
 
@@ -264,10 +267,10 @@ class _Simulation:
         """
         replicas, rng = max(round(_RESAMPLE_SHARE * self._shape[0]), 1), np.random.default_rng
         qps, draws = self.qps(logit), rng([self._seed, 2])
+        few = _Simulation(self._queue, self._service, self._kind, self._limit, self._seed, replicas)
         excesses = []
         for _ in range(resamples):
-            drawn = self._service.resample(draws)
-            one = _Simulation(self._queue, drawn, self._kind, self._limit, self._seed, replicas)
+            one = few.serving(self._service.resample(draws))
             excesses.append(one.excess_at(one.logit(qps)))
         low, high = np.quantile(excesses, [1 / 6, 5 / 6])
         return float(high - low) / (2 * _SIXTH) / rate_slope / self._service.bootstrap_shrinkage

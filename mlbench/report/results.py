@@ -3,6 +3,7 @@
 import shlex
 import sys
 from collections.abc import Container, Iterable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from mlbench.bench.events import (
     AccuracyMeasured,
     Event,
     Noted,
+    Prepared,
     RunEnded,
     RunStarted,
     SearchEnded,
@@ -56,6 +58,8 @@ class ResultFile:
         match event:
             case RunStarted(settings):
                 self._store = ResultStore(settings.output, run_head(settings))
+            case Prepared(served):
+                self._open_store.know(asdict(served))
             case Noted(finding):
                 self._open_store.add_finding(finding)
             case AccuracyMeasured(summary, accuracy):
@@ -97,6 +101,10 @@ class ResultStore:
         check_writable(self.path)
         self._journal = Journal(self.path)
         self._has_saved = False
+
+    def know(self, served: documents.Document) -> None:
+        """Take note of what is served; that alone is nothing to save."""
+        self._document["served"] = served
 
     def add_accuracy(self, summary: Summary, accuracy: Accuracy) -> None:
         """Save the accuracy stage."""
@@ -166,6 +174,7 @@ def empty_document(head: documents.Document) -> documents.Document:
         "schema_version": SCHEMA_VERSION,
         "runtime": 0.0,
         **head,
+        "served": None,
         "notes": [],
         "findings": [],
         "check_accuracy": None,

@@ -105,6 +105,7 @@ def results_document(sweep_id: str, standing: Standing, head: Document) -> Docum
     return {
         **empty_document(head),
         "runtime": standing.measured_s,
+        "served": standing.served and asdict(standing.served),
         "notes": sentences(standing.findings),
         "findings": documents.finding_documents(standing.findings),
         "check_accuracy": accuracy and documents.accuracy_document(*accuracy),

@@ -3,8 +3,9 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from mlbench.bench.served import Served
 from mlbench.bench.settings import RunSettings
-from mlbench.bench.sweep.plan import Configuration
+from mlbench.bench.sweep.plan import USUAL_PACE, Configuration, Pace
 from mlbench.bench.sweep.standing import LogRates, Standing, State
 from mlbench.bench.sweep.trial_file import SavedTrial
 from mlbench.contracts.findings import Finding
@@ -14,9 +15,6 @@ from mlbench.records import Completions
 from mlbench.search.plan import AnswerKey, SearchPlan
 from mlbench.search.search import Search
 
-_ROUNDS = 12
-"""In which a budget is spent, so that eleven degrees of freedom are left to the scatter of a ratio
-from round to round: Student's interval is then 12 % wider than with the scatter known."""
 _SHORT = 0.5  # of a usual trial: after one that was cut so short, another one belongs to the turn
 
 
@@ -35,6 +33,7 @@ class Entry:
         self.rounds: list[int] = []
         self.accuracy: tuple[Summary, Accuracy] | None = None
         self.findings: list[Finding] = []
+        self.served: Served | None = None
         self.lost: dict[AnswerKey, str] = {}
         self._answers: tuple[int, bool, list[Answer]] = (0, True, [])
         self._rates: tuple[int, Mapping[AnswerKey, LogRates]] = (0, {})
@@ -81,7 +80,7 @@ class Entry:
         while self.is_live:
             request = self.search.next()
             if request is None:
-                self._finish()
+                self.finish()
                 return
             yield request
             turn_s = self.measured_s - before_s
@@ -91,9 +90,12 @@ class Entry:
     def finish_if_done(self) -> None:
         """Be measured if no more trials are wanted; takes as long as the next turn's first step."""
         if self.is_live and self.search is not None and self.search.next() is None:
-            self._finish()
+            self.finish()
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
+        """Be measured, unless it ended otherwise before."""
+        if not self.is_live:
+            return
         self.state = "measured"
         self.answers(thorough=True)
         self.rates()
@@ -164,10 +166,13 @@ class Entry:
             self._rates[1],
             self.accuracy,
             tuple(self.findings),
+            self.served,
         )
 
 
-def search_plan(settings: RunSettings, queue: Queue, first_guess_qps: float) -> SearchPlan:
+def search_plan(
+    settings: RunSettings, queue: Queue, first_guess_qps: float, pace: Pace = USUAL_PACE
+) -> SearchPlan:
     """Return what a configuration's search is to find out, in trials that leave many rounds."""
     return SearchPlan(
         kinds=settings.kinds,
@@ -179,7 +184,8 @@ def search_plan(settings: RunSettings, queue: Queue, first_guess_qps: float) -> 
         seed=settings.seed,
         queue=queue,
         first_guess_qps=first_guess_qps,
-        usual_trial_s=settings.budget / _ROUNDS,
+        usual_trial_s=settings.budget / pace.rounds,
+        growth=pace.growth,
     )
 
 

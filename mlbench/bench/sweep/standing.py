@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from mlbench.bench.served import Served
 from mlbench.bench.sweep.plan import Configuration
 from mlbench.contracts.findings import Finding
 from mlbench.outcomes import Accuracy, Answer, Summary, Trial
@@ -32,6 +33,7 @@ class Standing:
     rates: Mapping[AnswerKey, LogRates]
     accuracy: tuple[Summary, Accuracy] | None
     findings: Sequence[Finding]
+    served: Served | None = None
 
     @property
     def name(self) -> str:

@@ -21,6 +21,7 @@ from typing import Any, Self, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from mlbench.bench.served import Served
 from mlbench.bench.sweep.plan import Configuration
 from mlbench.bench.sweep.trial_file import SavedTrial, load_trial, save_trial
 from mlbench.contracts.errors import RequestError
@@ -58,7 +59,7 @@ class TrialsOf:
 
     `identity`: of the configuration, with the sum of its model. `workers`: of the pool, and
     `workers_per_device` and `threads` where all devices have the same. `first_guess_qps`: about the
-    rate that saturates it.
+    rate that saturates it. `served`: what they served, by its content.
     """
 
     identity: Mapping[str, Any]
@@ -66,6 +67,7 @@ class TrialsOf:
     workers_per_device: int | None
     threads: int | None
     first_guess_qps: float
+    served: Served | None = None
 
 
 @dataclass(frozen=True)
@@ -145,10 +147,15 @@ class TrialsFolder:
         make_folder(self._path)
 
     def begin(
-        self, workers: int, per_device: int | None, threads: int | None, guess_qps: float
+        self,
+        workers: int,
+        per_device: int | None,
+        threads: int | None,
+        guess_qps: float,
+        served: Served | None,
     ) -> TrialsOf:
         """Save what the trials to come are trials of; return it."""
-        self.about = TrialsOf(self._identity, workers, per_device, threads, guess_qps)
+        self.about = TrialsOf(self._identity, workers, per_device, threads, guess_qps, served)
         _write(self._path / "about.json", self.about)
         return self.about
 

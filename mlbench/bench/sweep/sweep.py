@@ -8,12 +8,12 @@ A configuration is an `Entry`; its pool comes from `Pools`; `SweepFolder` is wha
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from mlbench.bench.accuracy import check_accuracy
-from mlbench.bench.events import Event, Listener, Noted, SweepProgress, to_all
+from mlbench.bench.events import Event, Listener, Noted, Prepared, SweepProgress, to_all
 from mlbench.bench.failover import play, tell_faults
 from mlbench.bench.limits import check_queries
 from mlbench.bench.pool import shape_of
@@ -36,6 +36,8 @@ from mlbench.queueing.line import Queue
 from mlbench.records import Completions
 from mlbench.trial.schedule import make_schedule
 
+Judge = Callable[[Sequence[Entry]], bool]
+
 
 def sweep(
     file: Path, folder: Path, listeners: Sequence[Listener] = (), tune: int | None = None
@@ -47,17 +49,24 @@ def sweep(
     anything is measured, and RunError when the disk refuses. A configuration that fails is no
     error: its standing says why.
     """
-    return measure(
-        make_plan(read_file(file), folder.absolute(), os.environ), folder, listeners, tune
-    )
+    plan = make_plan(read_file(file), folder.absolute(), os.environ)
+    return measure(plan, folder, listeners, tune=tune)
 
 
 def measure(
-    plan: SweepPlan, folder: Path, listeners: Sequence[Listener] = (), tune: int | None = None
+    plan: SweepPlan,
+    folder: Path,
+    listeners: Sequence[Listener] = (),
+    *,
+    tune: int | None = None,
+    judge: Judge | None = None,
 ) -> SweepStanding:
-    """Measure the configurations of a plan; all else is as in `sweep`."""
+    """Measure the configurations of a plan as `sweep` does.
+
+    `judge` hears of the configurations after each round, and says whether that is enough.
+    """
     with SweepFolder(folder.absolute(), plan.seed) as saved, Pools() as pools:
-        return _Sweep(plan, saved, pools, to_all(listeners), tune).run()
+        return _Sweep(plan, saved, pools, to_all(listeners), tune, judge).run()
 
 
 class _Sweep:
@@ -70,8 +79,10 @@ class _Sweep:
         pools: Pools,
         tell: Listener,
         tune: int | None,
+        judge: Judge | None,
     ) -> None:
         self._plan, self._saved, self._pools, self._tell = plan, saved, pools, tell
+        self._judge = judge
         self._seed = saved.state.seed
         grid = [one.with_seed(self._seed) for one in plan.configurations]
         self._most = min(tune or len(grid), len(grid))
@@ -104,6 +115,9 @@ class _Sweep:
                     self._tell_progress()
                 if self._races:
                     self._look()
+                elif self._judge is not None and self._judge(self._entries):
+                    for entry in live:
+                        entry.finish()
                 live = self._live()
         finally:
             if self._entries:
@@ -143,10 +157,10 @@ class _Sweep:
             entry.lose(key, winner)
         settings = entry.configuration.settings
         queue = Queue(about.workers, settings.batch_size, settings.batch_timeout_s)
-        plan = search_plan(settings, queue, about.first_guess_qps)
+        plan = search_plan(settings, queue, about.first_guess_qps, self._plan.pace)
         entry.begin(plan, folder.load())
-        entry.accuracy = folder.accuracy()
-        if not self._races:
+        entry.accuracy, entry.served = folder.accuracy(), about.served
+        if not self._races and self._judge is None:
             entry.finish_if_done()
 
     def _take_turn(self, entry: Entry) -> None:
@@ -188,8 +202,11 @@ class _Sweep:
         """Return a listener that keeps what is found about a configuration as a whole."""
 
         def hear(event: Event) -> None:
-            if isinstance(event, Noted):
-                entry.findings.append(event.finding)
+            match event:
+                case Noted(finding):
+                    entry.findings.append(finding)
+                case Prepared(served):
+                    entry.served = served
             self._tell(event)
 
         return hear
@@ -204,8 +221,9 @@ class _Sweep:
                     "workers_per_device"
                 )
             return
-        about = folder.begin(pool.size, *_layout(warm), pool.saturated_qps)
-        entry.begin(search_plan(settings, shape_of(pool, settings), about.first_guess_qps))
+        about = folder.begin(pool.size, *_layout(warm), pool.saturated_qps, entry.served)
+        queue = shape_of(pool, settings)
+        entry.begin(search_plan(settings, queue, about.first_guess_qps, self._plan.pace))
 
     def _check_accuracy(self, entry: Entry, warm: WarmPool) -> None:
         settings = entry.configuration.settings
