@@ -55,7 +55,8 @@ class Estimate:
     trial to trial is in it. `qps` is None when the estimate is that no rate meets the limit; `low`
     is 0 when that is possible. `error`: the standard deviation of ln(capacity). `capacity`: that of
     the model, for the chance in a trial. `unloaded_s`: the limit's percentile of the latency on an
-    idle device, in seconds. `basis`: what it rests on that changes from round to round.
+    idle device, in seconds. `gap`: by how much measured latencies exceed the model's. `basis`: what
+    it rests on that changes from round to round.
     """
 
     qps: float | None
@@ -64,6 +65,7 @@ class Estimate:
     error: float
     unloaded_s: float
     capacity: Capacity | None = None
+    gap: Discrepancy | None = None
     findings: tuple[Finding, ...] = ()
     basis: Basis | None = None
 

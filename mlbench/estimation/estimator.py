@@ -83,6 +83,7 @@ def estimate(
         high=0.0,
         error=0.0,
         unloaded_s=_unloaded_s(known, question),
+        gap=known.gap,
         findings=_findings(known, learnt),
     )
     if capacity is None:
