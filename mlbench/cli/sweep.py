@@ -14,9 +14,15 @@ from mlbench.cli.terminal import say
 @click.option(
     "-o", "--output", "folder", type=click.Path(path_type=Path), required=True, help="The folder."
 )
+@click.option(
+    "--tune",
+    type=click.IntRange(min=2),
+    metavar="N",
+    help="Draw at most N configurations from the grid (Optuna), and race them.",
+)
 @click.option("--quiet", is_flag=True, help="No progress on stderr.")
 @click.option("--json", "as_json", is_flag=True, help="Print sweep.json instead of the table.")
-def sweep(file: Path, folder: Path, quiet: bool, as_json: bool) -> int:
+def sweep(file: Path, folder: Path, tune: int | None, quiet: bool, as_json: bool) -> int:
     """Measure the configurations of a YAML file in turns; started again, it goes on.
 
     \b
@@ -34,7 +40,7 @@ def sweep(file: Path, folder: Path, quiet: bool, as_json: bool) -> int:
     files = SweepFiles()
     lines = SweepLines(partial(say, err=True) if not quiet else lambda _: None)
     with Progress(quiet=quiet) as progress:
-        found = measure(file, folder, [files, lines, progress])
+        found = measure(file, folder, [files, lines, progress], tune)
     if as_json:
         say(json.dumps(files.document, allow_nan=False))
     for line in () if as_json else sweep_table(found):

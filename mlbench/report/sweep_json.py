@@ -34,6 +34,7 @@ def sweep_document(sweep: SweepStanding, system: Document) -> Document:
         "measured_s": sweep.measured_s,
         "configurations": [_configuration(one) for one in sweep.configurations],
         "winners": winners,
+        **({} if sweep.tuning is None else {"tune": asdict(sweep.tuning)}),
     }
 
 

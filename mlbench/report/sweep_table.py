@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from mlbench.bench.events import Event, SweepProgress
+from mlbench.bench.sweep.draw import random_part, top_share
 from mlbench.bench.sweep.standing import Standing, SweepStanding
 from mlbench.contracts.text import printable
 from mlbench.outcomes import Answer
@@ -36,9 +37,10 @@ class SweepLines:
 def total(sweep: SweepStanding) -> str:
     """Return how long the whole sweep may take, and what of it is done already."""
     count = len(sweep.configurations)
-    text = (
-        f"{count} configuration{'s' * (count != 1)}: up to {sweep.budget_s:,.0f} s of trials in all"
-    )
+    what = f"{count} configuration{'s' * (count != 1)}"
+    if (tuning := sweep.tuning) is not None:
+        what = f"{tuning.tried} of {tuning.of} configurations"
+    text = f"{what}: up to {sweep.budget_s:,.0f} s of trials in all"
     if sweep.measured_s:
         text += f", {sweep.measured_s:,.0f} s of which are measured already"
     return text
@@ -77,7 +79,17 @@ def sweep_table(sweep: SweepStanding) -> list[str]:
                 lines.append(f"  {one.name:<{width}}  {rate:>7}  {_capacity(answer)}{mark}")
         if winner := sweep.winners.get((kind, limit_s)):
             lines.append(f"  best: {winner_sentence(winner)}")
-    return [printable(line) for line in (*lines, *_unmeasured(sweep))]
+    return [printable(line) for line in (*lines, *_tried(sweep), *_unmeasured(sweep))]
+
+
+def _tried(sweep: SweepStanding) -> Iterator[str]:
+    """Say how much of the grid was tried, and how good the best of what was drawn at random is."""
+    if (tuning := sweep.tuning) is not None:
+        yield (
+            f"tried {tuning.tried} of the {tuning.of} configurations of the grid; of the "
+            f"{random_part(tuning.tried)} that were drawn at random, one is among the best "
+            f"{top_share(tuning.tried):.0%} of the grid 19 times in 20"
+        )
 
 
 def _rate(standing: Standing, key: tuple[str, float]) -> float:

@@ -211,3 +211,38 @@ def test_a_sweep_that_is_asked_to_end_is_saved(written):
     (one,) = _document(folder / "sweep.json")["configurations"]
     assert one["state"] == "measuring"
     assert len(_document(folder / one["results"])["scan"]) == 2
+
+
+def test_some_of_a_grid_are_drawn_and_raced(command, written):
+    """With --tune only so many are measured; it is told how much of the grid that is."""
+    pytest.importorskip("optuna", reason="Optuna is not installed: pip install optuna")
+    file, folder = written(grid={"batch_size": [1, 2, 3, 4, 5, 6, 7, 8], "threads": [1, 2]})
+    ended = command("sweep", file, "-o", folder, "--tune", 3)
+    assert ended.status in (0, 1), ended.err  # on a busy host all trials may be invalid
+    assert ended.err.startswith("3 of 16 configurations: up to 4 s of trials in all\n")
+    assert "tried 3 of the 16 configurations of the grid" in ended.out
+    table = _document(folder / "sweep.json")
+    assert table["tune"] == {"tried": 3, "of": 16}
+    names = [one["name"] for one in table["configurations"]]
+    assert len(names) == 3
+    command("sweep", file, "-o", folder, "--tune", 3, "--quiet")
+    assert [one["name"] for one in _document(folder / "sweep.json")["configurations"]] == names
+
+
+def test_a_run_is_tuned_to_the_machine(command, tmp_path):
+    """With `run --tune` shapes are raced, and each answer has the settings of its winner."""
+    output = tmp_path / "best.json"
+    words = ["run", "--tune", "--backend", "simulated", "--backend-option", "service_ms=2"]
+    words += ["--max-latency", "0.02", "--arrivals", "exponential", "--budget", "8", "--quiet"]
+    ended = command(*words, "--output", output)
+    assert ended.status == 0, ended.err
+    assert ended.err == ""
+    document = _document(output)
+    schema = resources.files("mlbench.report") / "results.schema.json"
+    jsonschema.validate(document, json.loads(schema.read_text()))
+    answer = document["results"]["exponential"]["0.02"]
+    name = document["tune"]["winners"]["exponential/0.02"]["name"]
+    assert f"batch_size={answer['settings']['batch_size']}" in name
+    assert answer["settings"]["batch_size"] > 1
+    assert f"===FINAL_RESULT: {document['final_results']}" in ended.out
+    assert (tmp_path / "best.json.tune" / "sweep.json").exists()

@@ -45,7 +45,7 @@ def measure_in_turns(
         pace=PACE,
     )
     looker = Looker(margin)
-    standing = measure(plan, folder, listeners, looker)
+    standing = measure(plan, folder, listeners, judge=looker)
     for one in standing.configurations:
         if one.state == "failed":
             raise RunError(f"{one.name}: {one.reason}")

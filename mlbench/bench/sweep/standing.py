@@ -68,11 +68,19 @@ class Winner:
 
 
 @dataclass(frozen=True)
+class Tuning:
+    """How many configurations are tried, of how many that the grid has."""
+
+    tried: int
+    of: int
+
+
+@dataclass(frozen=True)
 class SweepStanding:
     """How a sweep stands: what listeners are told, and what it returns in the end.
 
     `round`: the one that is going on, 0 before the first. `turn`: the configuration whose turn it
-    is, or was.
+    is, or was. `tuning` is None where all configurations are measured.
     """
 
     folder: Path
@@ -84,6 +92,7 @@ class SweepStanding:
     turn: str | None
     configurations: Sequence[Standing]
     winners: Mapping[AnswerKey, Winner]
+    tuning: Tuning | None = None
 
     @property
     def measured_s(self) -> float:

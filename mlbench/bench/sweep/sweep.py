@@ -19,12 +19,13 @@ from mlbench.bench.limits import check_queries
 from mlbench.bench.pool import shape_of
 from mlbench.bench.run import why_no_accuracy
 from mlbench.bench.settings import RunSettings
+from mlbench.bench.sweep.draw import Draws, part
 from mlbench.bench.sweep.entry import Entry, search_plan
-from mlbench.bench.sweep.plan import SweepPlan, make_plan, read_file
+from mlbench.bench.sweep.plan import Configuration, SweepPlan, make_plan, read_file
 from mlbench.bench.sweep.pools import Pools, WarmPool
 from mlbench.bench.sweep.racing import look
 from mlbench.bench.sweep.rounds import next_round, shuffled
-from mlbench.bench.sweep.standing import SweepStanding
+from mlbench.bench.sweep.standing import SweepStanding, Tuning
 from mlbench.bench.sweep.state import SweepFolder, TrialsFolder
 from mlbench.bench.sweep.trial_file import SavedTrial
 from mlbench.bench.sweep.winners import find_winners
@@ -38,26 +39,33 @@ from mlbench.trial.schedule import make_schedule
 Judge = Callable[[Sequence[Entry]], bool]
 
 
-def sweep(file: Path, folder: Path, listeners: Sequence[Listener] = ()) -> SweepStanding:
+def sweep(
+    file: Path, folder: Path, listeners: Sequence[Listener] = (), tune: int | None = None
+) -> SweepStanding:
     """Measure the configurations of a YAML file, and return how they stand in the end.
 
-    Results go to `folder`; what is there already is not measured again. Raises RequestError for
-    what cannot be done, before anything is measured, and RunError when the disk refuses. A
-    configuration that fails is no error: its standing says why.
+    Results go to `folder`; what is there already is not measured again. With `tune` at most so many
+    configurations are drawn, and raced. Raises RequestError for what cannot be done, before
+    anything is measured, and RunError when the disk refuses. A configuration that fails is no
+    error: its standing says why.
     """
     plan = make_plan(read_file(file), folder.absolute(), os.environ)
-    return measure(plan, folder, listeners)
+    return measure(plan, folder, listeners, tune)
 
 
 def measure(
-    plan: SweepPlan, folder: Path, listeners: Sequence[Listener] = (), judge: Judge | None = None
+    plan: SweepPlan,
+    folder: Path,
+    listeners: Sequence[Listener] = (),
+    tune: int | None = None,
+    judge: Judge | None = None,
 ) -> SweepStanding:
-    """Measure the configurations of a plan as `sweep` does.
+    """Measure the configurations of a plan; all else is as in `sweep`.
 
     `judge` hears of the configurations after each round, and says whether that is enough.
     """
     with SweepFolder(folder.absolute(), plan.seed) as saved, Pools() as pools:
-        return _Sweep(plan, saved, pools, to_all(listeners), judge).run()
+        return _Sweep(plan, saved, pools, to_all(listeners), tune, judge).run()
 
 
 class _Sweep:
@@ -69,26 +77,34 @@ class _Sweep:
         saved: SweepFolder,
         pools: Pools,
         tell: Listener,
-        judge: Judge | None = None,
+        tune: int | None,
+        judge: Judge | None,
     ) -> None:
         self._plan, self._saved, self._pools, self._tell = plan, saved, pools, tell
         self._judge = judge
         self._seed = saved.state.seed
-        self._entries = [Entry(one.with_seed(self._seed)) for one in plan.configurations]
+        grid = [one.with_seed(self._seed) for one in plan.configurations]
+        self._most = min(tune or len(grid), len(grid))
+        self._draws = Draws(grid, self._most, self._seed) if self._most < len(grid) else None
+        self._budget_s = plan.budget_s * self._most / len(grid)
+        self._races = plan.keep == "best" or tune is not None
+        self._entries: list[Entry] = []
         self._folders: dict[str, TrialsFolder] = {}
-        self._races = plan.keep == "best"
         self._round = 0
         self._turn: str | None = None
+        drawn = saved.state.drawn if self._draws else [one.name for one in grid]
+        self._known = [one for one in grid if one.name in drawn]
 
     def run(self) -> SweepStanding:
         """Go on with what is saved, until no configuration wants another turn."""
         try:
-            for entry in self._entries:
-                self._take_up(entry)
+            for configuration in self._known:
+                self._enter(configuration)
             if self._races:
                 self._look()
+            live = self._live()
             self._tell_progress()
-            while live := [entry for entry in self._entries if entry.is_live]:
+            while live:
                 self._round = next_round([entry.rounds for entry in self._entries])
                 for entry in shuffled(live, self._seed, self._round):
                     self._turn = entry.name
@@ -101,23 +117,38 @@ class _Sweep:
                 elif self._judge is not None and self._judge(self._entries):
                     for entry in live:
                         entry.finish()
+                live = self._live()
         finally:
-            with held():
-                self._tell_progress()
+            if self._entries:
+                with held():
+                    self._tell_progress()
         return self._standing()
+
+    def _live(self) -> list[Entry]:
+        """Return who has a turn in the next round, with those that are drawn for it."""
+        count = len(self._entries)
+        if self._draws is not None and count < self._most:
+            standings = [entry.standing() for entry in self._entries]
+            drawn = self._draws.next(part(count, self._most), standings)
+            names = [entry.name for entry in self._entries] + [one.name for one in drawn]
+            self._saved.save_state(drawn=names)
+            for configuration in drawn:
+                self._enter(configuration)
+        return [entry for entry in self._entries if entry.is_live]
 
     def _look(self) -> None:
         """Drop what surely loses, save that, and end its workers."""
-        look(self._entries, self._plan.budget_s)
+        look(self._entries, self._budget_s)
         lost = {entry.name: list(entry.lost.items()) for entry in self._entries if entry.lost}
         self._saved.save_state(lost=lost)
         for entry in self._entries:
             if entry.state == "dropped":
                 self._pools.close(entry.name)
 
-    def _take_up(self, entry: Entry) -> None:
-        """Take in what an earlier process has measured of a configuration."""
-        folder = self._saved.trials_of(entry.configuration)
+    def _enter(self, configuration: Configuration) -> None:
+        """Take in a configuration, with what an earlier process has measured of it."""
+        entry, folder = Entry(configuration), self._saved.trials_of(configuration)
+        self._entries.append(entry)
         self._folders[entry.name] = folder
         if (about := folder.about) is None:
             return
@@ -221,11 +252,12 @@ class _Sweep:
             state.id,
             state.started,
             self._plan.content,
-            self._plan.budget_s,
+            self._budget_s,
             self._round,
             self._turn,
             standings,
             find_winners(standings),
+            Tuning(self._most, len(self._plan.configurations)) if self._draws else None,
         )
 
 
