@@ -157,6 +157,24 @@ def moved_by(
     return (excesses[0] - np.array(excesses[1:])) / capacity.rate_slope
 
 
+def percentile_latency_s(
+    queue: Queue,
+    service: ServiceTimes,
+    kind: ArrivalKind,
+    limit: LatencyLimit,
+    qps: float,
+    *,
+    seed: int,
+    replicas: int,
+) -> float:
+    """Return the limit's percentile of the latency at a rate, in seconds, once the queue settled.
+
+    The same seed gives the same random numbers at every rate, and those of `rough_capacity_qps`.
+    """
+    simulation = _Simulation(queue, service, kind, limit, seed, replicas)
+    return simulation.percentile_s(simulation.logit(qps))
+
+
 class _Simulation:
     """A queue on random arrivals and service times that are the same at every rate."""
 
@@ -214,6 +232,10 @@ class _Simulation:
         )
         settled: Floats = latency[:, self._shape[1] // _WARM_UP :] / qps
         return settled
+
+    def percentile_s(self, logit: float) -> float:
+        """Return the percentile of all latencies at a load, in seconds."""
+        return float(np.quantile(self._latency_s(logit), self._limit.percentile / 100))
 
     def _excess(self, late: Floats | float) -> Floats:
         """Return ln(late fraction / allowed fraction), finite where nothing is late."""

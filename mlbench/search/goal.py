@@ -9,7 +9,7 @@ from mlbench.estimation.estimator import estimate
 from mlbench.estimation.learning import NEAR
 from mlbench.estimation.observation import Observation
 from mlbench.estimation.rounds import ByRound
-from mlbench.outcomes import LatencyLimit, Trial, TrialRequest, Verdict
+from mlbench.outcomes import LatencyLimit, Standing, Trial, TrialRequest, Verdict
 from mlbench.search.history import History
 from mlbench.search.plan import AnswerKey, SearchPlan
 from mlbench.trial.schedule import query_count
@@ -135,6 +135,18 @@ class Goal:
             return False
         return best.request.target_qps > TELLING_SHARE * known.qps
 
+    def standing(self) -> Standing:
+        """Return what the latest estimate says, without making another."""
+        best, known = self.supported(self.estimate), self.estimate
+        return Standing(
+            self.kind.name,
+            self.max_latency_s,
+            best.request.target_qps if best else None,
+            (known.qps or 0.0) if known else None,
+            (known.low, known.high) if known else None,
+            self.closed,
+        )
+
     def is_close(self) -> bool:
         """Return whether a trial met the limit close below the estimate."""
         best, known = self.supported(self.estimate), self.estimate
@@ -169,9 +181,7 @@ class Goal:
         self._estimated_from, self._thorough = seen, thorough
         known_qps = self.estimate.qps if self.estimate else None
         guess_qps = _GUESS_SHARE * self.plan.first_guess_qps
-        seed = self.plan.seed % 2**31
-        question = Question(self.plan.queue, self.kind, self.limit, seed, thorough)
-        learnt = self.history.learnt
+        question, learnt = self.question(thorough=thorough), self.history.learnt
         self.estimate = estimate(usable, learnt, question, known_qps, guess_qps)
 
     def _is_current(self, seen: int, growth: float, thorough: bool) -> bool:
@@ -189,6 +199,11 @@ class Goal:
             return {}
         usable = [rounds[place] for place in self.history.usable_places]
         return self._by_round(usable, self.history.learnt, self.estimate)
+
+    def question(self, *, thorough: bool = True) -> Question:
+        """Return what is to be estimated."""
+        seed = self.plan.seed % 2**31
+        return Question(self.plan.queue, self.kind, self.limit, seed, thorough)
 
     def request(self, share_s: float, left_s: float, fresh_seed: Callable[[], int]) -> TrialRequest:
         """Return the trial that this goal wants next.

@@ -18,18 +18,25 @@ from numpy.typing import NDArray
 
 from mlbench.arrivals.linear import Linear
 from mlbench.contracts.findings import Finding
+from mlbench.estimation.curve import corrected, latency_curve
 from mlbench.estimation.diagnosis import diagnose
+from mlbench.estimation.estimate import Estimate
 from mlbench.estimation.observation import Observation, observe
-from mlbench.outcomes import Answer, Trial, TrialRequest
+from mlbench.outcomes import Answer, CurvePoint, Standing, Trial, TrialRequest
 from mlbench.records import Completions
 from mlbench.search.answers import make_answer
 from mlbench.search.goal import Goal
 from mlbench.search.history import History
 from mlbench.search.order import in_order, rising
 from mlbench.search.plan import AnswerKey, SearchPlan
-from mlbench.trial.host import gpu_states
+from mlbench.trial.host import host_notes
 from mlbench.trial.replay import send_lag_ns
-from mlbench.trial.summary import send_lag_spread_s, summarise
+from mlbench.trial.summary import (
+    queue_spread_s,
+    send_lag_spread_s,
+    service_spread_s,
+    summarise,
+)
 from mlbench.trial.verdict import judge
 
 _OVERLOAD = 4  # offered over the guessed rate, so that batches are full although it is a guess
@@ -127,7 +134,9 @@ class Search:
             offered_qps=completions.schedule.offered_qps,
             send_lag_s=send_lag_spread_s(completions, lag_ns),
             host=completions.host,
-            findings=gpu_states(completions.host),
+            findings=host_notes(completions.host),
+            queue_s=queue_spread_s(completions),
+            service_s=service_spread_s(completions),
         )
 
     def shortage(self) -> Finding | None:
@@ -163,9 +172,10 @@ class Search:
             for goal in goals if thorough else ():
                 goal.refresh(thorough=True)
             known = in_order([goal.estimate for goal in goals])
+            curves = self._curves(goals, known) if thorough else [()] * len(goals)
             answers = [
-                make_answer(goal, estimate, findings, budget_spent=self._is_spent)
-                for goal, estimate in zip(goals, known, strict=True)
+                make_answer(goal, estimate, findings, curve=curve, budget_spent=self._is_spent)
+                for goal, estimate, curve in zip(goals, known, curves, strict=True)
             ]
             by_limit = {answer.max_latency_s: answer for answer in rising(answers)}
             asked = [at for at in self.plan.max_latencies_s if at in by_limit]
@@ -181,6 +191,23 @@ class Search:
             (goal.kind.name, goal.max_latency_s): goal.log_capacity_by_round(rounds)
             for goal in self._goals
         }
+
+    def _curves(
+        self, goals: Sequence[Goal], known: Sequence[Estimate | None]
+    ) -> list[tuple[CurvePoint, ...]]:
+        """Return the model's curve for goals with the same arrivals, as estimates correct it."""
+        highest_qps = max((one.qps for one in known if one and one.qps), default=None)
+        if highest_qps is None:
+            return [()] * len(goals)
+        curve = latency_curve(self._history.learnt, goals[0].question(), highest_qps)
+        return [
+            corrected(curve, one, goal.max_latency_s) if one else ()
+            for goal, one in zip(goals, known, strict=True)
+        ]
+
+    def standings(self) -> list[Standing]:
+        """Return what the latest estimates say of each answer; makes none."""
+        return [goal.standing() for goal in self._goals]
 
     @property
     def finished(self) -> set[AnswerKey]:
