@@ -8,19 +8,25 @@ place of Hoeffding's bound, as F-Race does with ranks (Birattari et al., GECCO (
 The winner must not be out by chance. It is compared with every other contender, and looked at again
 and again; each comparison has its part of a small probability (Bonferroni's inequality), and those
 of later looks have smaller parts, whose sum over all looks is bounded: 1 / k (k + 1) of it at the
-k-th look, which sums to 1.
+k-th look, which sums to 1. Of three rounds a variance is hardly known; but those of many contenders
+are much alike, and lend to each other (`mlbench.stats.moderated`).
 """
 
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from mlbench.bench.sweep.standing import LogRates
-from mlbench.stats.paired import paired_ratio
+from mlbench.stats.correlation import effective_size
+from mlbench.stats.moderated import moderated
+from mlbench.stats.paired import paired_ratio, student_quantile
 
 _MISTAKE = 0.05
 """The probability that the winner of an answer is ever out, if differences are normal."""
-_FIRST_LOOK = 3  # rounds: with two, one degree of freedom hardly ever tells
+FIRST_LOOK = 3  # rounds: with two, one degree of freedom hardly ever tells
+_LEAST_SIZE = 1.5  # independent rounds, where neighbours are alike; half a degree of freedom
 _CONFIDENCE = 0.95  # of contenders that are as good as equal
 
 
@@ -50,18 +56,12 @@ def contest(
     if not rated:
         return Contest(is_over=rates.keys() <= hopeless)
     leader = _leader(rated)
-    out = dict.fromkeys(hopeless & rates.keys(), leader)
-    leads = []
-    for name, own in rated.items():
-        if name == leader:
-            continue
-        if _surely_behind(own, rated[leader], entrants):
-            out[name] = leader
-        else:
-            leads.append(_possible_lead(own, rated[leader]))
+    others = {name: own for name, own in rated.items() if name != leader}
+    behind = _surely_behind(others, rated[leader], entrants)
+    out = dict.fromkeys([*(hopeless & rates.keys()), *behind], leader)
+    leads = [_possible_lead(own, rated[leader]) for name, own in others.items() if name not in out]
     waiting = rates.keys() - rated.keys() - hopeless
-    is_over = not waiting and all(lead <= 1 + precision for lead in leads)
-    return Contest(leader, out, is_over)
+    return Contest(leader, out, not waiting and all(lead <= 1 + precision for lead in leads))
 
 
 def _leader(rated: Mapping[str, LogRates]) -> str:
@@ -82,13 +82,25 @@ def _mean(values: Iterable[float]) -> float:
     return math.fsum(found := list(values)) / len(found)
 
 
-def _surely_behind(own: LogRates, leading: LogRates, entrants: int) -> bool:
-    common = len(own.keys() & leading.keys())
-    look = common - _FIRST_LOOK + 1
-    if look < 1:
-        return False
-    chance = _MISTAKE / max(entrants - 1, 1) / (look * (look + 1))
-    return paired_ratio(own, leading, 1 - 2 * chance).low > 1
+def _surely_behind(others: Mapping[str, LogRates], leading: LogRates, entrants: int) -> list[str]:
+    """Return whose differences from the leader are above 0 for certain."""
+    leads = {}
+    for name, own in others.items():
+        common = own.keys() & leading.keys()
+        if len(common) >= FIRST_LOOK:
+            leads[name] = np.array([leading[number] - own[number] for number in sorted(common)])
+    sizes = {name: max(effective_size(lead), _LEAST_SIZE) for name, lead in leads.items()}
+    variances = moderated(
+        [float(lead.var(ddof=1)) for lead in leads.values()], [n - 1 for n in sizes.values()]
+    )
+    found = []
+    for (name, lead), known in zip(leads.items(), variances, strict=True):
+        look = len(lead) - FIRST_LOOK + 1
+        chance = _MISTAKE / max(entrants - 1, 1) / (look * (look + 1))
+        error = math.sqrt(known.variance / sizes[name])
+        if lead.mean() > student_quantile(1 - chance, known.dof) * error:
+            found.append(name)
+    return found
 
 
 def _possible_lead(own: LogRates, leading: LogRates) -> float:

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from mlbench.bench.sweep.entry import Entry
-from mlbench.bench.sweep.race import Contest, contest
+from mlbench.bench.sweep.race import FIRST_LOOK, Contest, contest
+from mlbench.bench.sweep.standing import LogRates
 from mlbench.search.plan import AnswerKey
 
 
@@ -32,8 +33,14 @@ def _contest(key: AnswerKey, racing: Sequence[Entry]) -> Contest:
     contenders = [entry for entry in racing if key in entry.keys and key not in entry.lost]
     precision = min((entry.configuration.settings.precision for entry in contenders), default=0.0)
     return contest(
-        {entry.name: entry.rates().get(key, {}) for entry in contenders},
+        {entry.name: _rates(entry, key) for entry in contenders},
         sum(key in entry.keys for entry in racing),
         precision,
         frozenset(entry.name for entry in contenders if entry.is_hopeless(key)),
     )
+
+
+def _rates(entry: Entry, key: AnswerKey) -> LogRates:
+    """Return its ln(capacity) by round; none before there are enough to be looked at."""
+    is_early = entry.is_live and len(set(entry.rounds)) < FIRST_LOOK
+    return {} if is_early else entry.rates().get(key, {})

@@ -50,13 +50,14 @@ def sweep(
     error: its standing says why.
     """
     plan = make_plan(read_file(file), folder.absolute(), os.environ)
-    return measure(plan, folder, listeners, tune)
+    return measure(plan, folder, listeners, tune=tune)
 
 
 def measure(
     plan: SweepPlan,
     folder: Path,
     listeners: Sequence[Listener] = (),
+    *,
     tune: int | None = None,
     judge: Judge | None = None,
 ) -> SweepStanding:
