@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from mlbench.arrivals.linear import Linear
 from mlbench.bench.events import Listener, Noted
 from mlbench.bench.failover import play, tell_faults
+from mlbench.bench.pool import Pool
 from mlbench.bench.samples import Samples
 from mlbench.contracts.errors import RunError
 from mlbench.contracts.findings import Finding
 from mlbench.outcomes import Accuracy, Summary
-from mlbench.pool.coordinator import WorkerPool
 from mlbench.records import Completions
 from mlbench.trial.schedule import make_schedule
 from mlbench.trial.summary import summarise
@@ -25,7 +25,7 @@ a thousand runs."""
 
 
 def check_accuracy(
-    pool: WorkerPool, samples: Samples, target: float | None, tell: Listener
+    pool: Pool, samples: Samples, target: float | None, tell: Listener
 ) -> tuple[Summary, Accuracy]:
     """Serve every sample once at about the highest rate, and compare answers with labels.
 

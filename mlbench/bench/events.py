@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 from mlbench.bench.settings import RunSettings, TrialSettings
+from mlbench.cluster.events import ClusterEvent
 from mlbench.contracts.findings import Finding
 from mlbench.data.events import DataEvent
 from mlbench.outcomes import Accuracy, Answer, Summary, Trial, TrialRequest
@@ -93,6 +94,7 @@ Event = (
     | EmbeddedModelChosen
     | DataEvent
     | WorkersAwaited
+    | ClusterEvent
     | Noted
     | AccuracyMeasured
     | TrialStarted
@@ -111,6 +113,16 @@ def to_all(listeners: Sequence[Listener]) -> Listener:
             listener(event)
 
     return tell
+
+
+def from_cluster(tell: Listener) -> Callable[[object], None]:
+    """Return what hears a cluster and its hosts' pools, and tells a listener."""
+
+    def hear(event: object) -> None:
+        told = from_pool(tell) if isinstance(event, WorkerRestarted) else tell
+        told(event)  # type: ignore[arg-type]  # hosts tell what pools and their opening tell here
+
+    return hear
 
 
 def from_pool(tell: Listener) -> Callable[[PoolEvent], None]:

@@ -98,6 +98,19 @@ _SHARED = [
         type=click.Path(path_type=Path),
         help="The file for trace: ascending times in seconds, one a line.",
     ),
+    click.option(
+        "--cluster",
+        metavar="auto|HOST:PORT",
+        help="Run on the hosts of this Ray cluster, one pool on each.",
+    ),
+    click.option("--hosts", type=int, help="How many hosts of the cluster (all)."),
+    click.option(
+        "--split",
+        help="How hosts share queries: random or round-robin (the latter for linear only).",
+    ),
+    click.option(
+        "--insecure", is_flag=True, default=None, help="Allow a cluster that asks for no token."
+    ),
     click.option("--percentile", type=float, help="The percentile that must keep the limit (99)."),
     click.option("--seed", type=int, help="Seed of the arrivals; drawn and recorded by default."),
     click.option("--skip-accuracy", is_flag=True, default=None, help="No accuracy stage."),

@@ -11,7 +11,7 @@ time, costs the devices nothing.
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -37,19 +37,30 @@ _MOST_ANSWERS = 50_000  # taken in at once: 10 ms of work, after which the sched
 class TrialPlay:
     """Plays one trial, whose account is in `state`; each may be played once.
 
-    `patience_s`: how long a worker may be silent that has something to do. What goes wrong is a
+    `patience_s`: how long a worker may be silent that has something to do. `start_ns`: called when
+    all workers have the beginning; returns when the trial starts, or None to end it before.
+    `is_ended`: whether somebody else ends the trial, which is no fault. What goes wrong is a
     fault in the account and ends the trial; a worker that failed is given up and stands in the
     crew's `failed`.
     """
 
     def __init__(
-        self, trial: int, state: TrialState, max_backlog_s: float, patience_s: float, crew: Crew
+        self,
+        trial: int,
+        state: TrialState,
+        max_backlog_s: float,
+        patience_s: float,
+        crew: Crew,
+        start_ns: Callable[[], int | None] = lambda: now_ns() + _LEAD_NS,
+        is_ended: Callable[[], bool] = lambda: False,
     ) -> None:
         self._trial = trial
         self._state = state
         self._max_backlog_s = max_backlog_s
         self._patience_s = patience_s
         self._crew = crew
+        self._start_ns = start_ns
+        self._is_ended = is_ended
         self._awake = AwakeTime(now_ns())
         self._begun: set[int] = set()
         self._has_started = False
@@ -88,12 +99,19 @@ class TrialPlay:
                 for worker in waiting - self._begun:
                     self._lose(worker, f"hangs: took no trial for {self._patience_s:.1f} s")
         if not state.closing:
-            for handle in self._crew.handles.values():
-                handle.was_stopped()  # before the start: it does not matter any more
-            self._has_started = True
-            start_ns = now_ns() + _LEAD_NS
-            state.go(start_ns)
-            self._tell("go", start_ns=start_ns)
+            self._go(self._start_ns())
+
+    def _go(self, start_ns: int | None) -> None:
+        """Start at this moment, or end the trial before it starts."""
+        if start_ns is None:
+            self._end_early()
+            return
+        for handle in self._crew.handles.values():
+            handle.was_stopped()  # before the start: it does not matter any more
+        self._awake = AwakeTime(now_ns())
+        self._has_started = True
+        self._state.go(start_ns)
+        self._tell("go", start_ns=start_ns)
 
     def _rest(self) -> None:
         if self._state.all_pushed or self._state.closing:
@@ -188,7 +206,7 @@ class TrialPlay:
                 self._lose(worker, f"hangs: nothing came of it for {silent_s:.1f} s, {patience}")
 
     def _end_if_overloaded(self) -> None:
-        if self._state.overloaded(self._max_backlog_s, now_ns()):
+        if self._is_ended() or self._state.overloaded(self._max_backlog_s, now_ns()):
             self._end_early()
 
     def _lose(self, worker: int, cause: str, wrong_answers: int = 0) -> None:

@@ -4,11 +4,14 @@ The queue is simulated at several rates on the same random arrivals and service 
 the late fraction is nearly straight in the logit of the load (the rate over the saturated one), so
 that the rate at which the late fraction is what the percentile allows is found in a few steps. A
 last step is taken on many more queries.
+
+Of several hosts one is simulated in each replica, in turn: they are queues of their own, and what
+all queries together meet is the mean over hosts.
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,6 +20,7 @@ from mlbench.arrivals.registry import arrival_kind
 from mlbench.outcomes import LatencyLimit
 from mlbench.queueing.line import Floats, Queue, line_latencies
 from mlbench.queueing.service import ServiceTimes
+from mlbench.queueing.split import host_streams, split_of
 
 _LENGTH = 16_384
 """Queries of a replica. A queue settles after about 1 / (1 - load)^2 service times: 10,000 at a
@@ -145,10 +149,13 @@ class _Simulation:
         replicas: int,
     ) -> None:
         self._queue, self._service, self._kind, self._limit = queue, service, kind, limit
+        if queue.hosts > 1 and len(np.unique(service.mean_times.slowdown)) > 1:
+            replicas = -(-replicas // queue.hosts) * queue.hosts  # each host counts as much
         self._seed, self._shape = seed, (replicas, _LENGTH)
-        self._arrive = kind.streams(np.random.default_rng([seed, 0]), *self._shape)
+        split = split_of(queue.split, kind.name)
+        self._arrive = host_streams(kind, split, queue.hosts, [seed, 0], *self._shape)
         self._ratio = service.draw(np.random.default_rng([seed, 1]), *self._shape)
-        self._phase = np.random.default_rng([seed, 3]).random((replicas, queue.servers))
+        self._phase = np.random.default_rng([seed, 3]).random((replicas, queue.of_host.servers))
         self._saturated_qps = service.saturated_qps(queue)
         self._allowed = 1 - limit.percentile / 100
 
@@ -173,12 +180,17 @@ class _Simulation:
         """Return latencies in seconds, float64 (replicas, n), once the queue has settled."""
         qps = self.qps(logit)
         # The mean gap between arrivals is the unit of time, so that they serve for every rate.
-        queue = Queue(
-            self._queue.servers, self._queue.batch_size, self._queue.batch_timeout_s * qps
-        )
-        latency = line_latencies(
-            queue, self._service.mean_times.times(qps), self._arrive, self._ratio, self._phase
-        )
+        queue = replace(self._queue, batch_timeout_s=self._queue.batch_timeout_s * qps)
+        times, latency = self._service.mean_times.times(qps), np.empty(self._shape)
+        for host in range(min(queue.hosts, self._shape[0])):
+            own = slice(host, None, queue.hosts)
+            latency[own] = line_latencies(
+                queue.of_host,
+                times.of_host(host, queue),
+                self._arrive[own],
+                self._ratio[own],
+                self._phase[own],
+            )
         settled: Floats = latency[:, self._shape[1] // _WARM_UP :] / qps
         return settled
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from mlbench.contracts.findings import Figure, Finding
@@ -136,5 +136,9 @@ def host_document(host: HostAccount | None) -> Document | None:
     """Return what the host did during a trial; None where nobody watched it."""
     if host is None:
         return None
-    document = asdict(host)
+    document = asdict(replace(host, parts=()))
+    del document["parts"]
+    if host.parts:
+        parts = [{"name": name, "account": host_document(part)} for name, part in host.parts]
+        document["hosts"] = parts
     return {**document.pop("all_cores"), **document}

@@ -14,6 +14,7 @@ from mlbench.bench.events import (
     SearchEnded,
     TrialFinished,
 )
+from mlbench.cluster.events import FileSent, HostsAwaited
 from mlbench.contracts.text import printable
 from mlbench.data.events import ImagesPrepared, ImagesStreamed
 from mlbench.host.kept import FileAwaited, FileDamaged
@@ -51,6 +52,10 @@ class Progress:
                 self._warn(f"{path} is damaged, or has no sums to check it by: built again")
             case WorkersAwaited():
                 self._say(_awaited(event))
+            case HostsAwaited(hosts):
+                self._say(f"cluster: starting workers on {hosts} hosts")
+            case FileSent(name, sent, size, hosts):
+                self._say(f"sending {name} to {hosts} hosts: {sent / max(size, 1):.0%}")
             case EmbeddedModelChosen():
                 self._say("model: the embedded default, EfficientNet-Lite0, trained on ImageNet")
             case ImagesStreamed(count, resident):

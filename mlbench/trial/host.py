@@ -27,6 +27,12 @@ def host_doubts(host: HostAccount | None, duration_s: float) -> list[Finding]:
     """Return what the host did that makes a trial of this length say little about the device."""
     if host is None:
         return []
+    if host.parts:
+        return [
+            Finding(doubt.code, {**doubt.figures, "host": name})
+            for name, part in host.parts
+            for doubt in host_doubts(part, duration_s)
+        ]
     doubts = []
     stolen = max((host.all_cores, *host.device_cores), key=lambda share: share.steal_fraction)
     if stolen.steal_fraction > MAX_STEAL:
@@ -95,6 +101,12 @@ def _ranges(numbers: Iterable[int]) -> str:
 
 def gpu_states(host: HostAccount | None) -> tuple[Finding, ...]:
     """Return the state of each GPU in use when a trial ended."""
+    if host is not None and host.parts:
+        return tuple(
+            Finding(state.code, {**state.figures, "host": name})
+            for name, part in host.parts
+            for state in gpu_states(part)
+        )
     return tuple(Finding("gpu_state", _gpu_figures(gpu)) for gpu in (host.gpus if host else ()))
 
 

@@ -16,15 +16,21 @@ from mlbench.records import Completions
 def send_lag_ns(completions: Completions, queue: Queue) -> NDArray[np.int64]:
     """Return by how much each query started later than in the replay, int64 (n,).
 
-    `queue`: the shape of the pool. All servers are free at first; the one that is free first takes
-    the next batch, and starts it by `mlbench.contracts.batching`. 0 where a query got no answer.
+    `queue`: the shape of the pool; each of several hosts has its line. All servers are free at
+    first; the one that is free first takes the next batch, and starts it by
+    `mlbench.contracts.batching`. 0 where a query got no answer.
     """
-    if not completions.dealt:
-        return _line_lag_ns(completions, queue, queue.servers, completions.status != wire.LOST)
+    begun = completions.status != wire.LOST
+    if completions.dealt:
+        lines, servers = (completions.worker == number for number in range(queue.servers)), 1
+    elif completions.on_host is not None:
+        lines = (completions.on_host == host for host in range(queue.hosts))
+        servers = queue.of_host.servers
+    else:
+        return _line_lag_ns(completions, queue, queue.servers, begun)
     lag_ns = np.zeros(len(completions.status), np.int64)
-    for worker in range(queue.servers):
-        own = (completions.worker == worker) & (completions.status != wire.LOST)
-        lag_ns += _line_lag_ns(completions, queue, 1, own)
+    for own in lines:
+        lag_ns += _line_lag_ns(completions, queue, servers, own & begun)
     return lag_ns
 
 

@@ -1,0 +1,134 @@
+"""Joining a Ray cluster, with its token; and where on it hosts can be placed.
+
+Ray's processes listen on all addresses, even those of a cluster that was started for 127.0.0.1, and
+run what they are sent. So a cluster that answers without a token is refused.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from mlbench.contracts.errors import RequestError, install_command, one_line
+from mlbench.contracts.text import shown
+
+_PROBE_S = 20.0  # for a new process to load Ray and to be answered, or not
+_PROBE = """
+import sys
+from ray._raylet import GcsClient
+from ray.exceptions import AuthenticationError
+try:
+    GcsClient(address=sys.argv[1]).get_all_node_info()
+except AuthenticationError:
+    print("refused")
+else:
+    print("answered")
+"""
+_HOW_TO_START = (
+    "start one with 'RAY_AUTH_MODE=token ray start --head' here and 'ray start --address ...' on "
+    "the other hosts (docs/cluster.md)"
+)
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node of the cluster on which a host can be placed."""
+
+    node_id: str
+    address: str
+
+
+def find_ray() -> Any:
+    """Return the module `ray`; raises RequestError where it is not installed."""
+    # Ray would warn of a change to come that does not touch us.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        import ray
+    except ImportError:
+        raise RequestError(
+            f"--cluster needs Ray; install it with: {install_command('ray')}"
+        ) from None
+    return ray
+
+
+@contextmanager
+def connected(address: str, *, insecure: bool) -> Iterator[None]:
+    """Be part of the cluster at an address, host:port, or of the one that is found for `auto`.
+
+    Raises RequestError when there is none, when it is not secure, or when it turns us away.
+    """
+    ray = find_ray()
+    place = _find(address)
+    if not insecure:
+        _check_token(place)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        ray.init(address=place, log_to_driver=False, logging_level="ERROR", configure_logging=True)
+    except Exception as error:  # Ray has a dozen kinds, and no base for them
+        raise RequestError(f"--cluster {address}: cannot join it: {one_line(error)}") from None
+    finally:
+        for number, handler in handlers.items():  # Ray would end this process in its own way
+            signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _find(address: str) -> str:
+    if "://" in address:
+        raise RequestError(
+            f"--cluster {shown(address)}: expected auto or HOST:PORT; run this on a host of the "
+            "cluster itself"
+        )
+    from ray._private.services import canonicalize_bootstrap_address_or_die
+
+    try:
+        found: str = canonicalize_bootstrap_address_or_die(address)
+    except (ConnectionError, ValueError):
+        raise RequestError(f"--cluster {shown(address)}: no Ray cluster; {_HOW_TO_START}") from None
+    return found
+
+
+def _check_token(address: str) -> None:
+    """Raise RequestError unless this process has a token, and the cluster asks for one."""
+    if os.environ.get("RAY_AUTH_MODE") != "token":
+        raise RequestError(
+            f"--cluster: the Ray cluster at {address} listens to the whole network and runs what "
+            "it is sent: set RAY_AUTH_MODE=token here and on all hosts (docs/cluster.md), or give "
+            "--insecure on a network that nobody else can reach"
+        )
+    try:
+        probe = subprocess.run(
+            [sys.executable, "-c", _PROBE, address],
+            env={**os.environ, "RAY_AUTH_MODE": "disabled"},
+            capture_output=True,
+            text=True,
+            timeout=_PROBE_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise RequestError(f"--cluster: the Ray cluster at {address} does not answer") from None
+    if probe.stdout.strip() == "answered":
+        raise RequestError(
+            f"--cluster: the Ray cluster at {address} answers without a token: start all its nodes "
+            "with RAY_AUTH_MODE=token (docs/cluster.md), or give --insecure on a network that "
+            "nobody else can reach"
+        )
+    if probe.stdout.strip() != "refused":
+        why = (probe.stderr.strip().splitlines() or ["no answer"])[-1]
+        raise RequestError(f"--cluster: no Ray cluster answers at {address}: {why}")
+
+
+def nodes_with_cpus() -> list[Node]:
+    """Return the living nodes that have CPUs, by address."""
+    nodes = [
+        Node(node["NodeID"], node["NodeManagerAddress"])
+        for node in find_ray().nodes()
+        if node["Alive"] and node["Resources"].get("CPU", 0) >= 1
+    ]
+    return sorted(nodes, key=lambda node: [int(p) for p in node.address.split(".") if p.isdigit()])
