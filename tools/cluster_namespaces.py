@@ -148,13 +148,19 @@ class Cluster:
     def _start_nodes(self) -> None:
         head = ["--head", f"--port={_PORT}", "--num-cpus=0", "--include-dashboard=false"]
         _check(self._start_node(self.head, head))
-        join = [f"--address={self.head.address}:{_PORT}", "--num-cpus=1"]
-        started = [
-            self._start_node(host, join, self._cores and self._cores[n % len(self._cores)])
-            for n, host in enumerate(self.hosts)
-        ]
+        started = [self._join(host) for host in self.hosts]
         for process in started:
             _check(process)
+
+    def start(self, host: Host) -> None:
+        """Start the Ray node of a host whose processes were killed, once Ray knows of that."""
+        _python(self, _AWAIT_DEATH, host.address).wait()
+        _check(self._join(host))
+
+    def _join(self, host: Host) -> "subprocess.Popen[str]":
+        cores = self._cores and self._cores[self.hosts.index(host) % len(self._cores)]
+        join = [f"--address={self.head.address}:{_PORT}", "--num-cpus=1"]
+        return self._start_node(host, join, cores)
 
     def _start_node(
         self, host: Host, words: Sequence[str], cores: str | None = None
@@ -199,6 +205,18 @@ class Cluster:
             _quietly("link", "del", host.cable)
         _quietly("link", "del", self._bridge)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+_AWAIT_DEATH = """
+import sys, time, ray
+ray.init(address="auto", log_to_driver=False, logging_level="ERROR")
+while any(n["Alive"] and n["NodeManagerAddress"] == sys.argv[1] for n in ray.nodes()):
+    time.sleep(0.2)
+"""
+
+
+def _python(cluster: Cluster, script: str, *words: str) -> "subprocess.Popen[str]":
+    return cluster.popen([sys.executable, "-c", script, *words], stdout=subprocess.DEVNULL)
 
 
 def _check(node: "subprocess.Popen[str]") -> None:

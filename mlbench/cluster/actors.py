@@ -50,7 +50,8 @@ class Placement:
             names = ", ".join(node.address for node in nodes)
             raise RequestError(
                 f"--cluster: no free CPU for a host on each of {names} within {_PLACED_S:.0f} s: "
-                "end what else runs on the cluster ('ray status' shows it)"
+                "end what else runs on the cluster ('ray status' shows it), or wait until Ray has "
+                "noticed that one of them is gone"
             )
         self.actors = [Actor(node, self._start(ray, index)) for index, node in enumerate(nodes)]
 

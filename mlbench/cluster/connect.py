@@ -66,6 +66,8 @@ def connected(address: str, *, insecure: bool) -> Iterator[None]:
     if not insecure:
         _check_token(place)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    # What befalls any node Ray would print on stdout, which is for results.
+    ray._private.worker.print_to_stdstream = lambda *_, **__: None
     try:
         ray.init(address=place, log_to_driver=False, logging_level="ERROR", configure_logging=True)
     except Exception as error:  # Ray has a dozen kinds, and no base for them

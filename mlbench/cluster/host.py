@@ -12,6 +12,7 @@ be told to end, whatever its pool does.
 import importlib.metadata
 import os
 import platform
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -119,7 +120,7 @@ class Host:
         alone = threading.Event()
         while now_ns() - self._heard_ns < ALONE_S * 1e9:
             alone.wait(_LOOK_EVERY_S)
-        os._exit(1)
+        signal.raise_signal(signal.SIGKILL)  # whatever other threads do
 
     def beat(self) -> Beat:
         """Say that this host lives, what its clock shows, and what its pool tells."""
