@@ -12,7 +12,13 @@ _PLACED_S = 30.0  # until nodes that are there and free have their actors; a sec
 _GROUPS = {"beat": 1, "control": 4}
 """Threads of an actor beside the one of its pool: a beat never waits, and of a trial `ready`, `go`
 and `end` may be under way at once."""
-_GROUP_OF = {"beat": "beat", "ready": "control", "go": "control", "end": "control"}
+_GROUP_OF = {
+    "beat": "beat",
+    "ready": "control",
+    "go": "control",
+    "end": "control",
+    "close": "control",
+}
 
 
 class Actor:

@@ -25,6 +25,8 @@ try:
     GcsClient(address=sys.argv[1]).get_all_node_info()
 except AuthenticationError:
     print("refused")
+except Exception as error:
+    print(str(error).splitlines()[0])
 else:
     print("answered")
 """
@@ -63,8 +65,7 @@ def connected(address: str, *, insecure: bool) -> Iterator[None]:
     """
     ray = find_ray()
     place = _find(address)
-    if not insecure:
-        _check_token(place)
+    _check_access(place, insecure=insecure)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     # What befalls any node Ray would print on stdout, which is for results.
     ray._private.worker.print_to_stdstream = lambda *_, **__: None
@@ -96,34 +97,53 @@ def _find(address: str) -> str:
     return found
 
 
-def _check_token(address: str) -> None:
-    """Raise RequestError unless this process has a token, and the cluster asks for one."""
-    if os.environ.get("RAY_AUTH_MODE") != "token":
+def _check_access(address: str, *, insecure: bool) -> None:
+    """Raise RequestError unless the cluster answers this process, and nobody without a token."""
+    has_token = os.environ.get("RAY_AUTH_MODE") == "token"
+    if not has_token and not insecure:
         raise RequestError(
             f"--cluster: the Ray cluster at {address} listens to the whole network and runs what "
             "it is sent: set RAY_AUTH_MODE=token here and on all hosts (docs/cluster.md), or give "
             "--insecure on a network that nobody else can reach"
         )
-    try:
-        probe = subprocess.run(
-            [sys.executable, "-c", _PROBE, address],
-            env={**os.environ, "RAY_AUTH_MODE": "disabled"},
-            capture_output=True,
-            text=True,
-            timeout=_PROBE_S,
-            check=False,
+    ours, others = _ask(address, {}), _ask(address, {"RAY_AUTH_MODE": "disabled"})
+    answer = _answer(ours)
+    if answer == "refused":
+        raise RequestError(
+            f"--cluster: the Ray cluster at {address} asks for another token: set "
+            "RAY_AUTH_MODE=token and copy the token of its hosts (docs/cluster.md)"
         )
-    except subprocess.TimeoutExpired:
-        raise RequestError(f"--cluster: the Ray cluster at {address} does not answer") from None
-    if probe.stdout.strip() == "answered":
+    if answer != "answered":
+        raise RequestError(f"--cluster: no Ray cluster answers at {address}: {answer}")
+    if _answer(others) != "refused" and not insecure:
         raise RequestError(
             f"--cluster: the Ray cluster at {address} answers without a token: start all its nodes "
             "with RAY_AUTH_MODE=token (docs/cluster.md), or give --insecure on a network that "
             "nobody else can reach"
         )
-    if probe.stdout.strip() != "refused":
-        why = (probe.stderr.strip().splitlines() or ["no answer"])[-1]
-        raise RequestError(f"--cluster: no Ray cluster answers at {address}: {why}")
+
+
+def _ask(address: str, environment: dict[str, str]) -> "subprocess.Popen[str]":
+    """Start asking a cluster for its nodes, in a process of its own: its token is set once."""
+    return subprocess.Popen(
+        [sys.executable, "-c", _PROBE, address],
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _answer(probe: "subprocess.Popen[str]") -> str:
+    """Return `answered`, `refused`, or why there was neither."""
+    try:
+        out, err = probe.communicate(timeout=_PROBE_S)
+    except subprocess.TimeoutExpired:
+        probe.kill()
+        probe.communicate()
+        return f"nothing came back within {_PROBE_S:.0f} s"
+    return out.strip() or (err.strip().splitlines() or ["it failed"])[-1]
 
 
 def nodes_with_cpus() -> list[Node]:

@@ -36,6 +36,7 @@ reached. Ray ends the hosts of a coordinator that died at once; this is for a ca
 and long enough for a coordinator that was only stopped for a moment."""
 
 _LOOK_EVERY_S = 1.0
+_NO_TRIAL_AFTER = 2**63
 
 Result = TypeVar("Result")
 
@@ -101,7 +102,7 @@ class Failed:
 
 
 class Host:
-    """The methods that a coordinator calls; all but `beat`, `ready`, `go` and `end` one by one."""
+    """The methods that a coordinator calls; all but `beat` and those of a trial one by one."""
 
     def __init__(self) -> None:
         # Workers end with the thread that started them, so that one thread has to last.
@@ -219,7 +220,8 @@ class Host:
         return self._opened.pool.has_failed, tuple(self._opened.pool.service_ns)
 
     def close(self) -> None:
-        """End the workers, in the thread that started them."""
+        """End the trial that is played, and the workers, in the thread that started them."""
+        self.end(_NO_TRIAL_AFTER)
         if self._opened is not None:
             self._thread.submit(self._opened.pool.close).result()
         self._files.sweep()
