@@ -18,6 +18,8 @@ _KEPT = 100
 """Pings: half a minute of heartbeats, in which clocks of computers drift apart by less than a
 millisecond (30 parts in a million)."""
 
+_FEWEST = 5  # of several one is quick, even on a busy host
+
 
 @dataclass(frozen=True)
 class Ping:
@@ -46,8 +48,10 @@ class Clock:
     def __init__(self) -> None:
         self._pings: deque[Ping] = deque(maxlen=_KEPT)
 
-    def __bool__(self) -> bool:
-        return bool(self._pings)
+    @property
+    def is_known(self) -> bool:
+        """Whether there were answers enough; the first one waits for the host to come up."""
+        return len(self._pings) >= _FEWEST
 
     def heard(self, ping: Ping) -> None:
         """Take in an answer."""

@@ -1,4 +1,4 @@
-"""What a cluster tells while it comes up."""
+"""What a cluster tells: how it comes up, and whom it loses."""
 
 from dataclasses import dataclass
 
@@ -20,4 +20,12 @@ class FileSent:
     hosts: int
 
 
-ClusterEvent = HostsAwaited | FileSent
+@dataclass(frozen=True)
+class HostLost:
+    """A host died or is silent: it ends the trial, and is no longer part of the cluster."""
+
+    host: str
+    reason: str
+
+
+ClusterEvent = HostsAwaited | FileSent | HostLost

@@ -81,7 +81,7 @@ class Hosts:
             self.actors[place : place + 1] = [actor]
 
     def _await_first_beats(self, actors: Sequence[Actor]) -> None:
-        while not all(self._pulses[actor].clock for actor in actors):
+        while not all(self._pulses[actor].clock.is_known for actor in actors):
             for actor in actors:
                 if reason := self._pulses[actor].lost:
                     raise RequestError(

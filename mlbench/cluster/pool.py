@@ -17,7 +17,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mlbench.cluster.events import FileSent, HostsAwaited
+from mlbench.cluster.events import FileSent, HostLost, HostsAwaited
 from mlbench.cluster.files import HostFile, describe_files, read_chunks
 from mlbench.cluster.host import HostFacts, OpenPool, PoolFacts
 from mlbench.cluster.hosts import Hosts
@@ -203,7 +203,7 @@ class ClusterPool:
 
     def _hear(self, host: str, event: object) -> None:
         """Pass on what goes wrong during a trial; how one part of it goes says little."""
-        if isinstance(event, WorkersAwaited | WorkerRestarted):
+        if isinstance(event, WorkersAwaited | WorkerRestarted | HostLost):
             self._pass_on(host, event)
 
     def _pass_on(self, host: str, event: object) -> None:
@@ -301,6 +301,9 @@ class _Play:
             self._go()
         answers = self._hosts.wait(self._playing, until=self._is_over_somewhere, tell=self._hear)
         if len(answers) < len(self._playing):
+            for host, reason in self._hosts.lost().items():  # now: the others take time to end
+                name = self._hosts.names[host]
+                self._hear(name, HostLost(name, reason))
             self._end_early()
             answers = self._last_answers()
         outcomes = [

@@ -29,7 +29,7 @@ class Pulse:
 
     def is_due(self, now_ns: int) -> bool:
         """Whether to send a beat now."""
-        is_time = now_ns - self._asked_ns >= BEAT_EVERY_NS
+        is_time = now_ns - self._asked_ns >= BEAT_EVERY_NS or not self.clock.is_known
         return self.lost is None and not self._is_asked and is_time
 
     def asked(self, now_ns: int) -> None:

@@ -32,7 +32,16 @@ def doctor_page(found: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
         ("backends", backends),
         ("GPUs", [_gpus(found["gpus"])]),
         ("generator", [sentence(found["generator"])]),
+        *([("cluster", [_host(host) for host in found["cluster"]])] if "cluster" in found else []),
     ]
+
+
+def _host(host: Mapping[str, Any]) -> str:
+    versions = ", ".join(f"{what} {version}" for what, version in host["versions"].items())
+    return (
+        f"{host['name']} ({host['host_name']}): {host['cpus']} CPUs, {host['gpus']} GPUs, "
+        f"{versions}, clock known to {host['clock_error_s'] * 1e3:.3g} ms"
+    )
 
 
 def _gpus(count: int) -> str:

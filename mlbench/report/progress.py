@@ -14,7 +14,7 @@ from mlbench.bench.events import (
     SearchEnded,
     TrialFinished,
 )
-from mlbench.cluster.events import FileSent, HostsAwaited
+from mlbench.cluster.events import FileSent, HostLost, HostsAwaited
 from mlbench.contracts.text import printable
 from mlbench.data.events import ImagesPrepared, ImagesStreamed
 from mlbench.host.kept import FileAwaited, FileDamaged
@@ -54,6 +54,8 @@ class Progress:
                 self._say(_awaited(event))
             case HostsAwaited(hosts):
                 self._say(f"cluster: starting workers on {hosts} hosts")
+            case HostLost(host, reason):
+                self._warn(f"host {host} {reason}")
             case FileSent(name, sent, size, hosts):
                 self._say(f"sending {name} to {hosts} hosts: {sent / max(size, 1):.0%}")
             case EmbeddedModelChosen():
