@@ -149,13 +149,18 @@ class Completions:
     on_host: NDArray[np.uint16] | None = None
     hosts: tuple[str, ...] = ()
 
-    def of_host(self, host: int) -> "Completions":
-        """Return the queries of one of several hosts, at least one, as a trial of their own.
+    def host_rows(self) -> list[NDArray[np.intp]]:
+        """Return the rows of each of several hosts, ascending."""
+        order = np.argsort(self.on_host, kind="stable")  # type: ignore[arg-type]  # of several hosts
+        counts = np.bincount(self.on_host, minlength=len(self.hosts))  # type: ignore[arg-type]
+        return np.split(order, np.cumsum(counts)[:-1])
 
-        Its rate is the host's share. `sample` and `prediction` are left out.
+    def only(self, own: NDArray[np.intp]) -> "Completions":
+        """Return some queries, at least one, as a trial of their own, at their share of the rate.
+
+        `sample`, `prediction` and the accounts are left out.
         """
-        own = self.on_host == host
-        share = int(np.count_nonzero(own)) / len(self.status)
+        share = len(own) / len(self.status)
         schedule = replace(
             self.schedule,
             due_ns=self.schedule.due_ns[own],

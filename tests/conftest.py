@@ -25,6 +25,7 @@ SLOW = (
     "cli/test_run_command.py",
     "cli/test_trial_command.py",
     "cli/test_wheel.py",
+    "cluster/test_on_ray.py",
     "estimation/test_estimator.py",
     "models/test_build_resnet50.py",
     "models/test_lite0.py",

@@ -99,6 +99,7 @@ class Cluster:
             **os.environ,
             "RAY_ADDRESS": f"{self.head.address}:{_PORT}",
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_raylet_start_wait_time_s": "120",  # on a busy machine
             "RAY_AUTH_MODE": "token" if auth else "disabled",
             "RAY_AUTH_TOKEN_PATH": str(token),
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",

@@ -63,10 +63,10 @@ def _of_hosts(completions: Completions) -> dict[str, Any]:
     if completions.on_host is None:
         return {}
     latency_ns, entries = completions.done_ns - completions.due_ns, []
-    for host, name in enumerate(completions.hosts):
-        own = completions.on_host == host
-        counts = np.bincount(completions.status[own], minlength=3)
-        served_ns = latency_ns[own & (completions.status == wire.COMPLETED)]
+    for name, own in zip(completions.hosts, completions.host_rows(), strict=True):
+        status = completions.status[own]
+        counts = np.bincount(status, minlength=3)
+        served_ns = latency_ns[own[status == wire.COMPLETED]]
         entries.append(
             {
                 "name": name,

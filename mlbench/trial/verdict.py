@@ -175,11 +175,10 @@ def find_overload(completions: Completions, queue: Queue) -> Overload | None:
     if completions.on_host is None:
         return _find_overload(completions, queue)
     found = []
-    for host, name in enumerate(completions.hosts):
-        own = completions.on_host == host
+    for name, own in zip(completions.hosts, completions.host_rows(), strict=True):
         if not (completions.status[own] == wire.COMPLETED).any():
             continue
-        if overload := _find_overload(completions.of_host(host), queue.of_host):
+        if overload := _find_overload(completions.only(own), queue.of_host):
             figures = {**overload.finding.figures, "host": name}
             found.append(replace(overload, finding=Finding(overload.finding.code, figures)))
     return max(found, key=lambda overload: overload.certain, default=None)
