@@ -37,7 +37,9 @@ class OpenHere:
     settings: Settings
     worker: WorkerSpec
 
-    def __call__(self, paths: Mapping[str, str], query_s: float | None, tell: Listener) -> Opened:
+    def __call__(
+        self, paths: Mapping[str, str], host: int, query_s: float | None, tell: Listener
+    ) -> Opened:
         """Place the workers on this host's devices, and start them with this host's files."""
         model, feeds = self.worker.model, self.worker.feeds
         worker = replace(
@@ -52,4 +54,5 @@ class OpenHere:
                 tell(event)
 
         specs, query_s_here = place_here(worker, self.settings, tell_once, query_s)
+        specs = tuple(replace(spec, earlier_workers=host * len(specs)) for spec in specs)
         return Opened(open_local(specs, self.settings, tell_once), query_s_here)

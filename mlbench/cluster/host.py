@@ -40,9 +40,9 @@ _NO_TRIAL_AFTER = 2**63
 
 Result = TypeVar("Result")
 
-OpenPool = Callable[[dict[str, str], float | None, Callable[[object], None]], "Opened"]
-"""Opens this host's pool: from the paths of files here by their path on the coordinator's host, and
-the seconds that a query takes on one thread, if they are known."""
+OpenPool = Callable[[dict[str, str], int, float | None, Callable[[object], None]], "Opened"]
+"""Opens this host's pool: from the paths of files here by their path on the coordinator's host, the
+host's number, and the seconds that a query takes on one thread, if they are known."""
 
 
 @dataclass(frozen=True)
@@ -145,12 +145,12 @@ class Host:
         """Take in the next bytes of a file."""
         return _told_errors(lambda: self._files.receive(file, chunk))
 
-    def open(self, make: OpenPool, query_s: float | None) -> PoolFacts | Failed:
+    def open(self, make: OpenPool, number: int, query_s: float | None) -> PoolFacts | Failed:
         """Start and warm up this host's workers."""
-        return _told_errors(lambda: self._thread.submit(self._open, make, query_s).result())
+        return _told_errors(lambda: self._thread.submit(self._open, make, number, query_s).result())
 
-    def _open(self, make: OpenPool, query_s: float | None) -> PoolFacts:
-        self._opened = make(self._files.paths, query_s, self._told.append)
+    def _open(self, make: OpenPool, number: int, query_s: float | None) -> PoolFacts:
+        self._opened = make(self._files.paths, number, query_s, self._told.append)
         pool = self._opened.pool
         return PoolFacts(
             devices=pool.devices,

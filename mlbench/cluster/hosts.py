@@ -187,12 +187,18 @@ class Hosts:
         self, hosts: Sequence[int], method: str, *arguments: object, tell: Tell = lambda *_: None
     ) -> list[Any]:
         """Call a method of some hosts and return their answers; raises HostLostError."""
-        futures = {host: self.call(host, method, *arguments) for host in hosts}
+        return self.ask_each(method, dict.fromkeys(hosts, arguments), tell=tell)
+
+    def ask_each(
+        self, method: str, arguments: Mapping[int, tuple[object, ...]], tell: Tell = lambda *_: None
+    ) -> list[Any]:
+        """Call a method of some hosts, each with its arguments; raises HostLostError."""
+        futures = {host: self.call(host, method, *own) for host, own in arguments.items()}
         answers = self.wait(futures, tell=tell)
         if lost := self.lost():
             told = "; ".join(f"host {self.names[host]} {why}" for host, why in lost.items())
             raise HostLostError(told)
-        return [answers[host] for host in hosts]
+        return [answers[host] for host in arguments]
 
     def close(self) -> None:
         """End the workers of all hosts in order, and then the hosts, whatever they do."""

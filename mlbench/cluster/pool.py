@@ -162,7 +162,8 @@ class ClusterPool:
         return first + self._open(hosts[1:], first[0].query_s)
 
     def _open(self, hosts: Sequence[int], query_s: float | None) -> list[PoolFacts]:
-        return self.hosts.ask(hosts, "open", self._open_pool, query_s, tell=self._pass_on)
+        arguments = {host: (self._open_pool, host, query_s) for host in hosts}
+        return self.hosts.ask_each("open", arguments, tell=self._pass_on)
 
     def _check_versions(self, hosts: Sequence[int], facts: Sequence[HostFacts]) -> None:
         """Raise RequestError where hosts differ from the first in what has to be the same."""
