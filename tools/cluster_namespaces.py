@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import os
 import secrets
+import shlex
 import shutil
 import signal
 import subprocess
@@ -83,15 +84,27 @@ class Host:
 
 
 class Cluster:
-    """Ray nodes in namespaces: `head`, where commands run, and `hosts`."""
+    """Ray nodes in namespaces: `head`, where commands run, and `hosts`.
 
-    def __init__(self, hosts: int, cores: Sequence[str] | None = None, *, auth: bool = True):
+    `cores`: of each host in turn, as for taskset. `hidden`: a folder of which hosts see nothing, as
+    if it were on another computer.
+    """
+
+    def __init__(
+        self,
+        hosts: int,
+        cores: Sequence[str] | None = None,
+        *,
+        auth: bool = True,
+        hidden: Path | None = None,
+    ):
         self._tag = f"mlb{os.getpid() % 100_000}"
         self._bridge = f"{self._tag}br"
         self.folder = Path(tempfile.mkdtemp(prefix="mlb", dir="/tmp"))
         self.head = self._host(0)
         self.hosts = [self._host(number + 1) for number in range(hosts)]
         self._cores = cores
+        self._hidden = hidden
         token = self.folder / "token"
         token.write_text(secrets.token_hex(32))
         token.chmod(0o600)
@@ -167,8 +180,12 @@ class Cluster:
         self, host: Host, words: Sequence[str], cores: str | None = None
     ) -> "subprocess.Popen[str]":
         pinned = ["taskset", "-c", cores] if cores else []
+        # A namespace's commands have their own view of what is mounted where.
+        hide = f'mount -t tmpfs none {shlex.quote(str(self._hidden))} && exec "$@"'
+        covered = ["sh", "-c", hide, "sh"] if self._hidden and host is not self.head else []
         return self.popen(
             [
+                *covered,
                 *pinned,
                 *("ray", "start", *words, f"--node-ip-address={host.address}"),
                 f"--object-store-memory={_STORE_BYTES}",
@@ -244,6 +261,10 @@ def ending_in_order() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+def _asked_for(asked: argparse.Namespace) -> Cluster:
+    return Cluster(asked.hosts, asked.cores, auth=not asked.no_auth, hidden=asked.hidden)
+
+
 def main() -> None:
     """Run a command beside some hosts."""
     parser = argparse.ArgumentParser(
@@ -251,12 +272,13 @@ def main() -> None:
     )
     parser.add_argument("--hosts", type=int, default=2)
     parser.add_argument("--cores", action="append", help="of a host, as for taskset; in turn")
+    parser.add_argument("--hidden", type=Path, help="a folder of which hosts see nothing")
     parser.add_argument("--no-auth", action="store_true", help="without a token")
     parser.add_argument("command", nargs="+")
     asked = parser.parse_args()
     if why := why_not():
         sys.exit(why)
-    with ending_in_order(), Cluster(asked.hosts, asked.cores, auth=not asked.no_auth) as cluster:
+    with ending_in_order(), _asked_for(asked) as cluster:
         sys.exit(cluster.popen(asked.command).wait())
 
 

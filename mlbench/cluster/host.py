@@ -114,14 +114,14 @@ class Host:
         self._ready = self._ended = 0  # the last trial that is ready, or that was told to end
         self._start_ns: dict[int, int] = {}
         self._heard_ns = now_ns()
+        self._closed = threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
 
     def _watch(self) -> None:
         """End this process, and with it its workers, when nobody asks for it any more."""
-        alone = threading.Event()
-        while now_ns() - self._heard_ns < ALONE_S * 1e9:
-            alone.wait(_LOOK_EVERY_S)
-        signal.raise_signal(signal.SIGKILL)  # whatever other threads do
+        while not self._closed.wait(_LOOK_EVERY_S):
+            if now_ns() - self._heard_ns > ALONE_S * 1e9:
+                signal.raise_signal(signal.SIGKILL)  # whatever other threads do
 
     def beat(self) -> Beat:
         """Say that this host lives, what its clock shows, and what its pool tells."""
@@ -225,6 +225,7 @@ class Host:
         if self._opened is not None:
             self._thread.submit(self._opened.pool.close).result()
         self._files.sweep()
+        self._closed.set()
 
 
 def _told_errors(call: Callable[[], Result]) -> Result | Failed:

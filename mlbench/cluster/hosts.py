@@ -12,7 +12,7 @@ from mlbench.cluster.actors import Actor, Placement
 from mlbench.cluster.connect import Node, connected, nodes_with_cpus
 from mlbench.cluster.host import Beat, Failed
 from mlbench.cluster.lost import HostLostError
-from mlbench.cluster.pulse import OWN_PAUSE_NS, Pulse
+from mlbench.cluster.pulse import OWN_PAUSE_NS, PATIENT_NS, Pulse
 from mlbench.contracts.errors import MlbenchError, RequestError, RunError, one_line
 from mlbench.host.clock import now_ns
 
@@ -28,8 +28,8 @@ class Hosts:
     """Actors on the nodes of a Ray cluster; use as a context manager.
 
     `names`: of the hosts, in order. `wait` waits for answers of some of them, and returns as soon
-    as one of them is lost. Raises RequestError when there are fewer nodes than `count` hosts; None
-    stands for all of them.
+    as one of them is lost. `patience_ns`: for how long a host may be silent. Raises RequestError
+    when there are fewer nodes than `count` hosts; None stands for all of them.
     """
 
     def __init__(self, address: str, count: int | None, *, insecure: bool) -> None:
@@ -38,6 +38,7 @@ class Hosts:
         self._used: set[str] = set()  # ids of nodes, of lost ones too
         self._told: queue.SimpleQueue[tuple[str, object]] = queue.SimpleQueue()
         self._over = threading.Event()
+        self.patience_ns = PATIENT_NS
         self.actors: list[Actor] = []
         self._pulses: dict[Actor, Pulse] = {}
         try:
@@ -112,7 +113,7 @@ class Hosts:
             for actor, pulse in tuple(self._pulses.items()):
                 if was_paused:
                     pulse.excuse(now)
-                pulse.look(now)
+                pulse.look(now, self.patience_ns)
                 if pulse.is_due(now):
                     self._send_beat(actor, pulse)
 

@@ -21,6 +21,7 @@ from mlbench.cluster.events import FileSent, HostLost, HostsAwaited
 from mlbench.cluster.files import HostFile, describe_files, read_chunks
 from mlbench.cluster.host import HostFacts, OpenPool, PoolFacts
 from mlbench.cluster.hosts import Hosts
+from mlbench.cluster.pulse import PATIENT_NS, SILENT_NS
 from mlbench.cluster.split import Divided, Outcome, divide, merge
 from mlbench.contracts.errors import RequestError
 from mlbench.contracts.findings import Figures, Finding
@@ -235,7 +236,11 @@ class ClusterPool:
         split = split_of(self._split, schedule.kind)
         divided = divide(schedule, samples, self.host_count, split)
         play = _Play(self.hosts, self._trial, divided, max_backlog_s, self._hear)
-        completions = play.run(tuple(facts.devices for facts in self._facts))
+        self.hosts.patience_ns = SILENT_NS
+        try:
+            completions = play.run(tuple(facts.devices for facts in self._facts))
+        finally:
+            self.hosts.patience_ns = PATIENT_NS
         self._look_after(play.taking_part)
         return completions
 

@@ -13,6 +13,9 @@ BEAT_EVERY_NS = 300_000_000
 SILENT_NS = 1_500_000_000
 """With the time between beats and between two looks, a host is named within two seconds. A trial
 during which a host stood still for so long says nothing anyway."""
+PATIENT_NS = 10_000_000_000
+"""The same between trials: models that load may keep a busy host from answering, and harm nobody.
+That it died Ray tells earlier."""
 OWN_PAUSE_NS = 1_000_000_000
 """Of our own loop, after which silence says nothing of the hosts: answers lie unread."""
 
@@ -45,10 +48,10 @@ class Pulse:
         """Note that the host is lost; the first reason stays."""
         self.lost = self.lost or reason
 
-    def look(self, now_ns: int) -> None:
+    def look(self, now_ns: int, patience_ns: int = SILENT_NS) -> None:
         """Take a host for lost that was silent for too long."""
         silent_ns = now_ns - self.answered_ns
-        if silent_ns > SILENT_NS:
+        if silent_ns > patience_ns:
             self.lose(f"is silent: no heartbeat was answered for {silent_ns * 1e-9:.1f} s")
 
     def excuse(self, now_ns: int) -> None:

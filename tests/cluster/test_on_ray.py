@@ -18,9 +18,15 @@ SIMULATED = ("--backend", "simulated", "--backend-option", "service_ms=5")
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[cluster_namespaces.Cluster]:
+def only_here(tmp_path_factory) -> Path:
+    """Return a folder that the head sees and hosts do not."""
+    return tmp_path_factory.mktemp("only-here")
+
+
+@pytest.fixture(scope="module")
+def cluster(only_here) -> Iterator[cluster_namespaces.Cluster]:
     """Two hosts, a spare one, and a head where commands run."""
-    with cluster_namespaces.Cluster(3) as running:
+    with cluster_namespaces.Cluster(3, hidden=only_here) as running:
         yield running
 
 
@@ -75,6 +81,21 @@ def test_a_run_on_hosts_saves_its_results(run, tmp_path) -> None:
     assert saved["results"]["linear"]["0.05"]["capacity_qps"] == pytest.approx(400, rel=0.02)
     (found,) = [one for one in saved["findings"] if one["code"] == "cluster"]
     assert found["figures"]["hosts"] == 2
+
+
+def test_a_model_that_hosts_lack_is_sent_once(run, only_here, models) -> None:
+    """Model and samples of the coordinator's host reach the others, and are there the next time."""
+    pytest.importorskip("onnxruntime")
+    model = only_here / "model.onnx"
+    model.write_bytes(models["classifier"].read_bytes())
+    words = ["trial", "--cluster", "auto", "--hosts", 2, "--model", model, "--dataset", "synthetic"]
+    words += ["--count", 10, "--threads", 1, "--qps", 50, "--duration", 1, "--json"]
+    cache = {"MLBENCH_CACHE": str(only_here / "cache")}
+    for times in (3, 0):  # the model, its samples, and each only at first
+        ended = run(*words, **cache)
+        assert ended.returncode == 0, ended.stderr
+        assert json.loads(ended.stdout)["completed"] == 50
+        assert ended.stderr.count("to 2 hosts: 100%") in range(max(times - 1, 0), times + 1)
 
 
 def test_strangers_get_nowhere(run, tmp_path) -> None:
