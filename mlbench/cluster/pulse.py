@@ -1,7 +1,7 @@
 """Who is alive: heartbeats, answered or not. Pure; its callers pass the time.
 
 every 0.3 s a beat to each host that has answered the last one; a host whose last answer is
-1.5 s old is silent, and named as lost at once: it never is again part of the cluster
+1.5 s old during a trial is silent, and named as lost at once: it never is part of the cluster again
 """
 
 from dataclasses import dataclass, field
