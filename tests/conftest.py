@@ -37,6 +37,7 @@ SLOW = (
     "report/test_listeners.py",
     "search/test_arrival_kinds.py",
     "search/test_search.py",
+    "search/test_search_on_hosts.py",
     "search/test_study.py",
     "workers/backends/test_tf.py",
 )

@@ -153,14 +153,14 @@ class _Columns:
         """Write a host's queries into their rows; later ones than the last row are left out."""
         count = min(len(part.status), int(own.searchsorted(self._queries)))
         rows = own[:count]
-        moved_ns = start_ns - part.start_of_trial_ns
+        moved_ns, lost = start_ns - part.start_of_trial_ns, part.status[:count] == wire.LOST
         for name, column in self.all.items():
             value = getattr(part, name)
             if value is None:
                 continue
             value = value[:count]
             if name in _TIMES:
-                value = np.where(value == 0, 0, value + moved_ns)
+                value = np.where(value == 0 if name == "sent_ns" else lost, 0, value + moved_ns)
             elif name == "worker":
                 value = np.where(value == NOBODY, NOBODY, value + first_worker)
             column[rows] = value
