@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from subprocess import PIPE
+from subprocess import PIPE, Popen
 
 from cluster_namespaces import Cluster, Host, ending_in_order, why_not
 
@@ -67,10 +67,7 @@ def _once(cluster: Cluster, way: str, rng: random.Random) -> Seen:
     words = "trial --cluster auto --backend simulated --backend-option service_ms=5 --qps 200"
     options = f"--duration {_TRIAL_S} --max-latency 0.1 --json"
     command = [sys.executable, "-m", "mlbench", *words.split(), *options.split()]
-    trial = cluster.popen(command, stdout=PIPE, stderr=PIPE)
-    for line in trial.stderr:
-        if "clocks are known" in line:  # all is up, and the trial begins
-            break
+    trial = _begun(cluster, command)
     time.sleep(rng.uniform(1.0, 4.0))
     harmed_s = time.monotonic()
     harm(victim)
@@ -94,6 +91,17 @@ def _once(cluster: Cluster, way: str, rng: random.Random) -> Seen:
         print("    " + "\n    ".join(told[-6:]))
     sys.stdout.flush()
     return seen
+
+
+def _begun(cluster: Cluster, command: list[str]) -> "Popen[str]":
+    """Start a trial and return when it begins; again while Ray has not mended the last harm yet."""
+    while True:
+        trial, line = cluster.popen(command, stdout=PIPE, stderr=PIPE), ""
+        for line in trial.stderr:
+            if "clocks are known" in line:  # all is up
+                return trial
+        print(f"    not begun, once more (status {trial.wait()}): {line.rstrip()[:300]}")
+        time.sleep(_PAUSE_S)
 
 
 def _left(cluster: Cluster) -> list[str]:
