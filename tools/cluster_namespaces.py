@@ -14,6 +14,7 @@ namespaces, bridge and files are gone in the end.
 import argparse
 import contextlib
 import os
+import re
 import secrets
 import shlex
 import shutil
@@ -28,6 +29,7 @@ from pathlib import Path
 
 _NET = "10.177.0"
 _PORT = 6379
+_TAG = "mlb"  # names of namespaces and devices begin so; the longest have 15 characters
 _GONE_S = 5.0  # for killed processes to be gone
 _STORE_BYTES = 200_000_000  # of each node's object store: the least that serves a big trial
 
@@ -98,7 +100,7 @@ class Cluster:
         auth: bool = True,
         hidden: Path | None = None,
     ):
-        self._tag = f"mlb{os.getpid() % 100_000}"
+        self._tag = f"{_TAG}{os.getpid()}"
         self._bridge = f"{self._tag}br"
         self.folder = Path(tempfile.mkdtemp(prefix="mlb", dir="/tmp"))
         self.head = self._host(0)
@@ -123,6 +125,7 @@ class Cluster:
         return Host(name, name, f"{_NET}.{number + 1}")
 
     def __enter__(self) -> "Cluster":
+        _sweep()
         try:
             _ip("link", "add", self._bridge, "type", "bridge")
             _ip("link", "set", self._bridge, "up")
@@ -212,17 +215,32 @@ class Cluster:
 
     def close(self) -> None:
         """End all processes, and take the namespaces down."""
-        everything = (self.head, *self.hosts)
-        end_s = time.monotonic() + _GONE_S
-        while time.monotonic() < end_s and any(host.pids() for host in everything):
-            for host in everything:
-                host.kill()
-            time.sleep(0.05)
-        for host in everything:
-            _quietly("netns", "del", host.namespace)
-            _quietly("link", "del", host.cable)
-        _quietly("link", "del", self._bridge)
+        _take_down([self.head, *self.hosts], self._bridge)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _take_down(hosts: Sequence[Host], bridge: str) -> None:
+    end_s = time.monotonic() + _GONE_S
+    while time.monotonic() < end_s and any(host.pids() for host in hosts):
+        for host in hosts:
+            host.kill()
+        time.sleep(0.05)
+    for host in hosts:
+        _quietly("netns", "del", host.namespace)
+        _quietly("link", "del", host.cable)
+    _quietly("link", "del", bridge)
+
+
+def _sweep() -> None:
+    """Take down what programs left that were killed, known by their process ids."""
+    listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=False)
+    left: dict[str, list[Host]] = {}
+    for name in re.findall(rf"^({_TAG}\d+h\d+)\b", listed.stdout, re.MULTILINE):
+        pid = name.removeprefix(_TAG).split("h")[0]
+        if not Path("/proc", pid).exists():
+            left.setdefault(pid, []).append(Host(name, name, ""))
+    for pid, hosts in left.items():
+        _take_down(hosts, f"{_TAG}{pid}br")
 
 
 _AWAIT_DEATH = """
@@ -249,16 +267,16 @@ def _quietly(*words: str) -> None:
 
 @contextlib.contextmanager
 def ending_in_order() -> Iterator[None]:
-    """Let SIGTERM end this program as Ctrl-C does, so that everything is taken down."""
+    """Let the first SIGTERM or SIGINT end this program, while everything is taken down."""
 
     def end(_number: int, _frame: object) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+    yield
 
 
 def _asked_for(asked: argparse.Namespace) -> Cluster:
