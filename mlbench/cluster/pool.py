@@ -33,7 +33,7 @@ from mlbench.trial.schedule import draw_samples
 
 _LEAD_NS = 50_000_000
 """From the last host that is ready to the start: ten times what a call of an actor takes."""
-_LEAD_EACH_NS = 500_000  # more for each host: a call takes a fifth of a millisecond to send
+_LEAD_EACH_NS = 1_000_000  # more for each host: sending a call takes 0.3 ms of a core
 _MOST_LATE_NS = 10_000_000  # a host may start so much later than asked; more is a fault
 _END_S = 5.0
 """For hosts to end their parts when another is lost: they have what is claimed to serve."""
