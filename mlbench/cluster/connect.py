@@ -6,6 +6,7 @@ run what they are sent. So a cluster that answers without a token is refused.
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,8 @@ from typing import Any
 from mlbench.contracts.errors import RequestError, install_command, one_line
 from mlbench.contracts.text import shown
 
-_PROBE_S = 20.0  # for a new process to load Ray and to be answered, or not
+_LISTENS_S = 5.0  # for a connection to the cluster's head
+_PROBE_S = 60.0  # for a new process to load Ray and to be answered; a second, but on a busy host
 _PROBE = """
 import sys
 from ray._raylet import GcsClient
@@ -106,6 +108,7 @@ def _check_access(address: str, *, insecure: bool) -> None:
             "it is sent: set RAY_AUTH_MODE=token here and on all hosts (docs/cluster.md), or give "
             "--insecure on a network that nobody else can reach"
         )
+    _check_listens(address)
     ours, others = _ask(address, {}), _ask(address, {"RAY_AUTH_MODE": "disabled"})
     answer = _answer(ours)
     if answer == "refused":
@@ -123,6 +126,15 @@ def _check_access(address: str, *, insecure: bool) -> None:
         )
 
 
+def _check_listens(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _LISTENS_S).close()
+    except (OSError, ValueError, OverflowError) as error:
+        why = one_line(error)
+        raise RequestError(f"--cluster: no Ray cluster answers at {address}: {why}") from None
+
+
 def _ask(address: str, environment: dict[str, str]) -> "subprocess.Popen[str]":
     """Start asking a cluster for its nodes, in a process of its own: its token is set once."""
     return subprocess.Popen(
@@ -138,12 +150,12 @@ def _ask(address: str, environment: dict[str, str]) -> "subprocess.Popen[str]":
 def _answer(probe: "subprocess.Popen[str]") -> str:
     """Return `answered`, `refused`, or why there was neither."""
     try:
-        out, err = probe.communicate(timeout=_PROBE_S)
+        out, _ = probe.communicate(timeout=_PROBE_S)
     except subprocess.TimeoutExpired:
         probe.kill()
         probe.communicate()
         return f"nothing came back within {_PROBE_S:.0f} s"
-    return out.strip() or (err.strip().splitlines() or ["it failed"])[-1]
+    return out.strip() or "what listens there does not answer as Ray does"
 
 
 def nodes_with_cpus() -> list[Node]:
