@@ -312,3 +312,13 @@ def test_whatever_a_file_holds_is_read(outer: dict[str, Any], inner: dict[str, A
     assert run_sentence(run)
     assert machine_section([run])
     assert sweep_facts({"configurations": [{"options": inner, "answers": outer}], **outer})
+
+
+def test_a_trial_too_short_for_its_limit_may_tell_a_wider_one() -> None:
+    """Its mark in charts is the verdict for that; it is not among those that count for nothing."""
+    document = documents.run_document(trials=2)
+    (entry,) = document["scan"]["linear"].values()
+    entry |= {"verdict": "invalid", "judgements": {"0.05": {"verdict": "pass"}}}
+    (trial, _) = run_facts("r", document).trials
+    assert (trial.verdict, trial.mark) == ("invalid", "pass")
+    assert cautions([run_facts("r", document)]) == []

@@ -38,7 +38,7 @@ def cautions(runs: Sequence[RunFacts]) -> list[str]:
     found = []
     for run in runs:
         tried = [one for one in run.trials if not one.is_saturation]
-        invalid = [one for one in tried if one.verdict == "invalid"]
+        invalid = [one for one in tried if one.mark == "invalid"]
         if invalid:
             name = f"{run.name}: " if len(runs) > 1 else ""
             found.append(
