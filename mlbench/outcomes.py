@@ -39,7 +39,8 @@ class Summary:
     """One trial in a few numbers; seconds and queries per second.
 
     `qps` is completed queries over `runtime_s`, the time from the first due time to the last
-    completion. A percentile is None when there were too few queries to tell it.
+    completion. A percentile is None when there were too few queries to tell it; `max_s` is the
+    longest latency. `mean_s` and `max_s` are None when no query was completed.
     """
 
     qps: float
@@ -47,6 +48,15 @@ class Summary:
     runtime_s: float
     count: int
     percentiles: Mapping[str, float | None]
+    max_s: float | None = None
+
+    def nearest_s(self, p: str) -> float | None:
+        """Return the latency of nearest rank at percentile `p`, however few queries there were.
+
+        Where they are too few to tell it, that is the longest; None when there were none.
+        """
+        told_s = self.percentiles.get(p)
+        return self.max_s if told_s is None else told_s
 
 
 @dataclass(frozen=True)
@@ -130,6 +140,23 @@ class Answer:
     no_verdict: bool = False
     meets_again: float | None = None
     curve: tuple[CurvePoint, ...] = ()
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a search knows of one answer on its way; rates in queries per second.
+
+    `met_qps`: the highest rate of a trial that met the limit and that the estimate supports.
+    `capacity_qps` is 0 where no rate seems to meet the limit. Both are None while unknown.
+    `closed`: the answer wants no further trial.
+    """
+
+    kind: str
+    max_latency_s: float
+    met_qps: float | None
+    capacity_qps: float | None
+    capacity_ci95: tuple[float, float] | None
+    closed: bool
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ SLOW = (
     "cli/test_interrupts.py",
     "cli/test_own_models.py",
     "cli/test_run_command.py",
+    "cli/test_scripts_of_2019.py",
     "cli/test_trial_command.py",
     "cli/test_wheel.py",
     "estimation/test_estimator.py",

@@ -8,12 +8,13 @@ Everything that is shown or saved is a listener, a function of an event: the log
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 from mlbench.bench.settings import RunSettings, TrialSettings
 from mlbench.contracts.findings import Finding
 from mlbench.data.events import DataEvent
-from mlbench.outcomes import Accuracy, Answer, Summary, Trial, TrialRequest
-from mlbench.pool.events import PoolEvent, WorkerRestarted, WorkersAwaited
+from mlbench.outcomes import Accuracy, Answer, Standing, Summary, Trial, TrialRequest
+from mlbench.pool.events import PoolEvent, TrialUnderWay, WorkerRestarted, WorkersAwaited
 from mlbench.records import Completions
 
 
@@ -38,6 +39,22 @@ class SingleTrialFinished:
     completions: Completions
 
 
+Stage = Literal[
+    "model", "samples", "timing", "generator", "workers", "accuracy", "search", "answers"
+]
+
+
+@dataclass(frozen=True)
+class StageBegan:
+    """The next stage begins.
+
+    The model is read, samples are prepared, a query is timed on one thread, the load generator is
+    measured, workers are started, accuracy is checked, rates are searched for, and answers made.
+    """
+
+    stage: Stage
+
+
 @dataclass(frozen=True)
 class EmbeddedModelChosen:
     """No model was named: the embedded one is served."""
@@ -57,6 +74,18 @@ class AccuracyMeasured:
 
     summary: Summary
     accuracy: Accuracy
+
+
+@dataclass(frozen=True)
+class AnswersNarrowed:
+    """What a search knows before its next trial, when `measured_s` of `budget_s` seconds are used.
+
+    `standings` are those of the answers that it still works on, or has finished on this pool.
+    """
+
+    standings: Sequence[Standing]
+    measured_s: float
+    budget_s: float
 
 
 @dataclass(frozen=True)
@@ -90,11 +119,14 @@ Event = (
     RunStarted
     | SingleTrialStarted
     | SingleTrialFinished
+    | StageBegan
     | EmbeddedModelChosen
     | DataEvent
     | WorkersAwaited
+    | TrialUnderWay
     | Noted
     | AccuracyMeasured
+    | AnswersNarrowed
     | TrialStarted
     | TrialFinished
     | SearchEnded

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from mlbench.bench.events import EmbeddedModelChosen, Listener, Noted, from_pool
+from mlbench.bench.events import EmbeddedModelChosen, Listener, Noted, StageBegan, from_pool
 from mlbench.bench.layout import Division, divide_by_time, most_threads, time_on_one_thread
 from mlbench.bench.limits import check_workers
 from mlbench.bench.samples import Samples, make_samples
@@ -62,9 +62,13 @@ def prepare(settings: Settings, tell: Listener) -> Job:
     devices = parse_devices(settings.devices, cpus, len(visible_gpus()))
     check_workers(len(devices) * (settings.workers_per_device or 1))
     needs_model = backend.NEEDS_MODEL
+    if needs_model:
+        tell(StageBegan("model"))
     model = _model_path(settings, needs_model, tell)
     signature = inspect_model(settings.backend, str(model)) if model else Signature((), ())
     _check_batch(settings, signature)
+    if signature.inputs:
+        tell(StageBegan("samples"))
     samples = make_samples(settings, signature, tell)
     worker = _worker(settings, model, samples)
     specs = _place(worker, devices, settings, needs_model, tell)
@@ -84,6 +88,7 @@ def _place(
     asked, threads = settings.workers_per_device, settings.threads
     division = Division([asked or 1] * len(devices))
     if needs_model and asked is None and threads is None:
+        tell(StageBegan("timing"))
         query_s = partial(
             time_on_one_thread, timeout_s=settings.start_timeout, tell=from_pool(tell)
         )

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from mlbench.bench.events import Listener, from_pool
+from mlbench.bench.events import Listener, StageBegan, from_pool
 from mlbench.bench.job import Job
 from mlbench.bench.settings import Settings
 from mlbench.contracts.backend import stamps_its_own_times
@@ -20,16 +20,20 @@ from mlbench.trial.host import busy_cores
 
 def open_pool(job: Job, settings: Settings, tell: Listener) -> WorkerPool:
     """Start the workers of a job and warm them up; the caller closes the pool."""
-    # A device with a clockwork of its own is not slowed down by whatever else the host does.
-    unmoved = stamps_its_own_times(find_backend(settings.backend))
+    tell(StageBegan("workers"))
     return WorkerPool(
         job.specs,
         LocalLauncher(),
         round_robin=settings.dispatch == "round-robin",
         start_timeout_s=settings.start_timeout,
-        host_account=None if unmoved else _host_watch(job),
+        host_account=None if is_unmoved(settings) else _host_watch(job),
         tell=from_pool(tell),
     )
+
+
+def is_unmoved(settings: Settings) -> bool:
+    """Whether the device has a clockwork of its own, which nothing on the host slows down."""
+    return stamps_its_own_times(find_backend(settings.backend))
 
 
 def _host_watch(job: Job) -> Callable[[Sequence[int]], Callable[[], HostAccount]]:

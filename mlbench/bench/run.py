@@ -14,10 +14,13 @@ from mlbench.bench.events import (
     RunEnded,
     RunStarted,
     SearchEnded,
+    StageBegan,
     to_all,
 )
 from mlbench.bench.failover import on_workers
+from mlbench.bench.host_look import look_at_host
 from mlbench.bench.job import Job, prepare
+from mlbench.bench.pool import is_unmoved
 from mlbench.bench.search import RateSearch
 from mlbench.bench.settings import RunSettings, make_settings
 from mlbench.contracts.findings import Finding
@@ -25,6 +28,7 @@ from mlbench.host.signals import held
 from mlbench.models.metadata import model_metadata
 from mlbench.outcomes import Accuracy, Answer
 from mlbench.pool.coordinator import WorkerPool
+from mlbench.trial.host import host_busy_before
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,8 @@ def _run(settings: RunSettings, tell: Listener) -> RunResult:
     if not trained:
         figures = {"description": says.get("description", "no description")}
         tell(Noted(Finding("synthetic_model", figures), warning=True))
+    _look_for_others(settings, tell)
+    tell(StageBegan("generator"))
     tell(Noted(calibrate().finding))
     stages = _Stages(job, settings, tell, settings.accuracy_target if trained else None)
     try:
@@ -99,6 +105,7 @@ class _Stages:
         """Do on this pool what is not done yet."""
         if self._is_accuracy_due:
             target = self._accuracy_target
+            self._tell(StageBegan("accuracy"))
             summary, self.accuracy = check_accuracy(pool, self._samples, target, self._tell)
             self._is_accuracy_due = False
             self._tell(AccuracyMeasured(summary, self.accuracy))
@@ -109,6 +116,12 @@ class _Stages:
         with held():
             if answers := self.search.answers():
                 self._tell(SearchEnded(answers))
+
+
+def _look_for_others(settings: RunSettings, tell: Listener) -> None:
+    """Warn of busy programs before anything is measured, where they can slow the device down."""
+    if not is_unmoved(settings) and (found := host_busy_before(look_at_host())):
+        tell(Noted(found, warning=True))
 
 
 def _why_no_accuracy(settings: RunSettings, job: Job) -> str | None:

@@ -85,6 +85,13 @@ def _host_busy(figures: Figures) -> str:
     return _fill(text, figures)
 
 
+def _host_busy_before(figures: Figures) -> str:
+    text = "this machine is busy: other programs take {other_cpu_fraction:.0%} of {cores:cores}"
+    if figures["processes"]:
+        text += " ({processes})"
+    return _fill(f"{text}; stop them, since trials that they disturb decide nothing", figures)
+
+
 def _because(text: str) -> Callable[[Figures], str]:
     """Return what tells a finding that rests on another, whose code stands in `because`."""
 
@@ -127,6 +134,7 @@ SENTENCES: Mapping[str, str | Callable[[Figures], str]] = {
     # What the host did during a trial.
     "cpu_stolen": "a hypervisor took {steal_fraction:.0%} of {cores:cores} away",
     "host_busy": _host_busy,
+    "host_busy_before": _host_busy_before,
     "memory_short": "memory was short: {major_faults:,} pages were read back from disk",
     "cpu_quota": "the CPU quota stopped the processes {quota_throttles:,} times, for "
     "{quota_throttled_s:time} of core time (throttling)",

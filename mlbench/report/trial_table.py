@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from mlbench.report.notation import duration_text
+
 
 def trial_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return (title, value) rows in plain words and units, from `trial_document`'s result."""
@@ -35,20 +37,6 @@ def trial_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         *(("reason", reason) for reason in d["reasons"]),
     ]
     return [(title, value) for title, value in rows if value]
-
-
-def duration_text(seconds: float) -> str:
-    """Return a duration with three digits that count, in us, ms or s: 85.3 us, 12.1 ms, 2.00 s."""
-    for unit, scale in (("us", 1e6), ("ms", 1e3)):
-        if abs(seconds) * scale < 999.5:
-            return f"{_three_digits(seconds * scale)} {unit}"
-    return f"{_three_digits(seconds)} s"
-
-
-def _three_digits(value: float) -> str:
-    size = abs(value)
-    decimals = 2 if size < 9.995 else 1 if size < 99.95 else 0
-    return f"{value:,.{decimals}f}"
 
 
 def _spread(spread: Mapping[str, float | None], *keys: str) -> str:

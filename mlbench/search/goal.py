@@ -8,7 +8,7 @@ from mlbench.estimation.estimate import Estimate, Question
 from mlbench.estimation.estimator import estimate
 from mlbench.estimation.learning import NEAR
 from mlbench.estimation.observation import Observation
-from mlbench.outcomes import LatencyLimit, Trial, TrialRequest, Verdict
+from mlbench.outcomes import LatencyLimit, Standing, Trial, TrialRequest, Verdict
 from mlbench.search.history import History
 from mlbench.search.plan import SearchPlan
 from mlbench.trial.schedule import query_count
@@ -123,6 +123,18 @@ class Goal:
         if best is None or known is None or known.qps is None:
             return False
         return best.request.target_qps > TELLING_SHARE * known.qps
+
+    def standing(self) -> Standing:
+        """Return what the latest estimate says, without making another."""
+        best, known = self.supported(self.estimate), self.estimate
+        return Standing(
+            self.kind.name,
+            self.max_latency_s,
+            best.request.target_qps if best else None,
+            (known.qps or 0.0) if known else None,
+            (known.low, known.high) if known else None,
+            self.closed,
+        )
 
     def is_close(self) -> bool:
         """Return whether a trial met the limit close below the estimate."""

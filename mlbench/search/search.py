@@ -21,7 +21,7 @@ from mlbench.estimation.curve import corrected, latency_curve
 from mlbench.estimation.diagnosis import diagnose
 from mlbench.estimation.estimate import Estimate
 from mlbench.estimation.observation import observe
-from mlbench.outcomes import Answer, CurvePoint, Trial, TrialRequest
+from mlbench.outcomes import Answer, CurvePoint, Standing, Trial, TrialRequest
 from mlbench.records import Completions
 from mlbench.search.answers import make_answer
 from mlbench.search.goal import Goal
@@ -172,6 +172,10 @@ class Search:
             corrected(curve, one, goal.max_latency_s) if one else ()
             for goal, one in zip(goals, known, strict=True)
         ]
+
+    def standings(self) -> list[Standing]:
+        """Return what the latest estimates say of each answer; makes none."""
+        return [goal.standing() for goal in self._goals]
 
     @property
     def finished(self) -> set[AnswerKey]:

@@ -48,6 +48,14 @@ def host_doubts(host: HostAccount | None, duration_s: float) -> list[Finding]:
     return doubts
 
 
+def host_busy_before(host: HostAccount) -> Finding | None:
+    """Return what others take of our cores before anything is measured, where that is too much."""
+    busy = busy_cores(host)
+    if busy is None:
+        return None
+    return Finding("host_busy_before", _host_busy(busy, host.busy_processes).figures)
+
+
 def busy_cores(host: HostAccount) -> CoreShare | None:
     """Return the cores of which others took most, where that is too much; None where it is not."""
     busy = [

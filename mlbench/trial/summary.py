@@ -16,7 +16,7 @@ def summarise(completions: Completions, bounded: float = 99.0) -> Summary:
 
     `bounded`: the percentile that is bounded, which is among those of the summary.
     """
-    at = dict.fromkeys((*PERCENTILES, f"{bounded:.10g}"))
+    at = dict.fromkeys((*PERCENTILES, np.format_float_positional(bounded, trim="-")))
     latency_s = completions.latency_s
     runtime_s = completions.duration_s
     return Summary(
@@ -25,6 +25,7 @@ def summarise(completions: Completions, bounded: float = 99.0) -> Summary:
         runtime_s=runtime_s,
         count=len(latency_s),
         percentiles=percentiles(latency_s, at),
+        max_s=float(latency_s.max()) if len(latency_s) else None,
     )
 
 

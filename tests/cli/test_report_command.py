@@ -26,6 +26,7 @@ def test_the_json_of_a_trial_is_reported(command, tmp_path):
     trial = command(
         "trial", "--backend", "simulated", "--qps", 500, "--duration", 0.5, "--json", "--quiet"
     )
+    assert trial.status == 0, trial.err
     path = tmp_path / "trial.json"
     path.write_text(trial.out)
     assert json.loads(trial.out)["queries"] == 250
@@ -41,3 +42,18 @@ def test_what_is_no_results_is_refused(refused, monkeypatch, tmp_path, words):
     if "-o" in words:
         Path("results.json").write_bytes(RECORDED.read_bytes())
     assert words[0] in refused("report", *words)
+
+
+def test_a_table_is_written_by_its_ending(command, tmp_path):
+    """With -o FILE.csv the trials of a result come out as a table, a line each below the names."""
+    table = tmp_path / "trials.csv"
+    result = command("report", RECORDED, "-o", table)
+    assert (result.status, result.out) == (0, "")
+    trials = [key for kind in json.loads(RECORDED.read_text())["scan"].values() for key in kind]
+    assert len(table.read_text().splitlines()) == 1 + len(trials)
+
+
+def test_a_table_is_of_one_result(refused, tmp_path):
+    """Two results have no common table, and the line says so."""
+    line = refused("report", RECORDED, RECORDED, "-o", tmp_path / "trials.csv")
+    assert "a table takes one file, not 2" in line

@@ -3,6 +3,7 @@ import pytest
 
 from mlbench.contracts.backend import WorkerSpec
 from mlbench.contracts.errors import MlbenchError, RequestError
+from mlbench.pool.events import TrialUnderWay
 from mlbench.pool.local import LocalHandle
 from mlbench.queueing.line import Queue
 from mlbench.trial.replay import send_lag_ns
@@ -187,3 +188,16 @@ def test_workers_have_one_deadline_to_leave(start_pool, simulated_specs, monkeyp
     start_pool(simulated_specs(workers=3)).close()
     assert len(deadlines) == 3
     assert len(set(deadlines)) == 1
+
+
+def test_a_trial_is_told_while_it_is_played(start_pool, simulated_specs):
+    """A few times a second, with figures that grow, and nothing is told of it afterwards."""
+    told = []
+    pool = start_pool(simulated_specs(workers=2, service_ms=2), tell=told.append)
+    pool.run(make_schedule("linear", 200.0, 200, seed=1))
+    seen = [event for event in told if isinstance(event, TrialUnderWay)]
+    assert 2 <= len(seen) <= 6
+    answered = [event.answered for event in seen]
+    assert answered == sorted(answered)
+    assert {(event.queries, len(event.busy)) for event in seen} == {(200, 2)}
+    assert seen[-1].latency_s.min() > 0

@@ -4,6 +4,7 @@ A target refuses what is wrong by the exceptions that its users handle. Any othe
 """
 
 import contextlib
+import io
 import json
 import os
 import random
@@ -29,6 +30,8 @@ from mlbench.data.image_file import BadImageError, read_image
 from mlbench.data.preprocess import PREPROCESSING, prepare, sample_shape
 from mlbench.host.devices import parse_devices
 from mlbench.host.kept import is_damaged, sums_of, write_sums
+from mlbench.report.export import export
+from mlbench.report.queries import DTYPES, write_npz
 from mlbench.report.results import ResultStore
 from mlbench.trial.schedule import query_count
 
@@ -153,6 +156,18 @@ def results(rng: random.Random, folder: Path) -> None:
     _must(mlbench.load(path).document["notes"] == ["next"], "the following run's results")
 
 
+def queries(rng: random.Random, folder: Path) -> None:
+    """Load the queries of a trial, and write them as a table."""
+    path = folder / "queries.npz"
+    made = io.BytesIO()
+    write_npz(made, {name: np.ones(5, dtype) for name, dtype in DTYPES.items()})
+    path.write_bytes(odd_bytes(rng, made.getvalue()))
+    try:
+        export(path, folder / "queries.csv")
+    except RequestError as refusal:
+        _check_refusal(refusal)
+
+
 def sums(rng: random.Random, folder: Path) -> None:
     """Compare a file with sums that are not what they were."""
     path = folder / "kept.bin"
@@ -199,6 +214,7 @@ TARGETS: dict[str, Target] = {
     "trace": trace,
     "images": images,
     "results": results,
+    "queries": queries,
     "sums": sums,
     "frames": frames,
 }

@@ -15,7 +15,7 @@ from mlbench.report.html.facts import VERDICTS, Spread, spread
 from mlbench.report.html.fields import items, number, table, text, texts
 from mlbench.report.html.origin import facts_table
 from mlbench.report.html.sources import RawSource, TrialSource
-from mlbench.report.trial_table import duration_text
+from mlbench.report.notation import duration_text
 
 _PARTS = {
     "latency_s": "latency (due to done)",

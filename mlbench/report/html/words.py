@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from mlbench.report.notation import rate_text
-from mlbench.report.trial_table import duration_text
+from mlbench.report.notation import duration_text, rate_text
 
 UNKNOWN = "-"  # a cell with nothing in it looks forgotten
 _ARRIVALS = {
