@@ -17,6 +17,7 @@ TESTS = Path(__file__).parent
 # They take most of the time: whole commands, models that are built, trials that lose a worker.
 SLOW = (
     "bench/test_own_backend.py",
+    "cli/test_any_model.py",
     "cli/test_arrival_options.py",
     "cli/test_doctor_command.py",
     "cli/test_failing_workers.py",

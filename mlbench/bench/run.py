@@ -93,6 +93,7 @@ class _Stages:
     ) -> None:
         self._samples = job.samples
         self._accuracy_target = accuracy_target
+        self._label_offset = settings.label_offset
         self._tell = tell
         self.accuracy: Accuracy | None = None
         self.search = RateSearch(settings, tell)
@@ -106,7 +107,9 @@ class _Stages:
         if self._is_accuracy_due:
             target = self._accuracy_target
             self._tell(StageBegan("accuracy"))
-            summary, self.accuracy = check_accuracy(pool, self._samples, target, self._tell)
+            summary, self.accuracy = check_accuracy(
+                pool, self._samples, target, self._tell, self._label_offset
+            )
             self._is_accuracy_due = False
             self._tell(AccuracyMeasured(summary, self.accuracy))
         self.search.on(pool)

@@ -5,14 +5,23 @@ from collections.abc import Mapping
 import click
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
-    "Model": ("profile", "backend", "backend_options", "model", "inputs", "outputs", "dim"),
+    "Model": ("profile", "backend", "backend_options", "model", "inputs", "outputs", "dims"),
     "Data": (
         *("dataset", "dataset_path", "dataset_list", "preprocessing", "data_format"),
         *("label_offset", "skip_bad_images", "count"),
     ),
     "Devices and workers": (
         *("devices", "workers_per_device", "threads", "batch_size", "batch_timeout_s"),
-        *("dispatch", "start_timeout", "on_failure", "cluster", "hosts", "split", "tune"),
+        *(
+            "dispatch",
+            "start_timeout",
+            "on_failure",
+            "cluster",
+            "hosts",
+            "split",
+            "insecure",
+            "tune",
+        ),
     ),
     "Load": ("qps", "duration", "arrivals", "arrival_cv", "arrival_trace", "seed"),
     "Limits and search": (

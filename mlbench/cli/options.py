@@ -36,6 +36,19 @@ def _key_values(
     return dict(value.split("=", 1) for value in values) or None
 
 
+def _sizes(
+    _context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
+) -> dict[str, int] | None:
+    sizes: dict[str, int] = {}
+    for value in values:
+        name, equals, size = value.rpartition("=")  # a model may have = in a name
+        if not (name and equals and size.isascii() and size.isdigit()):
+            raise click.BadParameter(f"'{value}' is not NAME=SIZE, such as seq=128")
+        if sizes.setdefault(name, int(size[:20])) != int(size[:20]):
+            raise click.BadParameter(f"'{name}' is given two sizes")
+    return sizes or None
+
+
 _SHARED = [
     click.option(
         "--profile",
@@ -46,7 +59,8 @@ _SHARED = [
     click.option(
         "--backend",
         shell_complete=one_of("backends"),
-        help="onnxruntime (default), tensorflow, torch, null, simulated, faulty.",
+        help="onnxruntime, tensorflow, torch (by default the model file's), null, simulated, "
+        "faulty.",
     ),
     click.option(
         "--backend-option",
@@ -56,13 +70,36 @@ _SHARED = [
         callback=_key_values,
         help="A setting of the backend; repeatable.",
     ),
-    click.option("--model", type=click.Path(path_type=Path), help="The model file."),
+    click.option(
+        "--model",
+        type=click.Path(path_type=Path),
+        help="The model: a file, or a SavedModel folder.",
+    ),
     click.option("--inputs", callback=_comma_list, help="Names of the inputs to feed."),
     click.option("--outputs", callback=_comma_list, help="Names of the outputs to fetch."),
     click.option(
-        "--dataset", shell_complete=one_of("datasets"), help="sample, imagenet or synthetic."
+        "--dim",
+        "dims",
+        metavar="NAME=SIZE",
+        multiple=True,
+        callback=_sizes,
+        help="Fixes a free dimension of the model, such as seq=128; repeatable.",
     ),
-    click.option("--dataset-path", type=click.Path(path_type=Path), help="The image folder."),
+    click.option(
+        "--label-offset",
+        type=int,
+        help="Subtracted from answers before they are compared with labels (0).",
+    ),
+    click.option(
+        "--dataset",
+        shell_complete=one_of("datasets"),
+        help="sample, imagenet, synthetic or npz.",
+    ),
+    click.option(
+        "--dataset-path",
+        type=click.Path(path_type=Path),
+        help="The image folder, or the .npz file of recorded tensors.",
+    ),
     click.option("--dataset-list", type=click.Path(path_type=Path), help="The list of labels."),
     click.option(
         "--preprocessing",

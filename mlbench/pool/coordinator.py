@@ -121,14 +121,15 @@ class WorkerPool:
         cpu_s, begin_ns = time.process_time(), now_ns()
         patience_s, crew = self._patience_s, self._crew
         play = TrialPlay(self._trial, state, max_backlog_s, patience_s, crew, self._tell)
-        play.play()
-        cpu_s = time.process_time() - cpu_s - play.telling_s
-        busy = cpu_s / max((now_ns() - begin_ns) * 1e-9, 1e-9)
+        try:
+            play.play()
+            cpu_s = time.process_time() - cpu_s - play.telling_s
+            busy = cpu_s / max((now_ns() - begin_ns) * 1e-9, 1e-9)
+        finally:  # whatever ends a trial, nobody watches the host any longer
+            host = host_account()
         if not state.faults:
             self._learn(state)
-        return state.completions(
-            coordinator_busy=busy, workers=self._accounts(state), host=host_account()
-        )
+        return state.completions(coordinator_busy=busy, workers=self._accounts(state), host=host)
 
     def _new_state(self, schedule: Schedule, samples: NDArray[np.uint32] | None) -> TrialState:
         first = self._specs[0]

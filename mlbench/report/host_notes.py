@@ -11,7 +11,7 @@ _SIZES = {
     "memory_short": "major_faults",
     "cpu_quota": "quota_throttled_s",
     "cpu_hot": "heat_throttles",
-    "gpu_throttled": "temperature_c",
+    "gpu_throttled": "highest_temperature_c",
 }
 """The codes of what a host does to a trial, and the figure that tells which was the worst."""
 

@@ -58,6 +58,12 @@ def duration_text(seconds: float) -> str:
     return f"{_three_digits(seconds)} s"
 
 
+def joules_text(joules: float) -> str:
+    """Return an energy with three digits that count, in mJ or J: 3.21 mJ, 85.3 J."""
+    in_mj = joules < 0.9995
+    return f"{_three_digits(joules * 1e3)} mJ" if in_mj else f"{_three_digits(joules)} J"
+
+
 def _three_digits(value: float) -> str:
     size = abs(value)
     decimals = 2 if size < 9.995 else 1 if size < 99.95 else 0

@@ -139,9 +139,11 @@ SENTENCES: Mapping[str, str | Callable[[Figures], str]] = {
     "cpu_quota": "the CPU quota stopped the processes {quota_throttles:,} times, for "
     "{quota_throttled_s:time} of core time (throttling)",
     "cpu_hot": "the CPU was slowed down by heat {heat_throttles:,} times",
-    "gpu_throttled": "GPU {gpu} was throttled: {throttled_by} ({temperature_c} C, {clock_mhz} MHz, "
-    "{memory_used_gib:.1f} GiB used)",
+    "gpu_throttled": "GPU {gpu} was throttled at {throttled_looks} of {looks} looks: "
+    "{throttled_by} (down to {lowest_clock_mhz} MHz, up to {highest_temperature_c} C)",
     "gpu_state": "GPU {gpu}: {temperature_c} C, {clock_mhz} MHz, {memory_used_gib:.1f} GiB used",
+    "cpu_energy_unknown": "the energy of the CPU is not known: {why}",
+    "gpu_energy_unknown": "the energy of the GPU is not known: {why}",
     # What an estimate rests on.
     "slower_after_idling": "a batch takes {change_fraction:+.0%} on a device that was idle before",
     "unlike_workers": "the slowest worker takes {ratio:.2f} times as long as the quickest",
@@ -183,6 +185,9 @@ SENTENCES: Mapping[str, str | Callable[[Figures], str]] = {
     "accuracy_skipped": "accuracy skipped: {why}",
     "labels_beyond_answers": "{items:,} labels, up to {label}, are above all answers of the model, "
     "up to {answer}: they may belong to another model, or be numbered otherwise",
+    "labels_off_by_one": "{right_fraction:.1%} of the answers are right, but {other_fraction:.1%} "
+    "would be with --label-offset {label_offset}: the model or the labels number classes "
+    "otherwise",
     "worker_restarted": "{worker} is started again ({restart} of {most}): {cause}",
     "worker_left_out": "{reason}; the run goes on with the {workers} workers left",
     "synthetic_model": "this is not a trained model: {description}",

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from mlbench.contracts import wire
 from mlbench.outcomes import Judgement
 from mlbench.records import Completions
-from mlbench.report.documents import finding_documents, host_document
+from mlbench.report.documents import energy_documents, finding_documents, host_document
 from mlbench.report.sentences import sentences
-from mlbench.trial.host import gpu_states
+from mlbench.trial.host import host_notes
 from mlbench.trial.summary import (
     completed_rows,
     queue_spread_s,
@@ -54,8 +54,9 @@ def trial_document(
         "queries_per_frame_mean": sent / completions.frames if completions.frames else None,
         "verdict": judgement.verdict if judgement else None,
         "reasons": sentences(reasons),
-        "findings": finding_documents([*reasons, *gpu_states(completions.host)]),
+        "findings": finding_documents([*reasons, *host_notes(completions.host)]),
         "host": host_document(completions.host),
+        **energy_documents(completions.host, completed),
         "workers": [
             {"device": w.device, "queries": w.queries, "busy_fraction": w.busy_fraction}
             for w in completions.workers

@@ -28,7 +28,7 @@ from mlbench.search.goal import Goal
 from mlbench.search.history import History
 from mlbench.search.order import in_order, rising
 from mlbench.search.plan import AnswerKey, SearchPlan
-from mlbench.trial.host import gpu_states
+from mlbench.trial.host import host_notes
 from mlbench.trial.replay import send_lag_ns
 from mlbench.trial.summary import (
     queue_spread_s,
@@ -112,7 +112,7 @@ class Search:
             offered_qps=completions.schedule.offered_qps,
             send_lag_s=send_lag_spread_s(completions, lag_ns),
             host=completions.host,
-            findings=gpu_states(completions.host),
+            findings=host_notes(completions.host),
             queue_s=queue_spread_s(completions),
             service_s=service_spread_s(completions),
         )

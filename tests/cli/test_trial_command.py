@@ -10,7 +10,17 @@ KEYS = [
     *("arrivals", "target_qps", "offered_qps", "achieved_qps", "queries", "completed"),
     *("failed", "lost", "duration_s", "seed", "batch_size_mean", "latency_s", "queue_s"),
     *("service_s", "return_s", "send_lag_s", "coordinator_busy", "frames"),
-    *("queries_per_frame_mean", "verdict", "reasons", "findings", "host", "workers"),
+    *(
+        "queries_per_frame_mean",
+        "verdict",
+        "reasons",
+        "findings",
+        "host",
+        "energy_j",
+        "energy_per_query_j",
+        "energy",
+        "workers",
+    ),
 ]
 COLUMNS = {
     "id": np.uint32,

@@ -1,11 +1,16 @@
+import signal
+
 import numpy as np
 import pytest
 
 from mlbench.contracts.backend import WorkerSpec
 from mlbench.contracts.errors import MlbenchError, RequestError
+from mlbench.host.signals import Ended
 from mlbench.pool.events import TrialUnderWay
 from mlbench.pool.local import LocalHandle
+from mlbench.pool.trial_play import TrialPlay
 from mlbench.queueing.line import Queue
+from mlbench.records import HostAccount
 from mlbench.trial.replay import send_lag_ns
 from mlbench.trial.schedule import make_schedule
 
@@ -76,6 +81,27 @@ def test_a_model_that_fails_at_its_first_query_says_why(start_pool, models, samp
     spec = _onnx_spec(models["lookup"], samples("index", np.array([99])), 1)
     with pytest.raises(MlbenchError, match="Gather"):
         start_pool([spec])
+
+
+def test_nobody_watches_the_host_after_a_trial(start_pool, simulated_specs, monkeypatch):
+    """Whatever ends a trial, the watching that began with it ends, too."""
+    told = []
+
+    def begin(_pids):
+        told.append("begin")
+        return lambda: told.append("end") or HostAccount(major_faults=3)
+
+    pool = start_pool(simulated_specs(), host_account=begin)
+    schedule = make_schedule("linear", 1_000.0, 10, seed=0)
+    assert pool.run(schedule).host == HostAccount(major_faults=3)
+
+    def interrupted(_play):
+        raise Ended(signal.SIGINT)
+
+    monkeypatch.setattr(TrialPlay, "play", interrupted)
+    with pytest.raises(Ended):
+        pool.run(schedule)
+    assert told == ["begin", "end"] * 2
 
 
 def test_backends_describe_themselves_to_the_pool(start_pool, simulated_specs):

@@ -12,7 +12,7 @@ import pytest
 import mlbench
 from mlbench.contracts.findings import Finding
 from mlbench.outcomes import Judgement
-from mlbench.records import BusyProcess, Completions, CoreShare, GpuState, HostAccount
+from mlbench.records import BusyProcess, Completions, CoreShare, Energy, GpuAccount, HostAccount
 from mlbench.report.trial_json import trial_document
 
 HERE = Path(__file__).parent
@@ -23,7 +23,8 @@ HOST = HostAccount(
     (CoreShare((1,), 0.5, 0.01),),
     (BusyProcess(7, "other", 0.6),),
     cpu_mhz=2_400.0,
-    gpus=(GpuState(0, 41, 1_410, 2**30, ("heat",)),),
+    gpus=(GpuAccount(0, 41, 1_410, 2**30, ("heat",), 900, 88, 26, 3),),
+    energy=Energy(5.0, 100.0, 20.0, 400.0),
 )
 LOST = Judgement("invalid", (Finding("queries_lost", {"lost": 1, "queries": 6}),))
 
