@@ -168,6 +168,7 @@ def test_a_trial_says_whether_it_met_its_limit(make: Make) -> None:
     assert reader.text["h1"][0].endswith("99 % within 60.0 ms: the limit was not kept.")
     assert "p99 60 ms is over 50 ms: 12 of 799 were later" in reader.words
     assert "waiting (due to start)" in reader.words
+    assert "0.125 J per query" in reader.words
 
 
 def test_every_query_of_a_trial_is_shown_over_its_time(tmp_path: Path) -> None:
