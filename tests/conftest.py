@@ -16,18 +16,22 @@ from onnx import TensorProto, helper, numpy_helper
 TESTS = Path(__file__).parent
 # They take most of the time: whole commands, models that are built, trials that lose a worker.
 SLOW = (
+    "bench/compare/test_measure.py",
     "bench/test_own_backend.py",
     "cli/test_any_model.py",
     "cli/test_arrival_options.py",
+    "cli/test_compare_command.py",
     "cli/test_doctor_command.py",
     "cli/test_failing_workers.py",
     "cli/test_interrupts.py",
     "cli/test_own_models.py",
     "cli/test_run_command.py",
     "cli/test_scripts_of_2019.py",
+    "cli/test_sweep_command.py",
     "cli/test_trial_command.py",
     "cli/test_wheel.py",
     "estimation/test_estimator.py",
+    "estimation/test_rounds.py",
     "models/test_build_resnet50.py",
     "models/test_lite0.py",
     "models/test_metadata.py",

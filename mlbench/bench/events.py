@@ -8,14 +8,18 @@ Everything that is shown or saved is a listener, a function of an event: the log
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from mlbench.bench.served import Served
 from mlbench.bench.settings import RunSettings, TrialSettings
 from mlbench.contracts.findings import Finding
 from mlbench.data.events import DataEvent
 from mlbench.outcomes import Accuracy, Answer, Standing, Summary, Trial, TrialRequest
 from mlbench.pool.events import PoolEvent, TrialUnderWay, WorkerRestarted, WorkersAwaited
 from mlbench.records import Completions
+
+if TYPE_CHECKING:
+    from mlbench.bench.sweep.standing import SweepStanding
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,13 @@ class StageBegan:
 @dataclass(frozen=True)
 class EmbeddedModelChosen:
     """No model was named: the embedded one is served."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The request is checked, and what will be served is ready."""
+
+    served: Served
 
 
 @dataclass(frozen=True)
@@ -111,6 +122,13 @@ class SearchEnded:
 
 
 @dataclass(frozen=True)
+class SweepProgress:
+    """A sweep begins, a configuration had its turn, or all is over."""
+
+    sweep: "SweepStanding"
+
+
+@dataclass(frozen=True)
 class RunEnded:
     """A run that was told to have begun is over, however it ended; nothing is told after it."""
 
@@ -121,6 +139,7 @@ Event = (
     | SingleTrialFinished
     | StageBegan
     | EmbeddedModelChosen
+    | Prepared
     | DataEvent
     | WorkersAwaited
     | TrialUnderWay
@@ -130,6 +149,7 @@ Event = (
     | TrialStarted
     | TrialFinished
     | SearchEnded
+    | SweepProgress
     | RunEnded
 )
 Listener = Callable[[Event], None]

@@ -11,10 +11,18 @@ from pathlib import Path
 from typing import Literal
 
 from mlbench.bench.dims import check_batch, fix_dims
-from mlbench.bench.events import EmbeddedModelChosen, Listener, Noted, StageBegan, from_pool
+from mlbench.bench.events import (
+    EmbeddedModelChosen,
+    Listener,
+    Noted,
+    Prepared,
+    StageBegan,
+    from_pool,
+)
 from mlbench.bench.layout import Division, divide_by_time, most_threads, time_on_one_thread
 from mlbench.bench.limits import check_workers
 from mlbench.bench.samples import Samples, make_samples
+from mlbench.bench.served import describe_served
 from mlbench.bench.settings import Settings
 from mlbench.contracts.backend import (
     Signature,
@@ -75,6 +83,7 @@ def prepare(settings: Settings, tell: Listener) -> Job:
     samples = make_samples(settings, signature, tell)
     worker = _worker(settings, model, samples)
     specs = _place(worker, devices, settings, needs_model, tell)
+    tell(Prepared(describe_served(settings.backend, model, samples.feeds)))
     return Job(specs, samples, model)
 
 

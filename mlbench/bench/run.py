@@ -97,7 +97,7 @@ class _Stages:
         self._tell = tell
         self.accuracy: Accuracy | None = None
         self.search = RateSearch(settings, tell)
-        why = _why_no_accuracy(settings, job)
+        why = why_no_accuracy(settings, job)
         self._is_accuracy_due = why is None
         if why is not None:
             tell(Noted(Finding("accuracy_skipped", {"why": why})))
@@ -127,7 +127,8 @@ def _look_for_others(settings: RunSettings, tell: Listener) -> None:
         tell(Noted(found, warning=True))
 
 
-def _why_no_accuracy(settings: RunSettings, job: Job) -> str | None:
+def why_no_accuracy(settings: RunSettings, job: Job) -> str | None:
+    """Return why the accuracy is not measured; None where it is."""
     if settings.skip_accuracy:
         return "--skip-accuracy"
     if settings.dataset == "synthetic":

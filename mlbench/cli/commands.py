@@ -3,9 +3,11 @@
 import click
 
 from mlbench import __version__
+from mlbench.cli.compare import compare
 from mlbench.cli.doctor import doctor
 from mlbench.cli.report import report
 from mlbench.cli.run import run
+from mlbench.cli.sweep import sweep
 from mlbench.cli.trial import trial
 from mlbench.contracts.errors import RequestError
 
@@ -33,8 +35,10 @@ def cli(context: click.Context) -> None:
 
 cli.add_command(run)
 cli.add_command(trial)
+cli.add_command(sweep)
 cli.add_command(report)
 cli.add_command(doctor)
+cli.add_command(compare)
 
 
 def run_command() -> int:

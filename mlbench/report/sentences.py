@@ -112,6 +112,16 @@ def _layout(figures: Figures) -> str:
     )
 
 
+def _measured_apart(figures: Figures) -> str:
+    apart_s = figures["apart_s"]
+    began = "" if apart_s is None else f", begun {float(apart_s) / 60:,.0f} minutes apart"
+    return (
+        f"not measured in turns{began}: the intervals hold what the machine did during each, not "
+        "between them, and a machine's speed may change by more than that; "
+        "compare --measure has no such doubt"
+    )
+
+
 SENTENCES: Mapping[str, str | Callable[[Figures], str]] = {
     # The reasons of verdicts.
     "within_limit": _compared,
@@ -178,6 +188,16 @@ SENTENCES: Mapping[str, str | Callable[[Figures], str]] = {
     "rates_above_estimate": "the rates that trials met are above what the estimate supports",
     "no_trial_met": "no trial met the limit",
     "no_trial_met_in_budget": "no trial met the limit before the budget was spent",
+    # About a comparison of results.
+    "no_capacity": "nothing is known of one side: {why}",
+    "limit_unmet_by_a": "A meets the limit at no rate, B does",
+    "limit_unmet_by_b": "B meets the limit at no rate, A does",
+    "limit_unmet_by_both": "neither meets the limit at any rate",
+    "limit_may_be_unmet": "it is not certain whether both meet the limit at some rate",
+    "few_common_rounds": "only {rounds} rounds of the sweep in common: compared as if they "
+    "were measured apart",
+    "not_the_same": "{b} {how} than {a}",
+    "measured_apart": _measured_apart,
     # About a whole run.
     "trials_too_short_for_some": "the device is so slow that trials are too short to tell the "
     "percentile for {unanswered} of {answers} answers: they take --time {needed_time_s} "

@@ -10,7 +10,8 @@ the trial of the neediest goal, and keeps the budget.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from mlbench.contracts.findings import Finding
 from mlbench.estimation.curve import corrected, latency_curve
 from mlbench.estimation.diagnosis import diagnose
 from mlbench.estimation.estimate import Estimate
-from mlbench.estimation.observation import observe
+from mlbench.estimation.observation import Observation, observe
 from mlbench.outcomes import Answer, CurvePoint, Standing, Trial, TrialRequest
 from mlbench.records import Completions
 from mlbench.search.answers import make_answer
@@ -53,7 +54,7 @@ class Search:
     def __init__(self, plan: SearchPlan) -> None:
         self.plan = plan
         self._history = History(plan.queue)
-        self._seeds = 0
+        self._settled: set[AnswerKey] = set()
         self._goals = [
             Goal(plan, kind, limit, self._history)
             for kind in plan.kinds
@@ -65,6 +66,11 @@ class Search:
     def trials(self) -> list[Trial]:
         """All finished trials, in order."""
         return self._history.trials
+
+    @property
+    def observations(self) -> Sequence[Observation]:
+        """What estimates need of all finished trials, in order."""
+        return self._history.observations
 
     @property
     def measured_s(self) -> float:
@@ -84,6 +90,22 @@ class Search:
             if not goal.closed:
                 return goal.request(self._share_s(), self._left_s, self._fresh_seed)
         return None
+
+    def settle(self, keys: Collection[AnswerKey]) -> None:
+        """Ask for trials for all answers but these; what is known of them stays."""
+        self._settled = set(keys)
+
+    def contest(self, keys: Collection[AnswerKey]) -> None:
+        """Ask for trials for these answers although they have their precision."""
+        for goal in self._goals:
+            goal.contested = goal.key in keys
+            goal.closed = goal.closed and not goal.contested
+
+    def spend(self, budget_s: float) -> None:
+        """Let all trials together take so many seconds, those that were run among them."""
+        self.plan = replace(self.plan, budget_s=budget_s)
+        for goal in self._goals:
+            goal.plan = self.plan
 
     def record(self, request: TrialRequest, completions: Completions) -> Trial:
         """Take in a finished trial; return it with its verdict for every limit."""
@@ -160,6 +182,16 @@ class Search:
             found[kind.name] = {at: by_limit[at] for at in asked}
         return found
 
+    def log_capacity_by_round(self, rounds: Sequence[int]) -> dict[AnswerKey, dict[int, float]]:
+        """Return what each round alone says of ln(capacity), for each answer.
+
+        `rounds`: the round of each of `trials`. An answer that no rate meets has no rounds.
+        """
+        return {
+            (goal.kind.name, goal.max_latency_s): goal.log_capacity_by_round(rounds)
+            for goal in self._goals
+        }
+
     def _curves(
         self, goals: Sequence[Goal], known: Sequence[Estimate | None]
     ) -> list[tuple[CurvePoint, ...]]:
@@ -180,15 +212,16 @@ class Search:
     @property
     def finished(self) -> set[AnswerKey]:
         """The answers that want no further trial."""
-        return {(goal.kind.name, goal.max_latency_s) for goal in self._goals if goal.closed}
+        return {goal.key for goal in self._goals if goal.closed}
 
     def _open_goals(self) -> list[Goal]:
-        return [goal for goal in self._goals if not goal.closed]
+        return [goal for goal in self._goals if not goal.closed and goal.key not in self._settled]
 
     def _reopened_goals(self) -> list[Goal]:
         """Look at all goals again with thorough estimates; return those not reached after all."""
         for goal in self._goals:
-            goal.update(thorough=True)
+            if goal.key not in self._settled:
+                goal.update(thorough=True)
         return self._open_goals()
 
     @property
@@ -205,8 +238,8 @@ class Search:
         return self._left_s / (waiting + 1) if waiting > 1 else self._left_s
 
     def _fresh_seed(self) -> int:
-        self._seeds += 1
-        sequence = np.random.SeedSequence(self.plan.seed, spawn_key=(self._seeds,))
+        number = len(self._history.observations) + 1
+        sequence = np.random.SeedSequence(self.plan.seed, spawn_key=(number,))
         return int(sequence.generate_state(1, np.uint32)[0])
 
     def _saturation_trial(self) -> TrialRequest:
