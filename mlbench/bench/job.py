@@ -17,6 +17,7 @@ from mlbench.bench.limits import check_workers
 from mlbench.bench.samples import Samples, make_samples
 from mlbench.bench.settings import Settings
 from mlbench.contracts.backend import (
+    Backend,
     Signature,
     WorkerSpec,
     no_model,
@@ -33,7 +34,7 @@ from mlbench.host.folders import cache_dir
 from mlbench.host.gpus import visible_gpus
 from mlbench.host.kept import is_damaged
 from mlbench.host.topology import read_topology
-from mlbench.models.formats import why_no_model
+from mlbench.models.formats import backend_of, why_no_model
 from mlbench.models.lite0 import lite0_path
 from mlbench.pool.local import inspect_model
 
@@ -58,7 +59,7 @@ def prepare(settings: Settings, tell: Listener) -> Job:
 
     It tells of work that takes long.
     """
-    backend = ready_backend(settings.backend)
+    backend = _ready_backend(settings)
     parse_options(settings.backend_options, backend.OPTIONS, settings.backend)
     cpus = sorted(os.sched_getaffinity(0))
     devices = parse_devices(settings.devices, cpus, len(visible_gpus()))
@@ -72,6 +73,17 @@ def prepare(settings: Settings, tell: Listener) -> Job:
     worker = _worker(settings, model, samples)
     specs = _place(worker, devices, settings, needs_model, tell)
     return Job(specs, samples, model)
+
+
+def _ready_backend(settings: Settings) -> type[Backend]:
+    """Return the backend; where the model's file chose it, what is missing names the file."""
+    try:
+        return ready_backend(settings.backend)
+    except RequestError as error:
+        chosen = None if settings.model is None else backend_of(settings.model)
+        if chosen != settings.backend:
+            raise
+        raise RequestError(f"model {settings.model}: {error}") from None
 
 
 def _place(

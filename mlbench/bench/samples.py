@@ -98,7 +98,7 @@ def _of_tensors(settings: Settings, inputs: Sequence[TensorSpec], samples: Sampl
 def _images(
     settings: Settings, signature: Signature, inputs: Sequence[TensorSpec], tell: Listener
 ) -> Samples:
-    # OpenCV takes a third of a second to import, and only images need it.
+    # They import OpenCV, which only images need.
     from mlbench.data.cache import build_cache
     from mlbench.data.datasets import open_dataset
     from mlbench.data.preprocess import PREPROCESSING
