@@ -210,9 +210,10 @@ def make_settings(kind: type[S], given: Mapping[str, Any], environment: Mapping[
 
 def _with_backend(given: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return what was given with the backend that the model's file tells, if nobody named one."""
-    if given.get("model") is None or given.get("backend") or given.get("profile"):
+    model = given.get("model")
+    if not isinstance(model, str | Path) or given.get("backend") or given.get("profile"):
         return given
-    backend = backend_of(Path(given["model"]))
+    backend = backend_of(Path(model))
     return given if backend is None else {**given, "backend": backend}
 
 

@@ -167,14 +167,22 @@ def _merged(common: dict[str, Any], words: str) -> dict[str, Any]:
     except (click.ClickException, ValueError) as error:
         text = error.format_message() if isinstance(error, click.ClickException) else str(error)
         raise RequestError(f"--measure '{words}': {text}") from None
-    own = given_only(context.params)
-    for name in ("quiet", "as_json"):
-        own.pop(name)
-    if "output" in own:
-        raise RequestError(f"--measure '{words}': --output goes before --measure")
+    own = {name: value for name, value in given_only(context.params).items() if value is not False}
+    for name in own:
+        if name not in _sides_own():
+            raise RequestError(
+                f"--measure '{words}': --{name.removeprefix('as_')} is not about one side alone"
+            )
     backend_options = {**common.get("backend_options", {}), **own.get("backend_options", {})}
     merged = {**common, **own}
     return {**merged, "backend_options": backend_options} if backend_options else merged
+
+
+def _sides_own() -> set[str]:
+    """Return the options that may differ between the sides: settings of a run, but for the file."""
+    from mlbench.bench.settings import RunSettings
+
+    return set(RunSettings.model_fields) - {"output"}
 
 
 def _show(found: "Comparison", form: str) -> None:

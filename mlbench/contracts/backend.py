@@ -181,11 +181,15 @@ class Signature:
     def from_dict(cls, values: Mapping[str, Any]) -> "Signature":
         """Rebuild a signature from `to_dict`'s result after a trip through JSON."""
         inputs = tuple(
-            TensorSpec(i["name"], i["dtype"], tuple(i["shape"]), tuple(i.get("dims", ())))
+            TensorSpec(i["name"], i["dtype"], tuple(i["shape"]), _dims(i.get("dims", ())))
             for i in values["inputs"]
         )
         more = {key: values[key] for key in ("classes", "no_tensors") if key in values}
         return cls(inputs, tuple(values["outputs"]), **more)
+
+
+def _dims(names: Sequence[Any]) -> tuple[str | None, ...]:
+    return tuple(None if name is None else str(name) for name in names)
 
 
 class Backend(Protocol):

@@ -6,7 +6,9 @@ Files are not trusted: nothing is unpickled, and sizes are looked at before anyt
 """
 
 import hashlib
+import lzma
 import math
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -14,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, Any
 
 import numpy as np
@@ -29,6 +32,20 @@ from mlbench.host.memory import check_fits, check_samples
 LABELS = "labels"
 _CHUNK_BYTES = 1 << 24  # is read, converted and written at once
 _LISTED = 20  # names in a message
+# What zipfile and NumPy raise for odd archives and headers besides RuntimeError (of encrypted ones,
+# or deep nesting), ValueError and OSError.
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    TokenError,
+    SyntaxError,
+    TypeError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+)
 
 
 @dataclass(frozen=True)
@@ -93,8 +110,7 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
-    # What zipfile and NumPy raise for damaged archives, among them RuntimeError for encrypted ones.
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError, RuntimeError) as error:
+    except (*_DAMAGED, RuntimeError, ValueError, OSError) as error:
         if isinstance(error, RequestError):
             raise
         reason = " ".join(str(error).split())[:200]
@@ -113,6 +129,8 @@ def _header(path: Path, archive: zipfile.ZipFile, name: str) -> _Array:
         )
     with archive.open(f"{name}.npy") as member:
         shape, fortran_order, dtype = _read_header(member)
+    if min(shape, default=0) < 0:
+        raise ValueError(f"array '{shown(name)}' has a negative size")
     return _Array(name, dtype, shape, fortran_order)
 
 

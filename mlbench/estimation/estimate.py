@@ -34,20 +34,6 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Basis:
-    """What an estimate rests on.
-
-    `level`: that of the service times, ln of their mean over that at level 0. `gap`: how measured
-    latencies compare with the model's. `feedback`: by how much ln(capacity) grows with ln(rate)
-    through service times that depend on it.
-    """
-
-    level: float
-    gap: Discrepancy
-    feedback: float
-
-
-@dataclass(frozen=True)
 class Estimate:
     """A capacity in queries per second, with its 95 % interval from `low` to `high`.
 
@@ -55,8 +41,8 @@ class Estimate:
     trial to trial is in it. `qps` is None when the estimate is that no rate meets the limit; `low`
     is 0 when that is possible. `error`: the standard deviation of ln(capacity). `capacity`: that of
     the model, for the chance in a trial. `unloaded_s`: the limit's percentile of the latency on an
-    idle device, in seconds. `gap`: by how much measured latencies exceed the model's. `basis`: what
-    it rests on that changes from round to round.
+    idle device, in seconds. `gap`: by how much measured latencies exceed the model's. `feedback`:
+    by how much ln(capacity) grows with ln(rate) through service times that depend on it.
     """
 
     qps: float | None
@@ -67,7 +53,7 @@ class Estimate:
     capacity: Capacity | None = None
     gap: Discrepancy | None = None
     findings: tuple[Finding, ...] = ()
-    basis: Basis | None = None
+    feedback: float = 0.0
 
     def chance(self, queries: int) -> float:
         """Return the standard deviation of chance in a trial of so many queries, in ln(rate)."""

@@ -17,7 +17,7 @@ import numpy as np
 
 from mlbench.contracts.findings import Finding
 from mlbench.estimation.discrepancy import Discrepancy, discrepancy
-from mlbench.estimation.estimate import Basis, Estimate, Question
+from mlbench.estimation.estimate import Estimate, Question
 from mlbench.estimation.learning import Learnt
 from mlbench.estimation.observation import Observation
 from mlbench.estimation.speed import Forecast
@@ -98,7 +98,7 @@ def estimate(
         high=capacity.qps * math.exp(above),
         error=float(above - below) / (2 * _NORMAL95),
         capacity=capacity,
-        basis=Basis(known.level.mean, known.gap, feedback),
+        feedback=feedback,
     )
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from mlbench.arrivals.kind import ArrivalKind
 from mlbench.estimation.discrepancy import Discrepancy
-from mlbench.estimation.estimate import Basis, Estimate
+from mlbench.estimation.estimate import Estimate
 from mlbench.estimation.learning import Learnt
 from mlbench.outcomes import LatencyLimit
 from mlbench.queueing.capacity import Capacity, Effort, moved_by, predict_capacity
@@ -58,37 +58,37 @@ class ByRound:
         for. `known`: an estimate from these trials, or from the first of them. The mean over the
         rounds is what all of them say, and their scatter tells its error.
         """
-        if known.qps is None or known.basis is None:
+        if known.qps is None or known.gap is None:
             return {}
         members = {number: _members(rounds, number) for number in sorted(set(rounds))}
         trials = list(members.values())
-        reference = self._reference_near(known.qps, known.basis, trials, learnt)
+        reference = self._reference_near(known.qps, known.gap, trials, learnt)
         if reference is None:
             return {}
-        moved = self._moved(reference, trials, learnt, known.basis)
+        moved = self._moved(reference, trials, learnt, known.gap)
         log_qps = math.log(reference.qps)
         log_capacity = math.log(reference.capacity.qps) + moved
         # Service times may depend on the rate: the capacity is where both agree.
-        settled = log_qps + (log_capacity - log_qps) / (1 - known.basis.feedback)
+        settled = log_qps + (log_capacity - log_qps) / (1 - known.feedback)
         return dict(zip(members, settled.tolist(), strict=True))
 
     def _reference_near(
-        self, qps: float, basis: Basis, trials: Sequence[list[int]], learnt: Learnt
+        self, qps: float, gap: Discrepancy, trials: Sequence[list[int]], learnt: Learnt
     ) -> _Reference | None:
         known = self._reference
         if known is not None and abs(math.log(qps / known.qps)) < _FAR:
             return known
-        service, gap = _service(learnt, qps, trials), basis.gap.mean
-        limit = replace(self._limit, max_latency_s=self._limit.max_latency_s * math.exp(-gap))
+        service = _service(learnt, qps, trials)
+        limit = replace(self._limit, max_latency_s=self._limit.max_latency_s * math.exp(-gap.mean))
         capacity = predict_capacity(
             self._queue, service, self._kind, limit, seed=_SEED, near_qps=qps, effort=_EFFORT
         )
-        found = None if capacity is None else _Reference(qps, service, gap, limit, capacity)
+        found = None if capacity is None else _Reference(qps, service, gap.mean, limit, capacity)
         self._reference = found
         return found
 
     def _moved(
-        self, reference: _Reference, trials: Sequence[list[int]], learnt: Learnt, basis: Basis
+        self, reference: _Reference, trials: Sequence[list[int]], learnt: Learnt, gap: Discrepancy
     ) -> Floats:
         """Return by how much ln(capacity) of each round is above the reference's, (rounds,)."""
         service, capacity = _service(learnt, reference.qps, trials), reference.capacity
@@ -103,9 +103,9 @@ class ByRound:
             replicas=_REPLICAS,
         )
         level = _centred(_levels(trials, learnt, reference.qps))
-        gap = basis.gap.mean - reference.gap + _centred(_gaps(trials, basis.gap))
+        exceeds = gap.mean - reference.gap + _centred(_gaps(trials, gap))
         elasticity = capacity.elasticity
-        moved: Floats = by_all + _centred(by_part) - (1 + elasticity) * level - elasticity * gap
+        moved: Floats = by_all + _centred(by_part) - (1 + elasticity) * level - elasticity * exceeds
         return moved
 
 

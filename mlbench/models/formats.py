@@ -34,7 +34,7 @@ _PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\x
 
 def backend_of(model: Path) -> str | None:
     """Return the backend that serves such a model; None where the path does not tell."""
-    if (model / "saved_model.pb").is_file():
+    if _is_file(model / "saved_model.pb"):
         return "tensorflow"
     return _BY_SUFFIX.get(model.suffix.lower())
 
@@ -78,6 +78,13 @@ def _why_no_content(head: bytes) -> str | None:
     if head.lstrip().lower().startswith(_PAGES):
         return "it is a web page, not a model: download the file itself"
     return None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long, or a folder that is closed to us
+        return False
 
 
 def _head(path: Path) -> bytes:

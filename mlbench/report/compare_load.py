@@ -10,7 +10,17 @@ from mlbench.report.load import load
 
 def load_sides(words: Sequence[str]) -> list[Side]:
     """Read each of the results; raises RequestError for one that cannot be read."""
-    return [read_side(word, dict(load(_path(word)).document)) for word in words]
+    return [_side(word) for word in words]
+
+
+def _side(word: str) -> Side:
+    found = load(_path(word))
+    if found.holds == "sweep":
+        folder = Path(word).parent
+        raise RequestError(f"{word} is a sweep: name one of its configurations, {folder}#NAME")
+    if found.holds != "run":
+        raise RequestError(f"{word}: expected the results of a run, not of a single trial")
+    return read_side(word, found.document)
 
 
 def _path(word: str) -> Path:

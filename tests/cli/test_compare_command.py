@@ -70,6 +70,19 @@ def test_a_configuration_of_a_sweep_is_named_by_its_folder(files: Files, tmp_pat
     assert _compare(a, str(folder)).returncode == 0
 
 
+def test_other_files_of_mlbench_are_told_from_results(files: Files, tmp_path: Path) -> None:
+    """A sweep's file says how its configurations are named; a trial's is refused."""
+    a, _ = files()
+    swept = {"schema_version": 1, "id": "x", "configurations": [], "winners": {}}
+    trial = {"arrivals": "linear", "latency_s": {}, "workers": []}
+    for document, says in ((swept, "name one of its configurations"), (trial, "a single trial")):
+        other = tmp_path / "other.json"
+        other.write_text(json.dumps(document))
+        ended = _compare(a, str(other))
+        assert ended.returncode == 2
+        assert says in ended.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -119,7 +132,8 @@ def test_two_settings_are_measured_in_turns_and_answered_in_a_sentence(tmp_path:
         (("--threads", "2", "a.json", "b.json"), "--threads: results are measured already"),
         (("--measure", "--no-such", ""), "--measure '--no-such': No such option '--no-such'"),
         (("--measure", "'", ""), "No closing quotation"),
-        (("--measure", "--output x", ""), "--output goes before --measure"),
+        (("--measure", "--output x", ""), "--output is not about one side alone"),
+        (("--measure", "", "--json"), "--json is not about one side alone"),
         (("--measure", "--threads many", ""), "is not a valid integer"),
         ((*SIMULATED, "--measure", "--percentile 95", ""), "the same --percentile"),
     ],

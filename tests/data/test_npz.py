@@ -46,6 +46,14 @@ def test_memory_order_and_byte_order_do_not_matter(tmp_path, array):
     assert open_samples(recorded.files["ids"]).tolist() == array.tolist()
 
 
+def test_empty_tensors_are_taken(tmp_path):
+    """A past of length 0 is a sample like any other, in either memory order."""
+    past = TensorSpec("past", "float32", (None, None, 4))
+    for empty in (np.zeros((6, 0, 4), np.float32), np.zeros((4, 0, 6), np.float32).T):
+        recorded = _open(tmp_path, past, past=empty)
+        assert open_samples(recorded.files["past"]).shape == (6, 0, 4)
+
+
 def test_compressed_files_are_read(tmp_path):
     """The file of np.savez_compressed is as good."""
     path = tmp_path / "c.npz"

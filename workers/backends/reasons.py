@@ -38,8 +38,13 @@ _REASONS = (
     (r"Protobuf parsing failed", "it is damaged, or no ONNX file"),
     (r"(This is an invalid model|Invalid model)\.? (.+)", "it contradicts itself: {1}"),
     (
-        r"(?:External data path|model_path)\b.*?([^/\s\"]+)\"? ?(?:does not exist|not found)",
+        r"External data path does not exist: \"?(?:[^\"]*/)?([^\"/]+)",
         "its weights are in another file, {0}, which is not beside it",
+    ),
+    (
+        r"External initializer: (\S+) .*?are out of bounds",
+        "its weights are in another file beside it, which is too short: damaged, or a Git LFS "
+        "pointer ('git lfs pull' gets the file itself)",
     ),
     # TensorFlow and Keras
     (

@@ -61,7 +61,7 @@ def measure(
     tune: int | None = None,
     judge: Judge | None = None,
 ) -> SweepStanding:
-    """Measure the configurations of a plan as `sweep` does.
+    """Measure the configurations of a plan; all else is as in `sweep`.
 
     `judge` hears of the configurations after each round, and says whether that is enough.
     """

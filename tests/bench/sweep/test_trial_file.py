@@ -12,7 +12,7 @@ from mlbench.contracts.findings import Finding
 from mlbench.host.clock import now_ns
 from mlbench.outcomes import TrialRequest
 from mlbench.pool.virtual import SimulatedService, VirtualPool
-from mlbench.records import CoreShare, GpuState, HostAccount
+from mlbench.records import CoreShare, GpuAccount, HostAccount
 from mlbench.trial.schedule import make_schedule
 
 REQUEST = TrialRequest(Exponential(), 100.0, 300, 7, 0.05, 0.5)
@@ -28,7 +28,7 @@ def trial():
         all_cores=CoreShare((0, 1), 0.1),
         device_cores=(CoreShare((0,), 0.2, 0.1),),
         cpu_mhz=2_500.5,
-        gpus=(GpuState(0, 60, 1_500, 1 << 30, ("heat",)),),
+        gpus=(GpuAccount(0, 60, 1_500, 1 << 30, ("heat",), 1_400, 61, 5, 1),),
     )
     faults = (Finding("worker_paused", {"worker": 1, "device": "cpu"}),)
     return SavedTrial(3, REQUEST, replace(completions, host=host, faults=faults, frames=5))

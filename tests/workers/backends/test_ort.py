@@ -207,6 +207,29 @@ def test_a_cut_model_is_damaged(models, tmp_path):
         OrtBackend.inspect(str(path))
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"its weights are in another file, w\.bin, which is not beside it"),
+        (b"version https", "another file .*too short: .*Git LFS"),
+    ],
+)
+def test_weights_in_another_file_are_missed(tmp_path, content, message):
+    """Weights beside the model that are missing, or only a pointer, are told as such."""
+    weights = onnx.numpy_helper.from_array(np.ones((3, 3), np.float32), "w")
+    node = helper.make_node("MatMul", ["x", "w"], ["y"])
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3]) for name in "xy")
+    graph = helper.make_graph([node], "graph", [x], [y], [weights])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path = tmp_path / "m.onnx"
+    onnx.save(model, path, save_as_external_data=True, location="w.bin", size_threshold=0)
+    (tmp_path / "w.bin").unlink()
+    if content is not None:
+        (tmp_path / "w.bin").write_bytes(content)
+    with pytest.raises(RequestError, match=message):
+        OrtBackend.inspect(str(path))
+
+
 def test_a_model_is_optimised_for_the_sizes_of_its_samples(tmp_path):
     """A free dimension whose size is known is fixed in the session."""
     graph = onnx.load(_identity(tmp_path / "m.onnx"))
