@@ -1,7 +1,7 @@
 """The facts that trials are made of, as columns. Raw data only: `search` derives the rest."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -128,6 +128,9 @@ class HostAccount:
     `quota_throttled_s` seconds summed over cores, and heat slowed our cores down. `cpu_mhz` is
     their mean clock at the end, None where the machine does not tell. `energy` is None where nobody
     measured it.
+
+    Of several hosts, `parts` are their names and accounts. Counts and energy are sums then, and
+    fractions those of the host where they are highest.
     """
 
     all_cores: CoreShare = CoreShare(())
@@ -140,6 +143,7 @@ class HostAccount:
     cpu_mhz: float | None = None
     gpus: tuple[GpuAccount, ...] = ()
     energy: Energy | None = None
+    parts: tuple[tuple[str, "HostAccount"], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -157,6 +161,10 @@ class Completions:
     were dealt out to the workers in turn, so that each had a line of its own; otherwise all workers
     served one line. `host` is None where nobody watched it. `faults`: what ended the trial and
     makes it void; nothing is learnt from such a trial.
+
+    Of several hosts, `on_host` is the host of each query, uint16, and `hosts` their names; each had
+    a line of its own, and as many workers, numbered on from host to host. Times are then those of
+    each host's own clock, moved so that its trial starts with the others'.
     """
 
     schedule: Schedule
@@ -177,6 +185,38 @@ class Completions:
     cut_short: bool = False
     host: HostAccount | None = None
     faults: tuple[Finding, ...] = ()
+    on_host: NDArray[np.uint16] | None = None
+    hosts: tuple[str, ...] = ()
+
+    def host_rows(self) -> list[NDArray[np.intp]]:
+        """Return the rows of each of several hosts, ascending."""
+        order = np.argsort(self.on_host, kind="stable")  # type: ignore[arg-type]  # of several hosts
+        counts = np.bincount(self.on_host, minlength=len(self.hosts))  # type: ignore[arg-type]
+        return np.split(order, np.cumsum(counts)[:-1])
+
+    def only(self, own: NDArray[np.intp]) -> "Completions":
+        """Return some queries, at least one, as a trial of their own, at their share of the rate.
+
+        `sample`, `prediction` and the accounts are left out.
+        """
+        share = len(own) / len(self.status)
+        schedule = replace(
+            self.schedule,
+            due_ns=self.schedule.due_ns[own],
+            target_qps=self.schedule.target_qps * share,
+        )
+        return Completions(
+            schedule=schedule,
+            start_of_trial_ns=self.start_of_trial_ns,
+            sent_ns=self.sent_ns[own],
+            start_ns=self.start_ns[own],
+            done_ns=self.done_ns[own],
+            worker=self.worker[own],
+            batch=self.batch[own],
+            status=self.status[own],
+            dealt=self.dealt,
+            cut_short=self.cut_short,
+        )
 
     @property
     def due_ns(self) -> NDArray[np.int64]:

@@ -30,6 +30,7 @@ SLOW = (
     "cli/test_sweep_command.py",
     "cli/test_trial_command.py",
     "cli/test_wheel.py",
+    "cluster/test_on_ray.py",
     "estimation/test_estimator.py",
     "estimation/test_rounds.py",
     "models/test_build_resnet50.py",
@@ -44,6 +45,7 @@ SLOW = (
     "report/test_report_page.py",
     "search/test_arrival_kinds.py",
     "search/test_search.py",
+    "search/test_search_on_hosts.py",
     "search/test_study.py",
     "workers/backends/test_tf.py",
 )

@@ -71,10 +71,11 @@ BELOW = {
     "estimation": (*CORE, "queueing", "trial"),
     "search": (*CORE, "queueing", "trial", "estimation"),
     "pool": (*CORE, "queueing", "trial", "host"),
+    "cluster": (*CORE, "queueing", "trial", "host", "pool"),
     "data": ("contracts", "host"),
     "models": ("contracts", "host"),
-    "bench": (*PURE, "host", "pool", "data", "models"),
-    "report": (*CORE, "trial", "host", "data", "pool", "bench"),
+    "bench": (*PURE, "host", "pool", "cluster", "data", "models"),
+    "report": (*CORE, "trial", "host", "data", "pool", "cluster", "bench"),
     "cli": ("contracts", "arrivals", "host", "bench", "report", "run", "run_trial"),
 }
 """Which rooms of mlbench each room may import from, besides itself; `run` and `run_trial` are the
@@ -182,3 +183,14 @@ def test_numpy_files_are_never_unpickled():
                     assert ast.unparse(node.value) == "False", name
                 if isinstance(node, ast.keyword) and node.arg == "weights_only":
                     assert ast.unparse(node.value) == "True", name
+
+
+def test_ray_is_loaded_for_a_cluster_only():
+    """Only the cluster imports Ray, and inside functions, so that nobody else needs it."""
+    for name, tree in _trees("mlbench"):
+        imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+        ray = [
+            n for n in imports if any(_within(i, ("ray",)) for i in _imported(ast.Module([n], [])))
+        ]
+        assert not ray or name.startswith("mlbench.cluster."), name
+        assert not [node for node in ray if node in tree.body], name

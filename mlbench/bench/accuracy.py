@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from mlbench.arrivals.linear import Linear
 from mlbench.bench.events import Listener, Noted
 from mlbench.bench.failover import play, tell_faults
+from mlbench.bench.pool import Pool
 from mlbench.bench.samples import Samples
 from mlbench.contracts.errors import RunError
 from mlbench.contracts.findings import Finding
 from mlbench.outcomes import Accuracy, Summary
-from mlbench.pool.coordinator import WorkerPool
 from mlbench.records import Completions
 from mlbench.trial.schedule import make_schedule
 from mlbench.trial.summary import summarise
@@ -29,7 +29,7 @@ A model that knows its labels is right on more than a fifth, and one off by chan
 
 
 def check_accuracy(
-    pool: WorkerPool,
+    pool: Pool,
     samples: Samples,
     target: float | None,
     tell: Listener,

@@ -45,6 +45,15 @@ def examine() -> dict[str, Any]:
     }
 
 
+def examine_cluster(
+    address: str, hosts: int | None = None, *, insecure: bool = False
+) -> list[dict[str, Any]]:
+    """Return what the hosts of a Ray cluster are, as plain JSON values; see `survey`."""
+    from mlbench.cluster.survey import survey
+
+    return survey(address, hosts, insecure=insecure)
+
+
 def _backend(name: str) -> dict[str, str | None]:
     try:
         backend = find_backend(name)

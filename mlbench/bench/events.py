@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from mlbench.bench.served import Served
 from mlbench.bench.settings import RunSettings, TrialSettings
+from mlbench.cluster.events import ClusterEvent
 from mlbench.contracts.findings import Finding
 from mlbench.data.events import DataEvent
 from mlbench.outcomes import Accuracy, Answer, Standing, Summary, Trial, TrialRequest
@@ -143,6 +144,7 @@ Event = (
     | DataEvent
     | WorkersAwaited
     | TrialUnderWay
+    | ClusterEvent
     | Noted
     | AccuracyMeasured
     | AnswersNarrowed
@@ -163,6 +165,16 @@ def to_all(listeners: Sequence[Listener]) -> Listener:
             listener(event)
 
     return tell
+
+
+def from_cluster(tell: Listener) -> Callable[[object], None]:
+    """Return what hears a cluster and its hosts' pools, and tells a listener."""
+
+    def hear(event: object) -> None:
+        told = from_pool(tell) if isinstance(event, WorkerRestarted) else tell
+        told(event)  # type: ignore[arg-type]  # hosts tell what pools and their opening tell here
+
+    return hear
 
 
 def from_pool(tell: Listener) -> Callable[[PoolEvent], None]:

@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from mlbench.bench.events import Listener, Noted
 from mlbench.bench.job import Job
-from mlbench.bench.pool import open_pool
+from mlbench.bench.pool import Pool, open_pool
 from mlbench.bench.settings import Settings
 from mlbench.contracts.findings import Figures, Finding
-from mlbench.pool.coordinator import WorkerPool
 from mlbench.pool.restarts import WorkerKeepsFailingError
 from mlbench.records import Completions, Schedule
 
@@ -28,14 +27,14 @@ Result = TypeVar("Result")
 
 
 def play(
-    pool: WorkerPool,
+    pool: Pool,
     schedule: Schedule,
     max_backlog_s: float = math.inf,
     samples: NDArray[np.uint32] | None = None,
     *,
     spoiled: Callable[[Completions], None] = lambda _: None,
 ) -> Completions:
-    """Play a schedule as `WorkerPool.run` does, and again while a fault spoils it.
+    """Play a schedule as `Pool.run` does, and again while a fault spoils it.
 
     `spoiled` hears of each play that is repeated. After MOST_REPEATS for other faults than failed
     workers the last one is returned with its faults. Raises WorkerKeepsFailingError.
@@ -56,7 +55,7 @@ def tell_faults(tell: Listener, completions: Completions) -> None:
 
 
 def on_workers(
-    job: Job, settings: Settings, tell: Listener, work: Callable[[WorkerPool], Result]
+    job: Job, settings: Settings, tell: Listener, work: Callable[[Pool], Result]
 ) -> tuple[Result, tuple[str, ...]]:
     """Do some work on a pool of the job's workers; return its result, and who was lost on the way.
 

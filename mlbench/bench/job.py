@@ -4,7 +4,7 @@ Everything that can be wrong with a request is found here, before a worker start
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -48,7 +48,10 @@ from mlbench.pool.local import inspect_model
 
 @dataclass(frozen=True)
 class Job:
-    """Everything a pool needs; `model` is None for a backend that takes none."""
+    """Everything a pool needs; `model` is None for a backend that takes none.
+
+    For a cluster `specs` has one worker, without a place: what all workers of all hosts have alike.
+    """
 
     specs: tuple[WorkerSpec, ...]
     samples: Samples
@@ -69,8 +72,10 @@ def prepare(settings: Settings, tell: Listener) -> Job:
     backend = ready_backend(settings.backend)
     parse_options(settings.backend_options, backend.OPTIONS, settings.backend)
     cpus = sorted(os.sched_getaffinity(0))
-    devices = parse_devices(settings.devices, cpus, len(visible_gpus()))
-    check_workers(len(devices) * (settings.workers_per_device or 1))
+    devices = []
+    if settings.cluster is None:  # hosts of a cluster have devices of their own
+        devices = parse_devices(settings.devices, cpus, len(visible_gpus()))
+        check_workers(len(devices) * (settings.workers_per_device or 1))
     needs_model = backend.NEEDS_MODEL
     if needs_model:
         tell(StageBegan("model"))
@@ -82,9 +87,27 @@ def prepare(settings: Settings, tell: Listener) -> Job:
         tell(StageBegan("samples"))
     samples = make_samples(settings, signature, tell)
     worker = _worker(settings, model, samples)
-    specs = _place(worker, devices, settings, needs_model, tell)
+    if settings.cluster is not None:
+        tell(Prepared(describe_served(settings.backend, model, samples.feeds)))
+        return Job((worker,), samples, model)
+    specs, _ = _place(worker, devices, settings, needs_model, tell)
     tell(Prepared(describe_served(settings.backend, model, samples.feeds)))
     return Job(specs, samples, model)
+
+
+def place_here(
+    worker: WorkerSpec, settings: Settings, tell: Listener, query_s: float | None
+) -> tuple[tuple[WorkerSpec, ...], float | None]:
+    """Return the workers of a host of a cluster, and what a query takes on one thread.
+
+    `worker`: what all workers have alike. `query_s`: what a query takes where that is known, from
+    another host; the layout follows from it. Raises RequestError for devices that are not here.
+    """
+    backend = ready_backend(settings.backend)
+    cpus = sorted(os.sched_getaffinity(0))
+    devices = parse_devices(settings.devices, cpus, len(visible_gpus()))
+    check_workers(len(devices) * (settings.workers_per_device or 1))
+    return _place(worker, devices, settings, backend.NEEDS_MODEL, tell, query_s)
 
 
 def _place(
@@ -93,17 +116,20 @@ def _place(
     settings: Settings,
     needs_model: bool,
     tell: Listener,
-) -> tuple[WorkerSpec, ...]:
-    """Return the workers that were asked for; where nobody asked, as many as the limits allow."""
+    known_query_s: float | None = None,
+) -> tuple[tuple[WorkerSpec, ...], float | None]:
+    """Return the workers that were asked for; where nobody asked, as many as the limits allow.
+
+    With them goes what a query takes on one thread, where that decided it; it is not measured where
+    it is known.
+    """
     cpus = sorted(os.sched_getaffinity(0))
     topology, quota_cores = read_topology(cpus), _quota_below(len(cpus), tell)
     asked, threads = settings.workers_per_device, settings.threads
     division = Division([asked or 1] * len(devices))
     if needs_model and asked is None and threads is None:
         tell(StageBegan("timing"))
-        query_s = partial(
-            time_on_one_thread, timeout_s=settings.start_timeout, tell=from_pool(tell)
-        )
+        query_s = _timing(settings, tell, known_query_s)
         limits_s = settings.max_latencies_s
         division = divide_by_time(devices, worker, limits_s, topology, query_s, quota_cores)
     most = most_threads(quota_cores, sum(division.workers))
@@ -114,10 +140,20 @@ def _place(
     ]
     if division.query_s is not None:
         tell(Noted(_layout(places, division.query_s, worker.batch_size)))
-    return tuple(
+    specs = tuple(
         replace(worker, index=index, device=place.device, cores=place.cpus, threads=place.threads)
         for index, place in enumerate(places)
     )
+    return specs, division.query_s
+
+
+def _timing(
+    settings: Settings, tell: Listener, known_query_s: float | None
+) -> Callable[[WorkerSpec], float]:
+    """Return what tells how long a query takes on one thread: it measures, or knows."""
+    if known_query_s is not None:
+        return lambda _: known_query_s
+    return partial(time_on_one_thread, timeout_s=settings.start_timeout, tell=from_pool(tell))
 
 
 def _quota_below(cores: int, tell: Listener) -> float | None:

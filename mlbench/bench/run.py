@@ -20,14 +20,13 @@ from mlbench.bench.events import (
 from mlbench.bench.failover import on_workers
 from mlbench.bench.host_look import look_at_host
 from mlbench.bench.job import Job, prepare
-from mlbench.bench.pool import is_unmoved
+from mlbench.bench.pool import Pool, is_unmoved
 from mlbench.bench.search import RateSearch
 from mlbench.bench.settings import RunSettings, make_settings
 from mlbench.contracts.findings import Finding
 from mlbench.host.signals import held
 from mlbench.models.metadata import model_metadata
 from mlbench.outcomes import Accuracy, Answer
-from mlbench.pool.coordinator import WorkerPool
 from mlbench.trial.host import host_busy_before
 
 
@@ -102,7 +101,7 @@ class _Stages:
         if why is not None:
             tell(Noted(Finding("accuracy_skipped", {"why": why})))
 
-    def go_on(self, pool: WorkerPool) -> None:
+    def go_on(self, pool: Pool) -> None:
         """Do on this pool what is not done yet."""
         if self._is_accuracy_due:
             target = self._accuracy_target

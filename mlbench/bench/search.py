@@ -13,12 +13,11 @@ from mlbench.bench.events import (
 )
 from mlbench.bench.failover import play
 from mlbench.bench.limits import check_queries
-from mlbench.bench.pool import shape_of
+from mlbench.bench.pool import Pool, shape_of
 from mlbench.bench.settings import RunSettings
 from mlbench.contracts.findings import Finding
 from mlbench.host.signals import held
 from mlbench.outcomes import Answer, Trial, TrialRequest
-from mlbench.pool.coordinator import WorkerPool
 from mlbench.records import Completions
 from mlbench.search.plan import AnswerKey, SearchPlan
 from mlbench.search.search import Search
@@ -41,7 +40,7 @@ class RateSearch:
         self._workers: list[int] = []  # of each pool
         self._best: dict[AnswerKey, float] = {}  # the highest rate that met the limit on this pool
 
-    def on(self, pool: WorkerPool) -> None:
+    def on(self, pool: Pool) -> None:
         """Search on this pool for all answers that are not finished.
 
         What was found stands in `answers` even when this is interrupted or a worker keeps failing.
@@ -85,7 +84,7 @@ class RateSearch:
         if self._settings.dispatch == "round-robin" and workers > 1:
             yield Finding("one_line_model")
 
-    def _play(self, pool: WorkerPool, search: Search, request: TrialRequest) -> None:
+    def _play(self, pool: Pool, search: Search, request: TrialRequest) -> None:
         """Play one trial; where a fault spoils it the search knows nothing of it."""
 
         def spoiled(completions: Completions) -> None:
@@ -114,7 +113,7 @@ class RateSearch:
 
 
 def plan_search(
-    pool: WorkerPool, settings: RunSettings, finished: Collection[AnswerKey] = ()
+    pool: Pool, settings: RunSettings, finished: Collection[AnswerKey] = ()
 ) -> SearchPlan:
     """Return what the search is to find out, with the pool's shape.
 

@@ -93,6 +93,11 @@ class Settings(BaseModel):
     percentile: Annotated[float, Field(gt=0, lt=100)] = 99.0
     seed: Seed = Field(default_factory=lambda: secrets.randbits(32))
     skip_accuracy: bool = False
+    cluster: str | None = None
+    # Hosts are numbered in 16 bits, as workers are.
+    hosts: Annotated[int, Field(ge=1, le=65535)] | None = None
+    split: Literal["random", "round-robin"] | None = None
+    insecure: bool = False
 
     @property
     def max_latencies_s(self) -> tuple[float, ...]:
@@ -108,6 +113,19 @@ class Settings(BaseModel):
     def _timeout_needs_batches(self) -> Self:
         if self.batch_timeout_s > 0 and self.batch_size == 1:
             raise ValueError("--batch-timeout: only with a --batch-size above 1")
+        return self
+
+    @model_validator(mode="after")
+    def _hosts_need_a_cluster(self) -> Self:
+        given = {"hosts": self.hosts, "split": self.split, "insecure": self.insecure or None}
+        for option, value in given.items():
+            if self.cluster is None and value is not None:
+                raise ValueError(f"--{option}: only with --cluster")
+        if self.cluster is not None and self.on_failure == "continue":
+            raise ValueError(
+                "--on-failure continue: not with --cluster, where a spare host takes the place of "
+                "one that is lost"
+            )
         return self
 
 

@@ -12,10 +12,10 @@ from mlbench.bench.events import Listener, SingleTrialFinished, SingleTrialStart
 from mlbench.bench.failover import on_workers, play, tell_faults
 from mlbench.bench.job import prepare
 from mlbench.bench.limits import check_queries
-from mlbench.bench.pool import shape_of
+from mlbench.bench.pool import Pool, shape_of
 from mlbench.bench.settings import TrialSettings, make_settings
+from mlbench.cluster.lost import HostLostError
 from mlbench.outcomes import Judgement, LatencyLimit
-from mlbench.pool.coordinator import WorkerPool
 from mlbench.pool.restarts import WorkerKeepsFailingError
 from mlbench.queueing.line import Queue
 from mlbench.records import Completions
@@ -55,7 +55,7 @@ def run_trial(listeners: Sequence[Listener] = (), **options: Any) -> SingleTrial
     schedule = make_schedule(settings.kind, settings.qps, queries, settings.seed)
     spoiled: list[tuple[Completions, Queue]] = []
 
-    def work(pool: WorkerPool) -> tuple[Completions, Queue]:
+    def work(pool: Pool) -> tuple[Completions, Queue]:
         queue = shape_of(pool, settings)
 
         def keep(completions: Completions) -> None:
@@ -66,7 +66,7 @@ def run_trial(listeners: Sequence[Listener] = (), **options: Any) -> SingleTrial
 
     try:
         (completions, queue), lost_workers = on_workers(job, settings, tell, work)
-    except WorkerKeepsFailingError as failure:
+    except (WorkerKeepsFailingError, HostLostError) as failure:
         if not spoiled:
             raise
         (completions, queue), lost_workers = spoiled[-1], (str(failure),)

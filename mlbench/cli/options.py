@@ -1,6 +1,6 @@
 """The command line's options, shared by `run` and `trial`; values are validated in settings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -48,6 +48,18 @@ def _sizes(
             raise click.BadParameter(f"'{name}' is given two sizes")
     return sizes or None
 
+
+_CLUSTER = [
+    click.option(
+        "--cluster",
+        metavar="auto|HOST:PORT",
+        help="Use the hosts of this Ray cluster, with a pool of workers on each.",
+    ),
+    click.option("--hosts", type=int, help="How many hosts of the cluster (all)."),
+    click.option(
+        "--insecure", is_flag=True, default=None, help="Allow a cluster that asks for no token."
+    ),
+]
 
 _SHARED = [
     click.option(
@@ -155,6 +167,11 @@ _SHARED = [
         type=click.Path(path_type=Path),
         help="The file for trace: ascending times in seconds, one a line.",
     ),
+    *_CLUSTER,
+    click.option(
+        "--split",
+        help="How hosts share queries: random, or round-robin (the default for linear).",
+    ),
     click.option("--percentile", type=float, help="The percentile that must keep the limit (99)."),
     click.option("--seed", type=int, help="Seed of the arrivals; drawn and recorded by default."),
     click.option("--skip-accuracy", is_flag=True, default=None, help="No accuracy stage."),
@@ -205,7 +222,12 @@ def trial_options(command: Command) -> Command:
     return _apply([*_SHARED, *_TRIAL], command)
 
 
-def _apply(options: list[Callable[[Command], Command]], command: Command) -> Command:
+def cluster_options(command: Command) -> Command:
+    """Add the options that say which cluster's hosts to use."""
+    return _apply(_CLUSTER, command)
+
+
+def _apply(options: Sequence[Callable[[Command], Command]], command: Command) -> Command:
     for option in reversed(options):
         command = option(command)
     return command

@@ -78,7 +78,8 @@ class WorkerSpec:
     `timetable_fd` and
     `claims_fd` are inherited descriptors: of the requests of the worker's line, and of the claims
     where workers share a line; without claims the worker has a line of its own. `identity`: what
-    its messages are known by, another one each time that it is started.
+    its messages are known by, another one each time that it is started. `earlier_workers`: how many
+    workers the hosts before this one have.
     """
 
     index: int
@@ -100,6 +101,12 @@ class WorkerSpec:
     label_offset: int = 0
     timetable_fd: int | None = None
     claims_fd: int | None = None
+    earlier_workers: int = 0
+
+    @property
+    def number(self) -> int:
+        """The worker's number among those of all hosts."""
+        return self.earlier_workers + self.index
 
     @property
     def needed_model(self) -> str:

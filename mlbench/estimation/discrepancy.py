@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mlbench.estimation.learning import Learnt
 from mlbench.estimation.observation import Observation
 from mlbench.outcomes import LatencyLimit
-from mlbench.queueing.line import Floats, Queue, line_latencies
+from mlbench.queueing.line import Floats, Queue, divided_latencies
 from mlbench.queueing.service import ServiceTimes
 from mlbench.stats.percentiles import percentile, rank
 
@@ -117,7 +117,7 @@ def _simulated(
     ratio = service.draw(rng, _REPLICAS, n) * np.exp(level)
     arrive_s = np.tile(seen.due_s, (_REPLICAS, 1))
     phase = rng.random((_REPLICAS, queue.servers))
-    latency_s = line_latencies(queue, service.mean_times, arrive_s, ratio, phase)
+    latency_s = divided_latencies(queue, service.mean_times, arrive_s, ratio, phase, seen.on_host)
     place = rank(n, limit.percentile) - 1
     return np.asarray(np.log(np.partition(latency_s, place, axis=1)[:, place]))
 

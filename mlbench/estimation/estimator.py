@@ -23,7 +23,7 @@ from mlbench.estimation.observation import Observation
 from mlbench.estimation.speed import Forecast
 from mlbench.outcomes import LatencyLimit
 from mlbench.queueing.capacity import Capacity, Effort, predict_capacity, rough_capacity_qps
-from mlbench.queueing.line import Floats
+from mlbench.queueing.line import Floats, MeanTimes, Queue
 from mlbench.queueing.service import ServiceTimes
 from mlbench.stats.percentiles import percentile
 
@@ -84,7 +84,7 @@ def estimate(
         error=0.0,
         unloaded_s=_unloaded_s(known, question),
         gap=known.gap,
-        findings=_findings(known, learnt),
+        findings=_findings(known, learnt, question.queue),
     )
     if capacity is None:
         return replace(none, high=_still_possible_qps(known, question))
@@ -213,7 +213,7 @@ def _may_be_unmet(known: _Known, question: Question) -> bool:
     return bool(late.mean() > 1 - question.limit.percentile / 100)
 
 
-def _findings(known: _Known, learnt: Learnt) -> tuple[Finding, ...]:
+def _findings(known: _Known, learnt: Learnt, queue: Queue) -> tuple[Finding, ...]:
     """Return what is out of the ordinary in what an estimate rests on."""
     findings, means = [], learnt.mean_times
     change = float(means.idle_factors.max()) - 1
@@ -222,6 +222,7 @@ def _findings(known: _Known, learnt: Learnt) -> tuple[Finding, ...]:
     ratio = float(means.slowdown.max() / means.slowdown.min())
     if ratio > _UNLIKE_REMARKABLE:
         findings.append(Finding("unlike_workers", {"ratio": ratio}))
+    findings += _unlike_hosts(means, queue)
     more = known.level.variance - learnt.sampling_variance(known.service)
     if more > _TRIALS_REMARKABLE**2:
         findings.append(Finding("trials_differ", {"scatter_fraction": math.sqrt(more)}))
@@ -231,3 +232,16 @@ def _findings(known: _Known, learnt: Learnt) -> tuple[Finding, ...]:
     elif abs(known.gap.mean) > _REMARKABLE:
         findings.append(Finding("model_corrected", difference))
     return tuple(findings)
+
+
+def _unlike_hosts(means: MeanTimes, queue: Queue) -> list[Finding]:
+    """Tell of hosts that differ: each gets as many queries, so that the slowest decides."""
+    if queue.hosts == 1:
+        return []
+    each = np.broadcast_to(means.slowdown, queue.servers).reshape(queue.hosts, -1)
+    speeds = (1 / each).sum(axis=1)
+    ratio = float(speeds.max() / speeds.min())
+    if ratio <= _UNLIKE_REMARKABLE:
+        return []
+    figures = {"ratio": ratio, "slowest": int(speeds.argmin()), "quickest": int(speeds.argmax())}
+    return [Finding("unlike_hosts", figures)]

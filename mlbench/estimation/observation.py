@@ -18,6 +18,7 @@ class Observation:
 
     `due_s`, `latency_s`: float64 (n,), when each query was due, and its latency less the send lag,
     which is no property of the device. `measured_s`: the duration of the trial. All are in seconds.
+    `on_host`: the host of each query, uint16 (n,), None where there is one.
     A saturation trial serves for its service times only: it is too short for a percentile.
     """
 
@@ -26,6 +27,7 @@ class Observation:
     due_s: Floats
     latency_s: Floats
     measured_s: float
+    on_host: NDArray[np.uint16] | None = None
 
     @property
     def saturated(self) -> bool:
@@ -44,7 +46,12 @@ class Observation:
 
     def first(self, count: int) -> "Observation":
         """Return the same with the first `count` queries only."""
-        return replace(self, due_s=self.due_s[:count], latency_s=self.latency_s[:count])
+        return replace(
+            self,
+            due_s=self.due_s[:count],
+            latency_s=self.latency_s[:count],
+            on_host=None if self.on_host is None else self.on_host[:count],
+        )
 
 
 def observe(trial: Trial, completions: Completions, lag_ns: NDArray[np.int64]) -> Observation:
@@ -56,4 +63,5 @@ def observe(trial: Trial, completions: Completions, lag_ns: NDArray[np.int64]) -
         due_s=in_seconds(completions.schedule.due_ns[ok]),
         latency_s=completions.latency_s - in_seconds(lag_ns[ok]),
         measured_s=completions.duration_s,
+        on_host=None if completions.on_host is None else completions.on_host[ok],
     )

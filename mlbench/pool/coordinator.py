@@ -92,6 +92,11 @@ class WorkerPool:
         return len(self._specs)
 
     @property
+    def devices(self) -> tuple[str, ...]:
+        """The name of each worker's device."""
+        return tuple(spec.device.name for spec in self._specs)
+
+    @property
     def has_failed(self) -> bool:
         """Whether a worker failed in the last trial, and is started again before the next."""
         return bool(self._crew.failed)
@@ -106,10 +111,12 @@ class WorkerPool:
         schedule: Schedule,
         max_backlog_s: float = math.inf,
         samples: NDArray[np.uint32] | None = None,
+        **course: Callable[[], Any],
     ) -> Completions:
         """Play the schedule once and return every query's fate.
 
         `samples`: uint32 (n,), what each query serves; drawn by the schedule's seed if not given.
+        `course`: `start_ns` and `is_ended` of `TrialPlay`, for who plays it together with others.
         What goes wrong on the way ends the trial and stands in its `faults`. Workers that failed
         are started again before the next trial; raises WorkerKeepsFailingError for one that was
         started again as often as it may be.
@@ -120,7 +127,7 @@ class WorkerPool:
         host_account = self._host_account(self.pids) if self._host_account else HostAccount
         cpu_s, begin_ns = time.process_time(), now_ns()
         patience_s, crew = self._patience_s, self._crew
-        play = TrialPlay(self._trial, state, max_backlog_s, patience_s, crew, self._tell)
+        play = TrialPlay(self._trial, state, max_backlog_s, patience_s, crew, self._tell, **course)
         try:
             play.play()
             cpu_s = time.process_time() - cpu_s - play.telling_s

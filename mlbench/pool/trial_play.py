@@ -39,7 +39,9 @@ _MOST_ANSWERS = 50_000  # taken in at once: 10 ms of work, after which the sched
 class TrialPlay:
     """Plays one trial, whose account is in `state`; each may be played once.
 
-    `patience_s`: how long a worker may be silent that has something to do. What goes wrong is a
+    `patience_s`: how long a worker may be silent that has something to do. `start_ns`: called when
+    all workers have the beginning; returns when the trial starts, or None to end it before.
+    `is_ended`: whether somebody else ends the trial, which is no fault. What goes wrong is a
     fault in the account and ends the trial; a worker that failed is given up and stands in the
     crew's `failed`. `tell` hears how the trial goes, right after queries were sent ahead; that took
     `telling_s` seconds of CPU time, which are no part of playing.
@@ -53,6 +55,8 @@ class TrialPlay:
         patience_s: float,
         crew: Crew,
         tell: Callable[[PoolEvent], None] = lambda _: None,
+        start_ns: Callable[[], int | None] = lambda: now_ns() + _LEAD_NS,
+        is_ended: Callable[[], bool] = lambda: False,
     ) -> None:
         self._trial = trial
         self._state = state
@@ -62,6 +66,8 @@ class TrialPlay:
         self._told_ns = 0
         self.telling_s = 0.0
         self._hear = tell
+        self._start_ns = start_ns
+        self._is_ended = is_ended
         self._awake = AwakeTime(now_ns())
         self._begun: set[int] = set()
         self._has_started = False
@@ -101,12 +107,19 @@ class TrialPlay:
                 for worker in waiting - self._begun:
                     self._lose(worker, f"hangs: took no trial for {self._patience_s:.1f} s")
         if not state.closing:
-            for handle in self._crew.handles.values():
-                handle.was_stopped()  # before the start: it does not matter any more
-            self._has_started = True
-            start_ns = now_ns() + _LEAD_NS
-            state.go(start_ns)
-            self._tell("go", start_ns=start_ns)
+            self._go(self._start_ns())
+
+    def _go(self, start_ns: int | None) -> None:
+        """Start at this moment, or end the trial before it starts."""
+        if start_ns is None:
+            self._end_early()
+            return
+        for handle in self._crew.handles.values():
+            handle.was_stopped()  # before the start: it does not matter any more
+        self._awake = AwakeTime(now_ns())
+        self._has_started = True
+        self._state.go(start_ns)
+        self._tell("go", start_ns=start_ns)
 
     def _rest(self) -> None:
         if self._state.all_pushed or self._state.closing:
@@ -209,7 +222,7 @@ class TrialPlay:
                 self._lose(worker, f"hangs: nothing came of it for {silent_s:.1f} s, {patience}")
 
     def _end_if_overloaded(self) -> None:
-        if self._state.overloaded(self._max_backlog_s, now_ns()):
+        if self._is_ended() or self._state.overloaded(self._max_backlog_s, now_ns()):
             self._end_early()
 
     def _lose(self, worker: int, cause: str, wrong_answers: int = 0) -> None:

@@ -14,7 +14,7 @@
 """
 
 from mlbench.queueing.capacity import Capacity, Effort, predict_capacity
-from mlbench.queueing.line import MeanTimes, Queue, line_latencies
+from mlbench.queueing.line import MeanTimes, Queue, divided_latencies, line_latencies
 from mlbench.queueing.service import ServiceTimes
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "MeanTimes",
     "Queue",
     "ServiceTimes",
+    "divided_latencies",
     "line_latencies",
     "predict_capacity",
 ]

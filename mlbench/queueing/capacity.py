@@ -4,20 +4,24 @@ The queue is simulated at several rates on the same random arrivals and service 
 the late fraction is nearly straight in the logit of the load (the rate over the saturated one), so
 that the rate at which the late fraction is what the percentile allows is found in a few steps. A
 last step is taken on many more queries.
+
+Of several hosts one is simulated in each replica: they are queues of their own, and what all
+queries together meet is the mean over hosts.
 """
 
 import copy
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mlbench.arrivals.kind import ArrivalKind
 from mlbench.arrivals.registry import arrival_kind
 from mlbench.outcomes import LatencyLimit
-from mlbench.queueing.line import Floats, Queue, line_latencies
+from mlbench.queueing.line import Floats, MeanTimes, Queue, line_latencies
 from mlbench.queueing.service import ServiceTimes
+from mlbench.queueing.split import host_streams, split_of
 
 _LENGTH = 16_384
 """Queries of a replica. A queue settles after about 1 / (1 - load)^2 service times: 10,000 at a
@@ -33,6 +37,9 @@ _STEPS = 6  # of narrowing that interval
 _SLOPE_REACH = 0.05  # logits, and logarithms of the limit, to both sides for a slope
 _FLATTEST = 0.05  # d ln(late fraction) / d ln(rate), so that a capacity is never quite undetermined
 _LARGEST_STEP = 0.1  # of ln(rate) in the last step; the way there was nearer than that
+_MOST_UNLIKE, _FEWEST_UNLIKE = 16, 4
+"""Hosts that differ and are simulated: of more, some from the quickest to the slowest. And replicas
+of each, to tell the error of their mean."""
 _RESAMPLE_SHARE = 0.25  # of the replicas serve for each resample: only differences count there
 
 
@@ -188,10 +195,15 @@ class _Simulation:
         replicas: int,
     ) -> None:
         self._queue, self._service, self._kind, self._limit = queue, service, kind, limit
+        self._hosts = _to_simulate(queue, service.mean_times)
+        if len(self._hosts) > 1:
+            each = max(-(-replicas // len(self._hosts)), _FEWEST_UNLIKE)
+            replicas = each * len(self._hosts)
         self._seed, self._shape = seed, (replicas, _LENGTH)
-        self._arrive = kind.streams(np.random.default_rng([seed, 0]), *self._shape)
+        split = split_of(queue.split, kind.name)
+        self._arrive = host_streams(kind, split, queue.hosts, [seed, 0], *self._shape)
         self._ratio = service.draw(np.random.default_rng([seed, 1]), *self._shape)
-        self._phase = np.random.default_rng([seed, 3]).random((replicas, queue.servers))
+        self._phase = np.random.default_rng([seed, 3]).random((replicas, queue.of_host.servers))
         self._saturated_qps = service.saturated_qps(queue)
         self._allowed = 1 - limit.percentile / 100
 
@@ -224,18 +236,27 @@ class _Simulation:
         """Return latencies in seconds, float64 (replicas, n), once the queue has settled."""
         qps = self.qps(logit)
         # The mean gap between arrivals is the unit of time, so that they serve for every rate.
-        queue = Queue(
-            self._queue.servers, self._queue.batch_size, self._queue.batch_timeout_s * qps
-        )
-        latency = line_latencies(
-            queue, self._service.mean_times.times(qps), self._arrive, self._ratio, self._phase
-        )
+        queue = replace(self._queue, batch_timeout_s=self._queue.batch_timeout_s * qps)
+        times, latency = self._service.mean_times.times(qps), np.empty(self._shape)
+        for place, host in enumerate(self._hosts):
+            own = slice(place, None, len(self._hosts))
+            latency[own] = line_latencies(
+                queue.of_host,
+                times.of_host(host, queue),
+                self._arrive[own],
+                self._ratio[own],
+                self._phase[own],
+            )
         settled: Floats = latency[:, self._shape[1] // _WARM_UP :] / qps
         return settled
 
     def percentile_s(self, logit: float) -> float:
         """Return the percentile of all latencies at a load, in seconds."""
         return float(np.quantile(self._latency_s(logit), self._limit.percentile / 100))
+
+    def _together(self, latency_s: Floats) -> Floats:
+        """Return latencies with unlike hosts in one row, so that rows differ by chance alone."""
+        return latency_s.reshape(len(latency_s) // len(self._hosts), -1)
 
     def _excess(self, late: Floats | float) -> Floats:
         """Return ln(late fraction / allowed fraction), finite where nothing is late."""
@@ -251,11 +272,11 @@ class _Simulation:
         return self.excess_at(self.logit(min(qps, self.qps(_LIMITS[1]))))
 
     def excesses_at(self, logit: float) -> Floats:
-        """Return the excess to first order of each replica, (replicas,), whose mean is that of all.
+        """Return the excess to first order of each replica, or each of all hosts if they differ.
 
-        That is ln(mean late fraction / allowed) for all, plus each one's relative deviation.
+        Each is ln(mean late fraction / allowed) of all, plus its own relative deviation.
         """
-        late = (self._latency_s(logit) > self._limit.max_latency_s).mean(axis=1)
+        late = (self._together(self._latency_s(logit)) > self._limit.max_latency_s).mean(axis=1)
         floor = self._allowed * _FLOOR
         return np.asarray(self._excess(late.mean()) + (late - late.mean()) / (late.mean() + floor))
 
@@ -276,7 +297,7 @@ class _Simulation:
 
     def trial_sd(self, logit: float) -> tuple[float, int]:
         """Return the standard deviation of ln(percentile) between trials, and their queries."""
-        latency_s = self._latency_s(logit)
+        latency_s = self._together(self._latency_s(logit))
         percentiles = np.quantile(latency_s, self._limit.percentile / 100, axis=1)
         return float(np.log(percentiles).std()), latency_s.shape[1]
 
@@ -296,6 +317,17 @@ class _Simulation:
             excesses.append(one.excess_at(one.logit(qps)))
         low, high = np.quantile(excesses, [1 / 6, 5 / 6])
         return float(high - low) / (2 * _SIXTH) / rate_slope / self._service.bootstrap_shrinkage
+
+
+def _to_simulate(queue: Queue, times: MeanTimes) -> list[int]:
+    """Return the hosts that are simulated in turn: one where all are alike."""
+    each = np.broadcast_to(times.slowdown, queue.servers).reshape(queue.hosts, -1)
+    if queue.hosts == 1 or (each == each[0]).all():
+        return [0]
+    by_speed = np.argsort((1 / each).sum(axis=1), kind="stable")
+    count = min(queue.hosts, _MOST_UNLIKE)
+    places = (np.arange(count) + 0.5) * queue.hosts / count
+    return [int(host) for host in by_speed[places.astype(np.intp)]]
 
 
 _SIXTH = 0.967  # standard deviations from the median of a normal distribution to its 5/6 quantile

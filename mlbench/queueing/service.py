@@ -60,7 +60,8 @@ class ServiceTimes:
     def saturated_qps(self, queue: Queue) -> float:
         """Return the rate in qps at which all servers are always busy with full batches."""
         mean_s = self.mean_times.by_size_s[queue.batch_size] * float(self.weight @ self.ratio)
-        return self.mean_times.equivalent_servers(queue.servers) * queue.batch_size / float(mean_s)
+        servers = self.mean_times.equivalent_servers(queue.servers, queue.hosts)
+        return servers * queue.batch_size / float(mean_s)
 
     def unloaded_s(self) -> Floats:
         """Return the service times in seconds of a query on an idle device, ascending.

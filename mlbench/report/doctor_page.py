@@ -1,6 +1,6 @@
 """What `doctor` found, as JSON and as a page for people. Pure."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -54,6 +54,21 @@ def doctor_page(found: Mapping[str, Any]) -> RenderableType:
         *_backends(found["backends"]),
         Text("\nmachine", "bold"),
         _rows(_machine(found["system"])),
+        *_cluster(found.get("cluster", ())),
+    )
+
+
+def _cluster(hosts: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
+    if hosts:
+        yield Text("\ncluster", "bold")
+        yield _rows((f"{host['name']} ({host['host_name']})", _host(host)) for host in hosts)
+
+
+def _host(host: Mapping[str, Any]) -> str:
+    versions = ", ".join(f"{what} {version}" for what, version in host["versions"].items())
+    return (
+        f"{host['cpus']} CPUs, {host['gpus']} GPUs, {versions}, clock known to "
+        f"{host['clock_error_s'] * 1e3:.3g} ms"
     )
 
 

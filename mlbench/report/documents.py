@@ -144,8 +144,11 @@ def host_document(host: HostAccount | None) -> Document | None:
     """Return what the host did during a trial; None where nobody watched it."""
     if host is None:
         return None
-    document = asdict(replace(host, energy=None))
-    del document["energy"]  # it stands beside the host
+    document = asdict(replace(host, energy=None, parts=()))
+    del document["energy"], document["parts"]  # energy stands beside the host
+    if host.parts:
+        parts = [{"name": name, "account": host_document(part)} for name, part in host.parts]
+        document["hosts"] = parts
     return {**document.pop("all_cores"), **document}
 
 

@@ -67,7 +67,7 @@ def _verdict(answer: Answer) -> Text:
 
 
 def _notes(answers: Sequence[Answer]) -> list[Text]:
-    """Return each note once, with the answers that it is about."""
+    """Return each note once, with the answers that it is about, those about most first."""
     about: dict[str, list[str]] = {}
     for answer in answers:
         name = f"{answer.kind} {limit_text(answer.max_latency_s)}"
@@ -75,7 +75,7 @@ def _notes(answers: Sequence[Answer]) -> list[Text]:
             about.setdefault(text, []).append(name)
     return [
         Text.assemble((f"{_names(names, len(answers))}: ", "bold"), text)
-        for text, names in about.items()
+        for text, names in sorted(about.items(), key=lambda note: -len(note[1]))
     ]
 
 

@@ -17,6 +17,7 @@ from mlbench.bench.events import (
     SearchEnded,
     TrialFinished,
 )
+from mlbench.cluster.events import FileSent, HostLost, HostsAwaited
 from mlbench.contracts.findings import Finding
 from mlbench.contracts.text import printable
 from mlbench.data.events import ImagesStreamed
@@ -81,6 +82,12 @@ class Progress:
                 self._say(f"waiting for another process that prepares {path}")
             case FileDamaged(path):
                 self._warn(f"{path} is damaged, or has no sums to check it by: built again")
+            case HostsAwaited(hosts):
+                self._say(f"cluster: starting workers on {hosts} hosts")
+            case HostLost(host, reason):
+                self._warn(f"host {host} {reason}")
+            case FileSent(name, sent, size, hosts):
+                self._say(f"sending {name} to {hosts} hosts: {sent / max(size, 1):.0%}")
             case EmbeddedModelChosen():
                 self._say("model: the embedded default, EfficientNet-Lite0, trained on ImageNet")
             case ImagesStreamed(count, resident):

@@ -138,6 +138,8 @@ SENTENCES: Mapping[str, str | Callable[[Figures], str]] = {
     "wrong_answers": "fault: {reason}; {answers:,} answers are left out",
     "worker_paused": "fault: worker {worker} ({device}) was stopped by a signal",
     "coordinator_paused": "fault: the coordinator stood still for {paused_s:.1f} s",
+    "host_lost": "fault: host {host} {reason}",
+    "host_started_late": "fault: it started {late_s:time} after the others",
     "foreign_message": "fault: a message came from a process that was not started here",
     "too_few_queries": "too few queries: {completed:,}, but p{percentile:g} needs {needed:,}; "
     "measure longer",
@@ -157,6 +159,8 @@ SENTENCES: Mapping[str, str | Callable[[Figures], str]] = {
     # What an estimate rests on.
     "slower_after_idling": "a batch takes {change_fraction:+.0%} on a device that was idle before",
     "unlike_workers": "the slowest worker takes {ratio:.2f} times as long as the quickest",
+    "unlike_hosts": "host {slowest} takes {ratio:.2f} times as long as host {quickest}, counted "
+    "from 0; each gets as many queries, so the slowest decides",
     "trials_differ": "the machine changes: service times of the next trial are uncertain by "
     "{scatter_fraction:.1%}, more than their number explains",
     "model_corrected": "measured latencies differ by {difference_fraction:+.0%} from the queue "
@@ -214,6 +218,8 @@ SENTENCES: Mapping[str, str | Callable[[Figures], str]] = {
     "quota_below_cores": "this control group's CPU quota is {quota_cores:.3g} of {cores} cores: by "
     "default workers have no more threads than that together",
     "layout": _layout,
+    "cluster": "cluster: {workers} workers on {hosts} hosts ({names}); clocks are known to "
+    "{clock_error_s:time}, which matters for the common start alone",
     "generator": "generator: adds {lag_p50_s:us} to a query (median), {lag_p99_s:us} (99th "
     "percentile) at {lag_qps:,.0f} qps; holds {held_qps:,.0f} qps within {max_latency_s:time} "
     "against a no-op",
@@ -225,6 +231,9 @@ def sentence(finding: Finding) -> str:
     """Return a finding in words; what a model or a worker said cannot steer a terminal."""
     words = SENTENCES[finding.code]
     text = _fill(words, finding.figures) if isinstance(words, str) else words(finding.figures)
+    host = finding.figures.get("host")
+    if host is not None and str(host) not in text:
+        text = f"host {host}: {text}"
     return printable(text)
 
 

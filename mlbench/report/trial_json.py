@@ -61,7 +61,30 @@ def trial_document(
             {"device": w.device, "queries": w.queries, "busy_fraction": w.busy_fraction}
             for w in completions.workers
         ],
+        **_of_hosts(completions),
     }
+
+
+def _of_hosts(completions: Completions) -> dict[str, Any]:
+    """Return the account of each host of a cluster; nothing where there is none."""
+    if completions.on_host is None:
+        return {}
+    latency_ns, entries = completions.done_ns - completions.due_ns, []
+    for name, own in zip(completions.hosts, completions.host_rows(), strict=True):
+        status = completions.status[own]
+        counts = np.bincount(status, minlength=3)
+        served_ns = latency_ns[own[status == wire.COMPLETED]]
+        entries.append(
+            {
+                "name": name,
+                "queries": int(counts.sum()),
+                "completed": int(counts[wire.COMPLETED]),
+                "failed": int(counts[wire.FAILED]),
+                "lost": int(counts[wire.LOST]),
+                "latency_s": spread_s(served_ns),
+            }
+        )
+    return {"hosts": entries}
 
 
 def _stages(completions: Completions, lag_ns: NDArray[np.int64]) -> dict[str, Spread]:

@@ -34,7 +34,6 @@ _REPEATS = 2  # trials near the estimate; one alone cannot show that the device 
 _MAX_MISSES = 12  # in a row
 _MAX_TRIES = 40  # ends a search whose trials are all cut short, and so take little of the budget
 _MAX_UNMET_TRIES = 3  # trials for a limit that no rate seems to meet
-_MAX_INVALID = 3  # in a row; what spoils three trials will spoil the next one
 _CONTESTED = 4  # times as many tries, and invalid ones in a row, where trials are short turns
 _LATE_QUERIES = 1.5  # expected in a trial that tells the percentile; one is the least
 _FIRST_SHARE, _GUESS_SHARE, _IDLE_SHARE = 0.5, 0.7, 0.05
@@ -231,7 +230,8 @@ class Goal:
     def _is_reached(self) -> bool:
         known = self.estimate
         patience = _CONTESTED if self.contested else 1
-        if self._tries >= patience * _MAX_TRIES or self._invalid >= patience * _MAX_INVALID:
+        most_invalid = patience * self.plan.most_invalid
+        if self._tries >= patience * _MAX_TRIES or self._invalid >= most_invalid:
             return True
         if known is None:
             return False

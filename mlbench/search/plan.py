@@ -23,7 +23,9 @@ class SearchPlan:
     takes `usual_trial_s` at most, unless the percentile needs more.
     `precision`: the half-width of a 95 % interval, relative to its capacity, at which the search
     ends. `queue`: the shape of the pool. `first_guess_qps`: about the rate that saturates it.
-    An estimate that places trials is made again when there are `growth` times as many trials.
+    An estimate that places trials is made again when there are `growth` times as many trials. An
+    answer is given up after `most_invalid` invalid trials in a row: what spoils three trials one
+    after the other will spoil the next one.
 
     Raises ValueError without a kind, for times, rates or a precision of 0 or less, and for a
     percentile that is not between 0 and 100.
@@ -41,6 +43,7 @@ class SearchPlan:
     finished: frozenset[AnswerKey] = frozenset()
     usual_trial_s: float = math.inf
     growth: float = 1.0
+    most_invalid: int = 3
 
     def __post_init__(self) -> None:
         positive = (self.max_trial_s, self.budget_s, self.precision, self.first_guess_qps)

@@ -27,6 +27,12 @@ def host_doubts(host: HostAccount | None, duration_s: float) -> list[Finding]:
     """Return what the host did that makes a trial of this length say little about the device."""
     if host is None:
         return []
+    if host.parts:
+        return [
+            Finding(doubt.code, {**doubt.figures, "host": name})
+            for name, part in host.parts
+            for doubt in host_doubts(part, duration_s)
+        ]
     doubts = []
     stolen = max((host.all_cores, *host.device_cores), key=lambda share: share.steal_fraction)
     if stolen.steal_fraction > MAX_STEAL:
@@ -101,6 +107,12 @@ def host_notes(host: HostAccount | None) -> tuple[Finding, ...]:
     """Return the state of each GPU in use when a trial ended, and what energy is not known."""
     if host is None:
         return ()
+    if host.parts:
+        return tuple(
+            Finding(note.code, {**note.figures, "host": name})
+            for name, part in host.parts
+            for note in host_notes(part)
+        )
     notes = [Finding("gpu_state", _gpu_figures(gpu)) for gpu in host.gpus]
     if host.energy and host.energy.why_no_cpu:
         notes.append(Finding("cpu_energy_unknown", {"why": host.energy.why_no_cpu}))

@@ -1,6 +1,6 @@
 """Did a trial meet its limit? A verdict, with its reasons."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -168,6 +168,23 @@ class Overload:
 
 
 def find_overload(completions: Completions, queue: Queue) -> Overload | None:
+    """Say whether the device, or that of one of several hosts, fell behind; the surest case of it.
+
+    `_find_overload` says what that is.
+    """
+    if completions.on_host is None:
+        return _find_overload(completions, queue)
+    found = []
+    for name, own in zip(completions.hosts, completions.host_rows(), strict=True):
+        if not (completions.status[own] == wire.COMPLETED).any():
+            continue
+        if overload := _find_overload(completions.only(own), queue.of_host):
+            figures = {**overload.finding.figures, "host": name}
+            found.append(replace(overload, finding=Finding(overload.finding.code, figures)))
+    return max(found, key=lambda overload: overload.certain, default=None)
+
+
+def _find_overload(completions: Completions, queue: Queue) -> Overload | None:
     """Say whether the device fell behind: never idle, batches full, slower than what was offered.
 
     Looks at the second half of the arrivals. A device that was idle now and then keeps up, however

@@ -73,10 +73,10 @@ class FaultyBackend(SimulatedBackend):
         super().__init__(spec)
         self._options = parse_options(spec.options, self.OPTIONS, "faulty")
         _check(self._options)
-        self._is_chosen = self._options["only_worker"] in (-1, spec.index)
+        self._is_chosen = self._options["only_worker"] in (-1, spec.number)
         self._served = 0
         self._leaked: list[bytes] = []
-        self._chance = np.random.default_rng([self._options["seed"], spec.index, 1])
+        self._chance = np.random.default_rng([self._options["seed"], spec.number, 1])
         if self._options["lie"]:
             self._lie(self._options["lie"])
         time.sleep(self._options["slow_start_s"])

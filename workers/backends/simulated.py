@@ -40,14 +40,14 @@ class SimulatedBackend:
         options = parse_options(spec.options, self.OPTIONS, "simulated")
         _check(options)
         services_ms = options["service_ms"]
-        self._service_ns = services_ms[spec.index % len(services_ms)] * 1e6
+        self._service_ns = services_ms[spec.number % len(services_ms)] * 1e6
         self._per_item_ns = options["per_item_ms"] * 1e6
         self._sigma = math.sqrt(math.log1p(options["cv"] ** 2))
         self._stall_p = options["stall_p"]
         self._stall_ns = options["stall_ms"] * 1e6
         self._drift_per_ns = options["drift_per_s"] * 1e-9
         self._idle_slowdown = options["idle_slowdown"]
-        self._rng = np.random.default_rng([options["seed"], spec.index])
+        self._rng = np.random.default_rng([options["seed"], spec.number])
         self._born_ns = now_ns()
         self.free_ns = 0
 

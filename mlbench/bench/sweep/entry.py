@@ -186,6 +186,7 @@ def search_plan(
         first_guess_qps=first_guess_qps,
         usual_trial_s=settings.budget / pace.rounds,
         growth=pace.growth,
+        most_invalid=pace.rounds,  # between turns the machine may become quiet
     )
 
 
