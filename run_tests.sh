@@ -11,7 +11,7 @@ if [ "${1:-}" = --quick ]; then
     selection=(-m "not slow")
 fi
 
-tools/set_up.sh .venv onnxruntime,tensorflow,sample,dev
+tools/set_up.sh .venv onnxruntime,tensorflow,sample,report,tune,ray,dev
 export PATH="$PWD/.venv/bin:$PATH"
 ruff check .
 ruff format --check .

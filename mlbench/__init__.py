@@ -6,7 +6,7 @@
     for answer in found.answers:
         print(answer.kind, answer.max_latency_s, answer.qps, answer.capacity_ci95)
 
-`run` and `run_trial` do what the commands `run` and `trial` do, and `load` reads a `results.json`.
+`run` and `run_trial` do what the commands `run` and `trial` do, and `load` reads what they saved.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -39,7 +39,8 @@ class Summary:
     """One trial in a few numbers; seconds and queries per second.
 
     `qps` is completed queries over `runtime_s`, the time from the first due time to the last
-    completion. A percentile is None when there were too few queries to tell it.
+    completion. A percentile is None when there were too few queries to tell it; `max_s` is the
+    longest latency. `mean_s` and `max_s` are None when no query was completed.
     """
 
     qps: float
@@ -47,6 +48,15 @@ class Summary:
     runtime_s: float
     count: int
     percentiles: Mapping[str, float | None]
+    max_s: float | None = None
+
+    def nearest_s(self, p: str) -> float | None:
+        """Return the latency of nearest rank at percentile `p`, however few queries there were.
+
+        Where they are too few to tell it, that is the longest; None when there were none.
+        """
+        told_s = self.percentiles.get(p)
+        return self.max_s if told_s is None else told_s
 
 
 @dataclass(frozen=True)
@@ -71,7 +81,9 @@ class Trial:
     """A finished trial of a search: what was asked, what came out, and its verdict for each limit.
 
     `judgements` has the limits in seconds. `send_lag_s`: the percentiles "50" and "99" and "max" of
-    what the load generator added, in seconds. `host` is None where nobody watched it.
+    what the load generator added, in seconds. `queue_s`, `service_s`: the mean, the percentiles and
+    "max" of the seconds from due to start and from start to done. `host` is None where nobody
+    watched it.
     """
 
     request: TrialRequest
@@ -81,11 +93,26 @@ class Trial:
     send_lag_s: Mapping[str, float | None] = field(default_factory=dict)
     host: HostAccount | None = None
     findings: tuple[Finding, ...] = ()
+    queue_s: Mapping[str, float | None] = field(default_factory=dict)
+    service_s: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
     def judgement(self) -> Judgement:
         """The verdict for the limit that the trial was run for."""
         return self.judgements[self.request.max_latency_s]
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """The limited percentile of the latency that the model expects at a rate, in seconds.
+
+    It lies between `low_s` and `high_s` with 95 %.
+    """
+
+    qps: float
+    latency_s: float
+    low_s: float
+    high_s: float
 
 
 @dataclass(frozen=True)
@@ -96,7 +123,8 @@ class Answer:
     the limit; both are None when none did. `capacity_qps` is the estimated capacity, 0 where no
     rate meets the limit, and `capacity_ci95` its 95 % interval; both are None when nothing is
     known. `trials`, `measured_s` and `queries` count what this answer rests on. `no_verdict`: no
-    valid trial was run for it, so that a `qps` of None says nothing about the device.
+    valid trial was run for it, so that a `qps` of None says nothing about the device. `curve`: the
+    model's latency by rate, ascending; empty where it is not known.
     """
 
     kind: str
@@ -111,6 +139,24 @@ class Answer:
     findings: tuple[Finding, ...] = ()
     no_verdict: bool = False
     meets_again: float | None = None
+    curve: tuple[CurvePoint, ...] = ()
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a search knows of one answer on its way; rates in queries per second.
+
+    `met_qps`: the highest rate of a trial that met the limit and that the estimate supports.
+    `capacity_qps` is 0 where no rate seems to meet the limit. Both are None while unknown.
+    `closed`: the answer wants no further trial.
+    """
+
+    kind: str
+    max_latency_s: float
+    met_qps: float | None
+    capacity_qps: float | None
+    capacity_ci95: tuple[float, float] | None
+    closed: bool
 
 
 @dataclass(frozen=True)

@@ -48,13 +48,50 @@ class WorkerAccount:
 
 @dataclass(frozen=True)
 class GpuState:
-    """A GPU, by its CUDA index, when a trial ended; `throttled_by` says what slowed it down."""
+    """A GPU, by its CUDA index, at one moment; `throttled_by` says what slowed it down."""
 
     index: int
     temperature_c: int
     clock_mhz: int
     memory_used_bytes: int
     throttled_by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class GpuAccount(GpuState):
+    """A GPU throughout a trial: its state at the end, and what all looks at it saw.
+
+    `throttled_by` says what slowed it down at any of them. `looks` counts them, `throttled_looks`
+    those at which something did.
+    """
+
+    lowest_clock_mhz: int = 0
+    highest_temperature_c: int = 0
+    looks: int = 0
+    throttled_looks: int = 0
+
+
+@dataclass(frozen=True)
+class Energy:
+    """Joules that whole devices consumed in `measured_s` seconds, as their own counters tell.
+
+    `package_j` is that of all CPU packages, `dram_j` of the memory at them, `gpu_j` of all GPUs in
+    use. `why_no_cpu` and `why_no_gpu` say why the first or the last is None; `gpu_j` is None
+    without a reason where no GPU is in use.
+    """
+
+    measured_s: float
+    package_j: float | None = None
+    dram_j: float | None = None
+    gpu_j: float | None = None
+    why_no_cpu: str | None = None
+    why_no_gpu: str | None = None
+
+    @property
+    def total_j(self) -> float | None:
+        """The sum of what is told; None where nothing is, or GPUs are in use and do not tell."""
+        known = [part for part in (self.package_j, self.dram_j, self.gpu_j) if part is not None]
+        return sum(known) if known and self.why_no_gpu is None else None
 
 
 @dataclass(frozen=True)
@@ -89,7 +126,8 @@ class HostAccount:
 
     `quota_throttles` and `heat_throttles` count how often a CPU quota stopped our processes, for
     `quota_throttled_s` seconds summed over cores, and heat slowed our cores down. `cpu_mhz` is
-    their mean clock at the end, None where the machine does not tell.
+    their mean clock at the end, None where the machine does not tell. `energy` is None where nobody
+    measured it.
 
     Of several hosts, `parts` are their names and accounts. Counts are sums then, and fractions
     those of the host where they are highest.
@@ -103,7 +141,8 @@ class HostAccount:
     quota_throttled_s: float = 0.0
     heat_throttles: int = 0
     cpu_mhz: float | None = None
-    gpus: tuple[GpuState, ...] = ()
+    gpus: tuple[GpuAccount, ...] = ()
+    energy: Energy | None = None
     parts: tuple[tuple[str, "HostAccount"], ...] = ()
 
 

@@ -1,6 +1,8 @@
 """Imports run one way: the rules of the house, held by reading every import statement."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -121,6 +123,14 @@ def test_what_a_worker_loads_is_light(package):
             for imported in _imported(ast.Module([node], []))
         ]
         assert not [i for i in shallow if _within(i, runtimes)], name
+
+
+def test_opencv_is_loaded_when_images_are_prepared():
+    """What every run and trial imports neither has OpenCV in it nor a runtime."""
+    code = "import sys, mlbench.bench.run, mlbench.bench.trial; print(*sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"cv2", "numba", "onnx", "onnxruntime", "tensorflow", "keras", "torch", "matplotlib"}
+    assert not heavy & {*ended.stdout.split()}
 
 
 def test_the_compiler_is_loaded_when_something_is_played():

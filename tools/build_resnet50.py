@@ -194,6 +194,7 @@ def _onnx_bytes(model: Network) -> bytes:
 
 def _onnx_runner(content: bytes, outputs: list[str]) -> Callable[[Floats], list[NDArray[Any]]]:
     try:
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # it looks when it is imported
         import onnxruntime
     except ImportError:
         raise RequestError(

@@ -1,4 +1,4 @@
-"""Fuzz what mlbench reads: settings, label files, traces, images, results, sums and frames.
+"""Fuzz what mlbench reads: settings, labels, traces, images, tensors, results, queries, frames.
 
     python tools/fuzz.py --minutes 6 --seed 1
     python tools/fuzz.py --target images --seed 1 --case 4711     # that case again, in the open

@@ -46,7 +46,7 @@ class Worker:
         self._spec = spec
         self._backend = backend
         self._connection = connection
-        self._feeds = Feeds(spec.feeds, spec.batch_size)
+        self._feeds = Feeds(spec.feeds, spec.batch_size, spec.whole)
         claims = None if spec.claims_fd is None else ClaimLog(spec.claims_fd)
         if spec.timetable_fd is None:
             raise ValueError("a worker needs the timetable of its line")

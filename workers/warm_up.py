@@ -12,6 +12,9 @@ from workers.feeds import Feeds
 from workers.tell import tell
 
 _FEWEST_CALLS = 5
+_OTHERS = (
+    4  # times as long as the classes; what of the other sizes has had no turn by then has none
+)
 _FAILURES_IN_A_ROW = 3  # a model that fails now and then is measured; trials count its failures
 
 
@@ -86,8 +89,9 @@ class WarmUpCalls:
 def warm_up(backend: Backend, feeds: Feeds, spec: WorkerSpec, seconds: float) -> WarmUp:
     """Serve batches of every size class for about `seconds`. Raises WarmUpError.
 
-    The sizes are 1, 2, 4, ... up to the largest, since runtimes prepare for each new shape. Times
-    are those of the later calls at the largest size.
+    The classes are 1, 2, 4, ... up to the largest. After them each other size is served once, since
+    runtimes prepare for each new shape: PyTorch took 70 ms for that on a GPU that then took 7.
+    Times are those of the later calls at the largest size.
     """
     feeds.touch(spec.sample_count)
     if is_self_timed(backend):
@@ -99,6 +103,10 @@ def warm_up(backend: Backend, feeds: Feeds, spec: WorkerSpec, seconds: float) ->
         times_ns, end_ns = [], now_ns() + round(seconds / len(sizes) * 1e9)
         while len(times_ns) < _FEWEST_CALLS or now_ns() < end_ns:
             times_ns.append(calls.time_ns(size))
+    end_ns = now_ns() + round(_OTHERS * seconds * 1e9)
+    for size in set(range(1, spec.batch_size)).difference(sizes):
+        if now_ns() < end_ns:
+            calls.time_ns(size)
     calls.tell_failures()
     later_ns = times_ns[len(times_ns) // 2 :]
     service_ns = float(np.median(later_ns)) / spec.batch_size

@@ -8,14 +8,19 @@ Everything that is shown or saved is a listener, a function of an event: the log
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Literal
 
+from mlbench.bench.served import Served
 from mlbench.bench.settings import RunSettings, TrialSettings
 from mlbench.cluster.events import ClusterEvent
 from mlbench.contracts.findings import Finding
 from mlbench.data.events import DataEvent
-from mlbench.outcomes import Accuracy, Answer, Summary, Trial, TrialRequest
-from mlbench.pool.events import PoolEvent, WorkerRestarted, WorkersAwaited
+from mlbench.outcomes import Accuracy, Answer, Standing, Summary, Trial, TrialRequest
+from mlbench.pool.events import PoolEvent, TrialUnderWay, WorkerRestarted, WorkersAwaited
 from mlbench.records import Completions
+
+if TYPE_CHECKING:
+    from mlbench.bench.sweep.standing import SweepStanding
 
 
 @dataclass(frozen=True)
@@ -39,9 +44,32 @@ class SingleTrialFinished:
     completions: Completions
 
 
+Stage = Literal[
+    "model", "samples", "timing", "generator", "workers", "accuracy", "search", "answers"
+]
+
+
+@dataclass(frozen=True)
+class StageBegan:
+    """The next stage begins.
+
+    The model is read, samples are prepared, a query is timed on one thread, the load generator is
+    measured, workers are started, accuracy is checked, rates are searched for, and answers made.
+    """
+
+    stage: Stage
+
+
 @dataclass(frozen=True)
 class EmbeddedModelChosen:
     """No model was named: the embedded one is served."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The request is checked, and what will be served is ready."""
+
+    served: Served
 
 
 @dataclass(frozen=True)
@@ -58,6 +86,18 @@ class AccuracyMeasured:
 
     summary: Summary
     accuracy: Accuracy
+
+
+@dataclass(frozen=True)
+class AnswersNarrowed:
+    """What a search knows before its next trial, when `measured_s` of `budget_s` seconds are used.
+
+    `standings` are those of the answers that it still works on, or has finished on this pool.
+    """
+
+    standings: Sequence[Standing]
+    measured_s: float
+    budget_s: float
 
 
 @dataclass(frozen=True)
@@ -83,6 +123,13 @@ class SearchEnded:
 
 
 @dataclass(frozen=True)
+class SweepProgress:
+    """A sweep begins, a configuration had its turn, or all is over."""
+
+    sweep: "SweepStanding"
+
+
+@dataclass(frozen=True)
 class RunEnded:
     """A run that was told to have begun is over, however it ended; nothing is told after it."""
 
@@ -91,15 +138,20 @@ Event = (
     RunStarted
     | SingleTrialStarted
     | SingleTrialFinished
+    | StageBegan
     | EmbeddedModelChosen
+    | Prepared
     | DataEvent
     | WorkersAwaited
     | ClusterEvent
+    | TrialUnderWay
     | Noted
     | AccuracyMeasured
+    | AnswersNarrowed
     | TrialStarted
     | TrialFinished
     | SearchEnded
+    | SweepProgress
     | RunEnded
 )
 Listener = Callable[[Event], None]

@@ -10,11 +10,21 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from mlbench.bench.events import EmbeddedModelChosen, Listener, Noted, from_pool
+from mlbench.bench.dims import check_batch, fix_dims
+from mlbench.bench.events import (
+    EmbeddedModelChosen,
+    Listener,
+    Noted,
+    Prepared,
+    StageBegan,
+    from_pool,
+)
 from mlbench.bench.layout import Division, divide_by_time, most_threads, time_on_one_thread
 from mlbench.bench.limits import check_workers
 from mlbench.bench.samples import Samples, make_samples
+from mlbench.bench.served import describe_served
 from mlbench.bench.settings import Settings
+from mlbench.cluster.connect import check_cluster
 from mlbench.contracts.backend import (
     Signature,
     WorkerSpec,
@@ -32,6 +42,7 @@ from mlbench.host.folders import cache_dir
 from mlbench.host.gpus import visible_gpus
 from mlbench.host.kept import is_damaged
 from mlbench.host.topology import read_topology
+from mlbench.models.formats import why_no_model
 from mlbench.models.lite0 import lite0_path
 from mlbench.pool.local import inspect_model
 
@@ -63,18 +74,27 @@ def prepare(settings: Settings, tell: Listener) -> Job:
     parse_options(settings.backend_options, backend.OPTIONS, settings.backend)
     cpus = sorted(os.sched_getaffinity(0))
     devices = []
-    if settings.cluster is None:  # hosts of a cluster have devices of their own
+    if settings.cluster is not None:  # its hosts have devices of their own
+        check_cluster(settings.cluster, insecure=settings.insecure)
+    else:
         devices = parse_devices(settings.devices, cpus, len(visible_gpus()))
         check_workers(len(devices) * (settings.workers_per_device or 1))
     needs_model = backend.NEEDS_MODEL
+    if needs_model:
+        tell(StageBegan("model"))
     model = _model_path(settings, needs_model, tell)
     signature = inspect_model(settings.backend, str(model)) if model else Signature((), ())
-    _check_batch(settings, signature)
+    signature = fix_dims(signature, settings.dims)
+    check_batch(settings.batch_size, signature.inputs, settings.dims)
+    if signature.inputs:
+        tell(StageBegan("samples"))
     samples = make_samples(settings, signature, tell)
     worker = _worker(settings, model, samples)
-    if settings.cluster is not None:
-        return Job((worker,), samples, model)
-    specs, _ = _place(worker, devices, settings, needs_model, tell)
+    if settings.cluster is None:
+        specs, _ = _place(worker, devices, settings, needs_model, tell)
+    else:
+        specs = (worker,)
+    tell(Prepared(describe_served(settings.backend, model, samples.feeds)))
     return Job(specs, samples, model)
 
 
@@ -111,6 +131,7 @@ def _place(
     asked, threads = settings.workers_per_device, settings.threads
     division = Division([asked or 1] * len(devices))
     if needs_model and asked is None and threads is None:
+        tell(StageBegan("timing"))
         query_s = _timing(settings, tell, known_query_s)
         limits_s = settings.max_latencies_s
         division = divide_by_time(devices, worker, limits_s, topology, query_s, quota_cores)
@@ -167,6 +188,8 @@ def _worker(settings: Settings, model: Path | None, samples: Samples) -> WorkerS
         model=None if model is None else str(model),
         outputs=settings.outputs,
         feeds=samples.feeds,
+        whole=samples.whole,
+        dims=dict(samples.dims),
         batch_size=settings.batch_size,
         batch_timeout_ns=round(settings.batch_timeout_s * 1e9),
         sample_count=samples.resident,
@@ -176,7 +199,7 @@ def _worker(settings: Settings, model: Path | None, samples: Samples) -> WorkerS
 
 def _model_path(settings: Settings, needed: bool, tell: Listener) -> Path | None:
     if settings.model is not None:
-        _check_model(settings.model)
+        _check_model(settings.model, settings.backend)
         return settings.model.absolute()
     if not needed:
         return None
@@ -187,28 +210,11 @@ def _model_path(settings: Settings, needed: bool, tell: Listener) -> Path | None
     return lite0_path(fmt, settings.data_format, cache_dir(), tell)
 
 
-def _check_model(model: Path) -> None:
-    if why := why_unreadable(model):
+def _check_model(model: Path, backend: str) -> None:
+    if why := why_unreadable(model) or why_no_model(model, backend):
         raise RequestError(f"model {model}: {why}")
     if is_damaged(model):
         raise RequestError(
             f"model {model}: it is not what {model.name}.sums beside it tells: damaged, or changed "
             "since; build it again, or remove that file"
         )
-
-
-def _check_batch(settings: Settings, signature: Signature) -> None:
-    for spec in signature.inputs:
-        fixed = spec.shape[0] if spec.shape else None
-        if fixed is None:
-            continue
-        if settings.batch_size != 1 and fixed == 1:
-            raise RequestError(
-                f"--batch-size {settings.batch_size}: input {spec} has a fixed batch dimension of "
-                "1; export the model with a symbolic batch dimension"
-            )
-        if fixed != 1:
-            raise RequestError(
-                f"input {spec} has a fixed batch dimension of {fixed}: queries arrive one by one, "
-                "so batches vary; export the model with a symbolic batch dimension"
-            )

@@ -8,7 +8,7 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mlbench.bench.events import Listener, from_pool
+from mlbench.bench.events import Listener, StageBegan, from_pool
 from mlbench.bench.job import Job
 from mlbench.bench.settings import Settings
 from mlbench.contracts.backend import WorkerSpec, stamps_its_own_times
@@ -38,6 +38,13 @@ class Pool(Protocol):
     ) -> Completions:
         """Play the schedule once and return every query's fate."""
 
+    def close(self) -> None:
+        """End all workers."""
+
+    @property
+    def pids(self) -> list[int]:
+        """The process ids of the workers, each on its host."""
+
     @property
     def size(self) -> int:
         """How many workers there are."""
@@ -53,6 +60,7 @@ class Pool(Protocol):
 
 def open_pool(job: Job, settings: Settings, tell: Listener) -> Pool:
     """Start the workers of a job and warm them up; the caller closes the pool."""
+    tell(StageBegan("workers"))
     if settings.cluster is not None:
         from mlbench.bench.hosts import open_cluster
 
@@ -62,16 +70,19 @@ def open_pool(job: Job, settings: Settings, tell: Listener) -> Pool:
 
 def open_local(specs: Sequence[WorkerSpec], settings: Settings, tell: Listener) -> WorkerPool:
     """Start these workers on this host and warm them up."""
-    # A device with a clockwork of its own is not slowed down by whatever else the host does.
-    unmoved = stamps_its_own_times(find_backend(settings.backend))
     return WorkerPool(
         specs,
         LocalLauncher(),
         round_robin=settings.dispatch == "round-robin",
         start_timeout_s=settings.start_timeout,
-        host_account=None if unmoved else _host_watch(specs),
+        host_account=None if is_unmoved(settings) else _host_watch(specs),
         tell=from_pool(tell),
     )
+
+
+def is_unmoved(settings: Settings) -> bool:
+    """Whether the device has a clockwork of its own, which nothing on the host slows down."""
+    return stamps_its_own_times(find_backend(settings.backend))
 
 
 def _host_watch(

@@ -14,17 +14,20 @@ from mlbench.bench.events import (
     RunEnded,
     RunStarted,
     SearchEnded,
+    StageBegan,
     to_all,
 )
 from mlbench.bench.failover import on_workers
+from mlbench.bench.host_look import look_at_host
 from mlbench.bench.job import Job, prepare
-from mlbench.bench.pool import Pool
+from mlbench.bench.pool import Pool, is_unmoved
 from mlbench.bench.search import RateSearch
 from mlbench.bench.settings import RunSettings, make_settings
 from mlbench.contracts.findings import Finding
 from mlbench.host.signals import held
 from mlbench.models.metadata import model_metadata
 from mlbench.outcomes import Accuracy, Answer
+from mlbench.trial.host import host_busy_before
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,8 @@ def _run(settings: RunSettings, tell: Listener) -> RunResult:
     if not trained:
         figures = {"description": says.get("description", "no description")}
         tell(Noted(Finding("synthetic_model", figures), warning=True))
+    _look_for_others(settings, tell)
+    tell(StageBegan("generator"))
     tell(Noted(calibrate().finding))
     stages = _Stages(job, settings, tell, settings.accuracy_target if trained else None)
     try:
@@ -87,10 +92,11 @@ class _Stages:
     ) -> None:
         self._samples = job.samples
         self._accuracy_target = accuracy_target
+        self._label_offset = settings.label_offset
         self._tell = tell
         self.accuracy: Accuracy | None = None
         self.search = RateSearch(settings, tell)
-        why = _why_no_accuracy(settings, job)
+        why = why_no_accuracy(settings, job)
         self._is_accuracy_due = why is None
         if why is not None:
             tell(Noted(Finding("accuracy_skipped", {"why": why})))
@@ -99,7 +105,10 @@ class _Stages:
         """Do on this pool what is not done yet."""
         if self._is_accuracy_due:
             target = self._accuracy_target
-            summary, self.accuracy = check_accuracy(pool, self._samples, target, self._tell)
+            self._tell(StageBegan("accuracy"))
+            summary, self.accuracy = check_accuracy(
+                pool, self._samples, target, self._tell, self._label_offset
+            )
             self._is_accuracy_due = False
             self._tell(AccuracyMeasured(summary, self.accuracy))
         self.search.on(pool)
@@ -111,7 +120,14 @@ class _Stages:
                 self._tell(SearchEnded(answers))
 
 
-def _why_no_accuracy(settings: RunSettings, job: Job) -> str | None:
+def _look_for_others(settings: RunSettings, tell: Listener) -> None:
+    """Warn of busy programs before anything is measured, where they can slow the device down."""
+    if not is_unmoved(settings) and (found := host_busy_before(look_at_host())):
+        tell(Noted(found, warning=True))
+
+
+def why_no_accuracy(settings: RunSettings, job: Job) -> str | None:
+    """Return why the accuracy is not measured; None where it is."""
     if settings.skip_accuracy:
         return "--skip-accuracy"
     if settings.dataset == "synthetic":

@@ -3,7 +3,14 @@
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
-from mlbench.bench.events import Listener, Noted, TrialFinished, TrialStarted
+from mlbench.bench.events import (
+    AnswersNarrowed,
+    Listener,
+    Noted,
+    StageBegan,
+    TrialFinished,
+    TrialStarted,
+)
 from mlbench.bench.failover import play
 from mlbench.bench.limits import check_queries
 from mlbench.bench.pool import Pool, shape_of
@@ -40,10 +47,15 @@ class RateSearch:
         """
         self._workers.append(pool.size)
         self._best.clear()
-        search = Search(plan_search(pool, self._settings, self._finished))
+        plan = plan_search(pool, self._settings, self._finished)
+        search = Search(plan)
+        self._tell(StageBegan("search"))
         try:
             while (request := search.next()) is not None:
+                standings = search.standings()
+                self._tell(AnswersNarrowed(standings, search.measured_s, plan.budget_s))
                 self._play(pool, search, request)
+            self._tell(StageBegan("answers"))
             self._keep(search, pool.size, thorough=True)
         except BaseException:
             with held():

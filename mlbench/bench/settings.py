@@ -23,6 +23,7 @@ from mlbench.contracts.backend import nearest
 from mlbench.contracts.errors import RequestError
 from mlbench.contracts.text import shown
 from mlbench.host.files import why_unreadable
+from mlbench.models.formats import backend_of
 
 # From the nanosecond of the clock to four months; nanoseconds in 64 bits hold 292 years.
 Seconds = Annotated[float, Field(ge=1e-9, le=1e7)]
@@ -37,6 +38,9 @@ Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 # JSON readers hold whole numbers in 64 bits.
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
+# 0 is an empty tensor, such as the past of a text that begins; runtimes count in 32 bits.
+DimSize = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
 
 def _known_kind(name: str) -> str:
     if name not in KINDS:
@@ -47,7 +51,7 @@ def _known_kind(name: str) -> str:
 
 KindName = Annotated[str, AfterValidator(_known_kind)]
 
-DATASETS = ("sample", "imagenet", "synthetic")
+DATASETS = ("sample", "imagenet", "synthetic", "npz")
 
 
 class Settings(BaseModel):
@@ -65,7 +69,8 @@ class Settings(BaseModel):
     model: Path | None = None
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
-    dataset: Literal["sample", "imagenet", "synthetic"] | None = None
+    dims: Mapping[str, DimSize] = Field(default_factory=dict)
+    dataset: Literal["sample", "imagenet", "synthetic", "npz"] | None = None
     dataset_path: Path | None = None
     dataset_list: Path | None = None
     preprocessing: Literal["vgg", "mobilenet"] = "mobilenet"
@@ -208,6 +213,7 @@ def make_settings(kind: type[S], given: Mapping[str, Any], environment: Mapping[
     for path in ("dataset_path", "dataset_list", "arrival_trace"):
         if path in given and (why := why_unreadable(Path(given[path]))):
             raise RequestError(f"{_option(path)} {given[path]}: {why}")
+    given = _with_backend(given)
     profile = _choose_profile(given)
     values: dict[str, Any] = {**_profile_values(profile, given, environment), **given}
     if given.get("dataset") == "imagenet" and "dataset_path" not in values:
@@ -218,6 +224,15 @@ def make_settings(kind: type[S], given: Mapping[str, Any], environment: Mapping[
         return kind(**values)
     except ValidationError as error:
         raise RequestError(_one_line(error)) from None
+
+
+def _with_backend(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what was given with the backend that the model's file tells, if nobody named one."""
+    model = given.get("model")
+    if not isinstance(model, str | Path) or given.get("backend") or given.get("profile"):
+        return given
+    backend = backend_of(Path(model))
+    return given if backend is None else {**given, "backend": backend}
 
 
 def _choose_profile(given: Mapping[str, Any]) -> Profile | None:
@@ -270,6 +285,7 @@ def _add_environment_path(
 
 _OPTIONS = {
     "devices": "--device",
+    "dims": "--dim",
     "backend_options": "--backend-option",
     "batch_timeout_s": "--batch-timeout",
 }
@@ -289,5 +305,7 @@ def _one_line(error: ValidationError) -> str:
         return f"{option} is needed"
     known = first.get("ctx", {}).get("expected", "")
     given = shown(str(first["input"]))
+    if len(first["loc"]) > 1 and isinstance(first["loc"][1], str):  # one of several KEY=VALUE
+        given = f"{shown(first['loc'][1])}={given}"
     hint = nearest(given, known.replace("'", "").replace(" or ", ", ").split(", "))
     return f"{option} {given}: {message[0].lower()}{message[1:]}{hint if known else ''}"

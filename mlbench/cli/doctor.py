@@ -9,16 +9,19 @@ from mlbench.cli.terminal import say
 from mlbench.contracts.errors import RequestError
 
 
-@click.command()
+@click.command(short_help="Tell whether this machine is fit to measure.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @cluster_options
 def doctor(as_json: bool, cluster: str | None, hosts: int | None, insecure: bool | None) -> int:
     """Show what this machine can run, what is missing, and the command that mends it.
 
     \b
-    Example:
+    Examples:
         mlbench-coordinator doctor
+        mlbench-coordinator doctor --json
     """
+    from rich.console import Console
+
     from mlbench.bench.doctor import examine, examine_cluster
     from mlbench.report.doctor_page import doctor_document, doctor_page
 
@@ -30,8 +33,5 @@ def doctor(as_json: bool, cluster: str | None, hosts: int | None, insecure: bool
     if as_json:
         say(json.dumps(doctor_document(found)))
         return 0
-    for title, lines in doctor_page(found):
-        say(title)
-        for line in lines:
-            say(f"  {line}")
+    Console(highlight=False, emoji=False).print(doctor_page(found), crop=False)
     return 0

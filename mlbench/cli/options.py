@@ -6,8 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
-from mlbench.arrivals.registry import KINDS
-from mlbench.bench.profiles import PROFILES
+from mlbench.cli.completion import list_of, one_of
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -37,6 +36,19 @@ def _key_values(
     return dict(value.split("=", 1) for value in values) or None
 
 
+def _sizes(
+    _context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
+) -> dict[str, int] | None:
+    sizes: dict[str, int] = {}
+    for value in values:
+        name, equals, size = value.rpartition("=")  # a model may have = in a name
+        if not (name and equals and size.isascii() and size.isdigit()):
+            raise click.BadParameter(f"'{value}' is not NAME=SIZE, such as seq=128")
+        if sizes.setdefault(name, int(size[:20])) != int(size[:20]):
+            raise click.BadParameter(f"'{name}' is given two sizes")
+    return sizes or None
+
+
 _CLUSTER = [
     click.option(
         "--cluster",
@@ -50,9 +62,17 @@ _CLUSTER = [
 ]
 
 _SHARED = [
-    click.option("--profile", help=f"Defaults for a kind of model: {', '.join(PROFILES)}."),
     click.option(
-        "--backend", help="onnxruntime (default), tensorflow, torch, null, simulated, faulty."
+        "--profile",
+        shell_complete=one_of("profiles"),
+        help="Defaults for a kind of model: lite0-onnxruntime, lite0-tf, resnet50-onnxruntime, "
+        "resnet50-tf.",
+    ),
+    click.option(
+        "--backend",
+        shell_complete=one_of("backends"),
+        help="onnxruntime, tensorflow, torch (by default the model file's), null, simulated, "
+        "faulty.",
     ),
     click.option(
         "--backend-option",
@@ -62,20 +82,54 @@ _SHARED = [
         callback=_key_values,
         help="A setting of the backend; repeatable.",
     ),
-    click.option("--model", type=click.Path(path_type=Path), help="The model file."),
+    click.option(
+        "--model",
+        type=click.Path(path_type=Path),
+        help="The model: a file, or a SavedModel folder.",
+    ),
     click.option("--inputs", callback=_comma_list, help="Names of the inputs to feed."),
     click.option("--outputs", callback=_comma_list, help="Names of the outputs to fetch."),
-    click.option("--dataset", help="sample, imagenet or synthetic."),
-    click.option("--dataset-path", type=click.Path(path_type=Path), help="The image folder."),
+    click.option(
+        "--dim",
+        "dims",
+        metavar="NAME=SIZE",
+        multiple=True,
+        callback=_sizes,
+        help="Fixes a free dimension of the model, such as seq=128; repeatable.",
+    ),
+    click.option(
+        "--label-offset",
+        type=int,
+        help="Subtracted from answers before they are compared with labels (0).",
+    ),
+    click.option(
+        "--dataset",
+        shell_complete=one_of("datasets"),
+        help="sample, imagenet, synthetic or npz.",
+    ),
+    click.option(
+        "--dataset-path",
+        type=click.Path(path_type=Path),
+        help="The image folder, or the .npz file of recorded tensors.",
+    ),
     click.option("--dataset-list", type=click.Path(path_type=Path), help="The list of labels."),
-    click.option("--preprocessing", help="vgg or mobilenet; by default the profile's."),
-    click.option("--data-format", help="NCHW or NHWC; by default the profile's."),
+    click.option(
+        "--preprocessing",
+        shell_complete=one_of("preprocessing"),
+        help="vgg or mobilenet; by default the profile's.",
+    ),
+    click.option(
+        "--data-format",
+        shell_complete=one_of("data_formats"),
+        help="NCHW or NHWC; by default the profile's.",
+    ),
     click.option("--skip-bad-images", is_flag=True, default=None, help="Leave out broken images."),
     click.option("--count", type=int, help="Images to use (500, or all if fewer)."),
     click.option(
         "--device",
         "devices",
         multiple=True,
+        shell_complete=list_of("devices"),
         callback=lambda _c, _p, v: v or None,
         help="cpu, cpu:0, cpu:0-3, gpu, cuda:0; repeatable or a comma-separated list.",
     ),
@@ -93,13 +147,16 @@ _SHARED = [
         help="Seconds that a query may wait for its batch to fill (0).",
     ),
     click.option(
-        "--dispatch", help="shared (one line for all workers, the default) or round-robin."
+        "--dispatch",
+        shell_complete=one_of("dispatch"),
+        help="shared (one line for all workers, the default) or round-robin.",
     ),
     click.option(
         "--start-timeout", type=float, help="Seconds to load a model, and to warm it up (300)."
     ),
     click.option(
         "--on-failure",
+        shell_complete=one_of("on_failure"),
         help="When a worker keeps failing: stop (default), or continue with the others.",
     ),
     click.option(
@@ -126,7 +183,8 @@ _RUN = [
     click.option(
         "--arrivals",
         callback=_comma_list,
-        help=f"A list of {', '.join(KINDS)} (linear,exponential).",
+        shell_complete=list_of("arrivals"),
+        help="A list of linear, exponential, gamma, trace (linear,exponential).",
     ),
     click.option(
         "--max-latency", callback=_float_list, help="Limits in seconds (0.01,0.05,0.1,0.2)."
@@ -140,9 +198,17 @@ _RUN = [
 _TRIAL = [
     click.option("--qps", type=float, help="Queries per second to offer."),
     click.option("--duration", type=float, help="Seconds (10)."),
-    click.option("--arrivals", help=f"One of {', '.join(KINDS)} (exponential)."),
+    click.option(
+        "--arrivals",
+        shell_complete=one_of("arrivals"),
+        help="One of linear, exponential, gamma, trace (exponential).",
+    ),
     click.option("--max-latency", type=float, help="Limit in seconds, to get a verdict."),
-    click.option("--raw", type=click.Path(path_type=Path), help="Save every query's times (.npz)."),
+    click.option(
+        "--raw",
+        type=click.Path(path_type=Path),
+        help="Save every query's times: a .npz, .csv or .parquet file, or an .hlog of latencies.",
+    ),
 ]
 
 

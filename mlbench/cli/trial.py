@@ -5,19 +5,22 @@ from typing import Any
 
 import click
 
+from mlbench.cli.help import GroupedCommand
 from mlbench.cli.options import given_only, trial_options
 from mlbench.cli.terminal import say
 from mlbench.contracts.errors import RunError
 
 
-@click.command()
+@click.command(cls=GroupedCommand, short_help="Run one trial at a fixed rate.")
 @trial_options
 def trial(quiet: bool, as_json: bool, **options: Any) -> int:
     """Run one trial at a fixed rate; prints a table, or JSON with --json.
 
     \b
-    Example:
+    Examples:
         mlbench-coordinator trial --qps 100 --duration 5 --max-latency 0.05
+        mlbench-coordinator trial --qps 40 --model my.onnx --dataset synthetic
+        mlbench-coordinator trial --qps 100 --json --raw queries.npz
     """
     from mlbench import run_trial
     from mlbench.report.progress import Progress

@@ -26,15 +26,44 @@ Predictions = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """One input of a model: its name, NumPy dtype name, and shape; None marks a free dimension."""
+    """One input of a model: its name, NumPy dtype name, and shape; None marks a free dimension.
+
+    `dims`: the names that the model gives its dimensions, None where it gives none; it may be
+    shorter than the shape.
+    """
 
     name: str
     dtype: str
     shape: tuple[int | None, ...]
+    dims: tuple[str | None, ...] = field(default=(), compare=False)
 
     def __str__(self) -> str:
-        dims = ", ".join("?" if d is None else str(d) for d in self.shape)
-        return f"{self.name}: {self.dtype}({dims})"
+        dims = (
+            str(self._given(axis) or "?" if size is None else size)
+            for axis, size in enumerate(self.shape)
+        )
+        return f"{self.name}: {self.dtype}({', '.join(dims)})"
+
+    def dim_names(self, axis: int) -> list[str]:
+        """Return what a dimension is called: by the model, if it does, and by input and axis."""
+        given = self._given(axis)
+        return [*([given] if given else []), f"{self.name}.{axis}"]
+
+    def _given(self, axis: int) -> str | None:
+        return self.dims[axis] if axis < len(self.dims) else None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it has no batch dimension, so that a query fills the whole tensor.
+
+        A batch dimension is free or 1, and comes first.
+        """
+        return self.shape[:1] not in ((None,), (1,))
+
+    @property
+    def sample_shape(self) -> tuple[int | None, ...]:
+        """The shape of what one query feeds: without the batch dimension."""
+        return self.shape if self.is_whole else self.shape[1:]
 
 
 @dataclass(frozen=True)
@@ -42,9 +71,11 @@ class WorkerSpec:
     """Everything one worker process needs; sent to it as JSON.
 
     `feeds` maps each model input to the cache file (.npy, first axis is the sample) that it is
-    drawn from. Of a GPU as `device`, the process sees that one alone, which is CUDA's number 0
-    there, whatever its index. `cores` are the logical CPUs to pin to, or None. `label_offset` is
-    subtracted from predictions (1 for models with a background class). `timetable_fd` and
+    drawn from. `whole` names those that have no batch dimension; `dims` are the sizes that named
+    free dimensions have in all samples. Of a GPU as `device`, the process sees that one alone,
+    which is CUDA's number 0 there, whatever its index. `cores` are the logical CPUs to pin to, or
+    None. `label_offset` is subtracted from predictions (1 for models with a background class).
+    `timetable_fd` and
     `claims_fd` are inherited descriptors: of the requests of the worker's line, and of the claims
     where workers share a line; without claims the worker has a line of its own. `identity`: what
     its messages are known by, another one each time that it is started. `earlier_workers`: how many
@@ -59,6 +90,8 @@ class WorkerSpec:
     model: str | None = None
     outputs: tuple[str, ...] = ()
     feeds: dict[str, str] = field(default_factory=dict)
+    whole: tuple[str, ...] = ()
+    dims: dict[str, int] = field(default_factory=dict)
     device: Device = ANY_CPU
     cores: tuple[int, ...] | None = None
     threads: int = 1
@@ -83,6 +116,11 @@ class WorkerSpec:
         return self.model
 
     @property
+    def has_batches(self) -> bool:
+        """Whether any input has a batch dimension; without, answers cannot be told apart."""
+        return not self.feeds or len(self.whole) < len(self.feeds)
+
+    @property
     def inherited(self) -> tuple[int, ...]:
         """The descriptors that the worker's process inherits."""
         return tuple(fd for fd in (self.timetable_fd, self.claims_fd) if fd is not None)
@@ -97,6 +135,7 @@ class WorkerSpec:
         fields = {
             "device": Device.from_dict(values["device"]),
             "outputs": tuple(values["outputs"]),
+            "whole": tuple(values["whole"]),
             "cores": None if values["cores"] is None else tuple(values["cores"]),
         }
         return cls(**{**values, **fields})
@@ -108,15 +147,28 @@ _SCORES_OF = {"ArgMax:0": "softmax_tensor:0"}
 
 @dataclass(frozen=True)
 class Signature:
-    """What a model takes and gives; dimension 0 of every input is the batch.
+    """What a model takes and gives; dimension 0 of an input is the batch, where it is free or 1.
 
     `classes`: how many an output of scores tells apart, where the model says; an output of class
-    numbers says nothing.
+    numbers says nothing. `no_tensors`: what outputs are that are no tensors of numbers, such as
+    "sequence"; they can be fetched, but tell no class.
     """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[str, ...]
     classes: Mapping[str, int] = field(default_factory=dict)
+    no_tensors: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def listed_outputs(self) -> str:
+        """The outputs to choose from, in words."""
+        kinds = self.no_tensors
+        return ", ".join(f"{n} (a {kinds[n]})" if n in kinds else n for n in self.outputs)
+
+    def tells_no_class(self, wanted: Sequence[str]) -> bool:
+        """Say whether the first of these outputs, or all of the model's, are no tensors."""
+        chosen = wanted[:1] or self.outputs
+        return bool(chosen) and all(name in self.no_tensors for name in chosen)
 
     def class_count(self, wanted: Sequence[str]) -> int | None:
         """Return how many classes the answers come from; None where the model does not say.
@@ -136,9 +188,15 @@ class Signature:
     def from_dict(cls, values: Mapping[str, Any]) -> "Signature":
         """Rebuild a signature from `to_dict`'s result after a trip through JSON."""
         inputs = tuple(
-            TensorSpec(i["name"], i["dtype"], tuple(i["shape"])) for i in values["inputs"]
+            TensorSpec(i["name"], i["dtype"], tuple(i["shape"]), _dims(i.get("dims", ())))
+            for i in values["inputs"]
         )
-        return cls(inputs, tuple(values["outputs"]), values.get("classes", {}))
+        more = {key: values[key] for key in ("classes", "no_tensors") if key in values}
+        return cls(inputs, tuple(values["outputs"]), **more)
+
+
+def _dims(names: Sequence[Any]) -> tuple[str | None, ...]:
+    return tuple(None if name is None else str(name) for name in names)
 
 
 class Backend(Protocol):

@@ -1,25 +1,36 @@
 """From a model's output to class numbers, the same for every backend; and what is none is told."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlbench.contracts.backend import Predictions, TensorSpec
+from mlbench.contracts.backend import Predictions, TensorSpec, WorkerSpec
 
 _LARGEST = np.iinfo(np.int32).max  # a class is 32 bits on the wire
 
 
-def as_classes(output: NDArray[Any], label_offset: int) -> Predictions | None:
+def class_reader(spec: WorkerSpec) -> Callable[[Any], Predictions | None]:
+    """Return what reads the classes of a worker's queries from the output of its model.
+
+    Where a query fills whole tensors, no row of an output belongs to it: there are no classes.
+    """
+    if not spec.has_batches:
+        return lambda _: None
+    return partial(as_classes, label_offset=spec.label_offset)
+
+
+def as_classes(output: Any, label_offset: int) -> Predictions | None:
     """Return one class for each sample, less the offset; None when the output is not a class.
 
     Integers of shape (batch,) or (batch, 1) are classes; floats of shape (batch, classes), with or
     without trailing axes of length one, are scores whose largest wins. Raises ValueError when the
     largest is no finite number.
     """
-    if output.ndim == 0:
+    if not isinstance(output, np.ndarray) or output.ndim == 0:
         return None
     rows = output.reshape(output.shape[0], -1)
     classes: Predictions | None = None

@@ -1,10 +1,11 @@
 """By how much measured latencies exceed those of the queue model."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mlbench.estimation.learning import Learnt
 from mlbench.estimation.observation import Observation
@@ -33,9 +34,21 @@ themselves apart, which is finer than any trials can tell."""
 
 @dataclass(frozen=True)
 class Discrepancy:
-    """The distribution of ln(measured percentile / simulated one), of `weights` on `_VALUES`."""
+    """The distribution of ln(measured percentile / simulated one), of `weights` on `_VALUES`.
+
+    `trials`: int64 (k,), the numbers of those compared; `found` and `errors`: float64 (k,), what
+    each of them says, and its standard error.
+    """
 
     weights: Floats
+    trials: NDArray[np.int64]
+    found: Floats
+    errors: Floats
+
+    @classmethod
+    def told_by(cls, trials: Sequence[int], found: Floats, errors: Floats) -> "Discrepancy":
+        """Return what trials of these numbers say."""
+        return cls(posterior(found, errors), np.array(trials, np.int64), found, errors)
 
     @property
     def mean(self) -> float:
@@ -46,6 +59,13 @@ class Discrepancy:
     def sd(self) -> float:
         """Its standard deviation."""
         return math.sqrt(float(self.weights @ (_VALUES - self.mean) ** 2))
+
+    def means_without(self, groups: Sequence[Collection[int]]) -> Floats:
+        """Return the expected discrepancy without each of these groups of trials, (groups,)."""
+        terms = _terms(self.found, self.errors)
+        together = terms.sum(axis=0)
+        without = (together - terms[np.isin(self.trials, list(own))].sum(axis=0) for own in groups)
+        return np.array([_weights(some) @ _VALUES for some in without])
 
     def draw(self, rng: np.random.Generator, n: int) -> Floats:
         """Draw discrepancies, float64 (n,)."""
@@ -68,7 +88,7 @@ def discrepancy(
     size the replicas show, and what the model lacks. That is always estimated, and never tested.
     """
     service = learnt.service_at(qps)
-    found, errors = [], []
+    compared, found, errors = [], [], []
     for number, whole in trials:
         seen = whole.first(_ENOUGH)
         if len(seen.due_s) < _FEWEST:
@@ -76,11 +96,12 @@ def discrepancy(
         rng = np.random.default_rng([seed, number])
         level = learnt.level_in(number, seen.log.begin_s + seen.due_s)
         simulated = _simulated(seen, service, level, queue, limit, rng)
+        compared.append(number)
         found.append(math.log(percentile(seen.latency_s, limit.percentile)) - simulated.mean())
         away = max(abs(math.log(seen.qps / qps)) - _ALIKE, 0.0)
         chance = float(simulated.std(ddof=1)) * math.sqrt(1 + 1 / _REPLICAS)
         errors.append(math.hypot(chance, _LEAST_ERROR, _PER_LOG * away))
-    return Discrepancy(posterior(np.array(found), np.array(errors)))
+    return Discrepancy.told_by(compared, np.array(found), np.array(errors))
 
 
 def _simulated(
@@ -103,14 +124,22 @@ def _simulated(
 
 def posterior(found: Floats, errors: Floats) -> Floats:
     """Return the probability of each of `_VALUES`, given estimates and standard errors (n,)."""
+    return _weights(_terms(found, errors).sum(axis=0))
+
+
+def _terms(found: Floats, errors: Floats) -> Floats:
+    """Return -2 ln(likelihood) that each trial gives, float64 (n, len(_BETWEEN), len(_VALUES))."""
+    variance = errors[:, None] ** 2 + _BETWEEN**2
+    squares = (found[:, None] - _VALUES) ** 2
+    return np.asarray(squares[:, None, :] / variance[:, :, None] + np.log(variance)[:, :, None])
+
+
+def _weights(terms: Floats) -> Floats:
+    """Return the probability of each of `_VALUES`, given the sum of all trials' terms."""
+    ratio = _BETWEEN / _USUAL_BETWEEN
+    prior = np.where(_BETWEEN > 0, ratio / (1 + ratio**2), _NO_BETWEEN)
     log_prior = -(_DOF + 1) / 2 * np.log1p((_VALUES / _SCALE) ** 2 / _DOF)
-    log_likelihood = np.empty((len(_BETWEEN), len(_VALUES)))
-    for row, between in enumerate(_BETWEEN):
-        variance = errors[:, None] ** 2 + between**2
-        terms = (found[:, None] - _VALUES) ** 2 / variance + np.log(variance)
-        ratio = between / _USUAL_BETWEEN
-        weight = ratio / (1 + ratio**2) if between else _NO_BETWEEN
-        log_likelihood[row] = math.log(weight) - terms.sum(axis=0) / 2
+    log_likelihood = np.log(prior)[:, None] - terms / 2
     density = log_prior + np.logaddexp.reduce(log_likelihood, axis=0)
     weights = np.exp(density - density.max()) * np.gradient(_VALUES)
     return np.asarray(weights / weights.sum())

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from mlbench.arrivals.kind import ArrivalKind
 from mlbench.contracts.findings import Finding
+from mlbench.estimation.discrepancy import Discrepancy
 from mlbench.outcomes import LatencyLimit
 from mlbench.queueing.capacity import Capacity
 from mlbench.queueing.line import Queue
@@ -40,7 +41,8 @@ class Estimate:
     trial to trial is in it. `qps` is None when the estimate is that no rate meets the limit; `low`
     is 0 when that is possible. `error`: the standard deviation of ln(capacity). `capacity`: that of
     the model, for the chance in a trial. `unloaded_s`: the limit's percentile of the latency on an
-    idle device, in seconds.
+    idle device, in seconds. `gap`: by how much measured latencies exceed the model's. `feedback`:
+    by how much ln(capacity) grows with ln(rate) through service times that depend on it.
     """
 
     qps: float | None
@@ -49,7 +51,9 @@ class Estimate:
     error: float
     unloaded_s: float
     capacity: Capacity | None = None
+    gap: Discrepancy | None = None
     findings: tuple[Finding, ...] = ()
+    feedback: float = 0.0
 
     def chance(self, queries: int) -> float:
         """Return the standard deviation of chance in a trial of so many queries, in ln(rate)."""

@@ -83,6 +83,7 @@ def estimate(
         high=0.0,
         error=0.0,
         unloaded_s=_unloaded_s(known, question),
+        gap=known.gap,
         findings=_findings(known, learnt, question.queue),
     )
     if capacity is None:
@@ -97,6 +98,7 @@ def estimate(
         high=capacity.qps * math.exp(above),
         error=float(above - below) / (2 * _NORMAL95),
         capacity=capacity,
+        feedback=feedback,
     )
 
 

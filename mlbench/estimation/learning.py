@@ -57,10 +57,14 @@ class Learnt:
     measured: Levels
     level: Floats
 
+    def nearness(self, qps: float) -> Floats:
+        """Return the weight of each trial for what happens at a rate, float64 (trials,)."""
+        distance = (self.log_qps - math.log(qps)) / _SPREAD
+        return np.asarray(np.exp(-0.5 * distance**2) + _ELSEWHERE)
+
     def service_at(self, qps: float) -> ServiceTimes:
         """Return the service times at a rate, at level 0."""
-        distance = (self.log_qps - math.log(qps)) / _SPREAD
-        weight = (np.exp(-0.5 * distance**2) + _ELSEWHERE)[self.trial]
+        weight = self.nearness(qps)[self.trial]
         weight = weight / weight.sum()
         ratio = self.ratio / float(weight @ self.ratio)
         return ServiceTimes(self.mean_times, ratio, weight, self.trial, self.block)

@@ -128,6 +128,18 @@ class Speed:
             variances.append(max(own - float(scaled @ scaled), 0.0))
         return Forecast(np.array(means), np.array(variances), self._weights)
 
+    def change_to(self, qps: float) -> Floats:
+        """Return by how much the level at this rate is expected to exceed each part's own, (n,).
+
+        That is what the level owes to the rate alone, and not to the moment or the trial.
+        """
+        alike = _alike(math.log(qps) - self._levels.log_qps)
+        change = np.zeros(len(alike))
+        for fit, weight in zip(self._likely, self._weights, strict=True):
+            explained = np.linalg.solve(fit.factor.T, fit.scaled)
+            change += weight * fit.rate**2 * (alike @ explained - self._rate @ explained)
+        return change
+
     def smoothed(self) -> Floats:
         """Return the expected level of each part of a trial, float64 (n,)."""
         level = np.zeros(len(self._levels.level))

@@ -12,17 +12,16 @@ _VARIABLE = "CUDA_VISIBLE_DEVICES"
 
 
 def visible_gpus(
-    environment: Mapping[str, str] = os.environ, driver: Path = Path("/proc/driver/nvidia/gpus")
+    environment: Mapping[str, str] = os.environ,
+    driver: Path = Path("/proc/driver/nvidia/gpus"),
+    nodes: Path = Path("/dev"),
 ) -> list[str]:
     """Return the names of the GPUs that CUDA numbers 0, 1, ...: what the variable takes.
 
     Empty without a driver. As CUDA does it, the first name in the variable that is no GPU ends the
     list.
     """
-    try:
-        found = sum(1 for _ in driver.iterdir())
-    except OSError:
-        return []
+    found = _count(driver, nodes)
     shown = _shown(environment)
     if shown is None:
         return [str(number) for number in range(found)]
@@ -33,6 +32,14 @@ def visible_gpus(
             break
         names.append(name)
     return names if found else []
+
+
+def _count(driver: Path, nodes: Path) -> int:
+    """Return how many GPUs the driver has; some sandboxes show its device files alone."""
+    try:
+        return sum(1 for _ in driver.iterdir())
+    except OSError:
+        return sum(1 for _ in nodes.glob("nvidia[0-9]*"))
 
 
 def gpu_name(index: int, environment: Mapping[str, str] = os.environ) -> str:

@@ -15,12 +15,20 @@ from mlbench.host.cores import (
     read_heat_throttles,
     read_mhz,
 )
-from mlbench.host.nvml import read_gpu
+from mlbench.host.energy import EnergyMeter
+from mlbench.host.gpu_watch import GpuWatch
+from mlbench.host.looks import RepeatedLooks
 from mlbench.host.processes import ProcessReading, read_processes
-from mlbench.records import GpuState, HostAccount
+from mlbench.records import HostAccount
 
 Workers = Mapping[int, Collection[int] | None]
 """Our workers' process ids, with the cores that each has for its own; None where it has none."""
+
+_GPU_PERIOD_S = 0.2
+"""Between two looks at GPUs; heat slows a GPU down for seconds."""
+_COUNTER_PERIOD_S = 30.0
+"""Between two looks at counters of energy. The smallest start again after 65 kJ, in a minute at
+1,000 W."""
 
 
 @dataclass(frozen=True)
@@ -35,27 +43,39 @@ class HostReading:
     processes: Mapping[int, ProcessReading] = field(default_factory=dict)
     throttling: Throttling = NOT_THROTTLED
     heat_throttles: int = 0
-    gpus: tuple[GpuState, ...] = ()
 
 
 def watch_host(workers: Workers, gpus: Iterable[int] = ()) -> Callable[[], HostAccount]:
     """Read the host's counters, and return what reads them again and tells what happened between.
 
-    `gpus` are CUDA indices of the GPUs in use. Costs two readings of about a millisecond and
-    nothing in between.
+    `gpus` are CUDA indices of the GPUs in use, which are looked at in between, too. Without them it
+    costs two readings of about a millisecond and nothing in between.
     """
     ours, indices = (os.getpid(), *workers), tuple(gpus)
     cores = frozenset(os.sched_getaffinity(0)).union(*(own or () for own in workers.values()))
-    before = _read_host(ours, cores, indices)
+    seen, meter = GpuWatch(indices), EnergyMeter(indices)
+
+    def look() -> None:
+        seen.look()
+        meter.look()
+
+    look()
+    period_s = _GPU_PERIOD_S if indices else _COUNTER_PERIOD_S
+    looks = RepeatedLooks(look, period_s) if indices or meter.must_look else None
+    before = _read_host(ours, cores)
 
     def end() -> HostAccount:
-        after = _read_host(ours, cores, indices)
-        return replace(account(before, after, cores, workers), cpu_mhz=read_mhz(cores))
+        if looks is not None:
+            looks.end()
+            seen.look()
+        energy, after = meter.read(), _read_host(ours, cores)
+        happened = account(before, after, cores, workers)
+        return replace(happened, cpu_mhz=read_mhz(cores), gpus=seen.accounts, energy=energy)
 
     return end
 
 
-def _read_host(ours: Collection[int], cores: frozenset[int], gpus: Collection[int]) -> HostReading:
+def _read_host(ours: Collection[int], cores: frozenset[int]) -> HostReading:
     """Read the host's counters now; what this machine does not offer reads as zero."""
     return HostReading(
         time.monotonic(),
@@ -63,7 +83,6 @@ def _read_host(ours: Collection[int], cores: frozenset[int], gpus: Collection[in
         read_processes(ours),
         read_throttling(),
         read_heat_throttles(cores),
-        tuple(state for index in gpus if (state := read_gpu(index))),
     )
 
 
@@ -72,9 +91,8 @@ def account(
 ) -> HostAccount:
     """Return what the host did between two readings; `cores` are those that we may use.
 
-    A GPU counts as throttled if it was at either of them. A process that is only in `after` was
-    started in between and counts whole; one that is gone counts as not ours, because its last
-    figures are unknown.
+    A process that is only in `after` was started in between and counts whole; one that is gone
+    counts as not ours, because its last figures are unknown.
     """
     fresh = ProcessReading("", 0.0, 0)
     spent_s, major_faults = {}, 0
@@ -97,10 +115,4 @@ def account(
         quota_throttles=after.throttling.times - before.throttling.times,
         quota_throttled_s=after.throttling.seconds - before.throttling.seconds,
         heat_throttles=after.heat_throttles - before.heat_throttles,
-        gpus=tuple(map(_throttled_at_all, before.gpus, after.gpus)),
     )
-
-
-def _throttled_at_all(before: GpuState, after: GpuState) -> GpuState:
-    causes = dict.fromkeys((*before.throttled_by, *after.throttled_by))
-    return replace(after, throttled_by=tuple(causes))

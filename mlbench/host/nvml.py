@@ -3,6 +3,7 @@
 import functools
 from typing import Any
 
+from mlbench.contracts.errors import install_command
 from mlbench.host.gpus import gpu_name
 from mlbench.records import GpuState
 
@@ -14,6 +15,10 @@ _THROTTLES = {
 }
 """NVML clock event reasons that mean trouble. The power cap is left out: it is how a GPU that is
 kept busy normally runs."""
+
+
+class NotToldError(Exception):
+    """A GPU does not tell what it was asked; the message says why."""
 
 
 @functools.cache
@@ -55,6 +60,31 @@ def read_gpu(index: int) -> GpuState | None:
         )
     except nvml.NVMLError:
         return None
+
+
+def read_energy_j(index: int) -> float:
+    """Return the joules that the GPU of this CUDA index has consumed since its driver was loaded.
+
+    GPUs from Volta on count them. Raises NotToldError.
+    """
+    nvml = _nvml()
+    if nvml is None:
+        raise NotToldError(_why_no_nvml())
+    try:
+        millijoules: int = nvml.nvmlDeviceGetTotalEnergyConsumption(_gpu_handle(nvml, index))
+    except nvml.NVMLError as error:
+        raise NotToldError(
+            f"GPU {index} has no energy counter that NVML can read: {error}"
+        ) from None
+    return millijoules / 1e3
+
+
+def _why_no_nvml() -> str:
+    try:
+        import pynvml  # noqa: F401 - only whether it is there
+    except ImportError:
+        return f"the package nvidia-ml-py is missing: {install_command('gpu')}"
+    return "NVIDIA's management library does not start: see 'nvidia-smi'"
 
 
 def describe_gpus() -> list[dict[str, Any]]:

@@ -48,6 +48,15 @@ class Columns:
         self.status[ids] = answers["status"]
         self.prediction[ids] = answers["prediction"]
 
+    def latency_s(self, rows: slice, due_ns: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return seconds from due to done of those queries that are completed, in order of id.
+
+        `due_ns`: when each of these queries was due, on the monotonic clock.
+        """
+        ok = self.status[rows] == wire.COMPLETED
+        seconds: NDArray[np.float64] = (self.done_ns[rows] - due_ns)[ok] * 1e-9
+        return seconds
+
     def completions(self, schedule: Schedule, start_ns: int, **fields: object) -> Completions:
         """Return the rows of a schedule's queries, of which those still open are lost."""
         played = slice(0, len(schedule.due_ns))

@@ -39,7 +39,7 @@ class WorkerPool:
 
     Trials draw from the first `sample_count` samples of the specs. `host_account` is called when a
     trial begins and returns what to call when it ends. `start_timeout_s` is for each of loading and
-    warming up. `tell` hears of workers that are awaited and started again.
+    warming up. `tell` hears of workers that are awaited and started again, and how trials go.
     Raises RequestError when a worker cannot load what it was asked to, RunError when its model does
     not work, and WorkerKeepsFailingError.
     """
@@ -57,6 +57,7 @@ class WorkerPool:
     ) -> None:
         allow_open_files(len(specs))
         self._host_account = host_account
+        self._tell = tell
         self._specs = specs
         self._trial = 0
         self._crew = Crew(specs, launcher, round_robin=round_robin)
@@ -125,13 +126,17 @@ class WorkerPool:
         state = self._new_state(schedule, samples)
         host_account = self._host_account(self.pids) if self._host_account else HostAccount
         cpu_s, begin_ns = time.process_time(), now_ns()
-        TrialPlay(self._trial, state, max_backlog_s, self._patience_s, self._crew, **course).play()
-        busy = (time.process_time() - cpu_s) / max((now_ns() - begin_ns) * 1e-9, 1e-9)
+        patience_s, crew = self._patience_s, self._crew
+        play = TrialPlay(self._trial, state, max_backlog_s, patience_s, crew, self._tell, **course)
+        try:
+            play.play()
+            cpu_s = time.process_time() - cpu_s - play.telling_s
+            busy = cpu_s / max((now_ns() - begin_ns) * 1e-9, 1e-9)
+        finally:  # whatever ends a trial, nobody watches the host any longer
+            host = host_account()
         if not state.faults:
             self._learn(state)
-        return state.completions(
-            coordinator_busy=busy, workers=self._accounts(state), host=host_account()
-        )
+        return state.completions(coordinator_busy=busy, workers=self._accounts(state), host=host)
 
     def _new_state(self, schedule: Schedule, samples: NDArray[np.uint32] | None) -> TrialState:
         first = self._specs[0]

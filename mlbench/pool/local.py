@@ -18,6 +18,9 @@ from mlbench.pool.last_words import Stderr
 _COMMAND = [sys.executable, "-P", "-m", "workers"]
 _KILLED_S = 1.0  # until a killed process is gone; one in a call of a driver goes when that returns
 _INSPECT_S = 120.0
+# ONNX Runtime from 1.29 on sends usage from Linux unless this is set before it is imported. The
+# second is the convention of many other packages, some of which a backend may import.
+_NO_TELEMETRY = {"ORT_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
 
 
 class LocalHandle:
@@ -109,7 +112,7 @@ def _lifeline() -> int:
 
 def _environment(spec: WorkerSpec) -> dict[str, str]:
     """The worker's own GPU is the only one it sees; OpenMP keeps to the worker's threads."""
-    environment = {**os.environ, "OMP_NUM_THREADS": str(spec.threads)}
+    environment = {**os.environ, **_NO_TELEMETRY, "OMP_NUM_THREADS": str(spec.threads)}
     if spec.device.index is not None:
         environment |= only_gpu(spec.device.index)
     return environment
@@ -127,6 +130,7 @@ def inspect_model(backend: str, model: str) -> Signature:
             input=json.dumps({"backend": backend, "model": model}),
             capture_output=True,
             text=True,
+            env={**os.environ, **_NO_TELEMETRY},
             timeout=_INSPECT_S,
             check=False,
         )

@@ -12,7 +12,7 @@ from mlbench.pool.events import PoolEvent, WorkerRestarted, WorkersAwaited
 from mlbench.pool.restarts import MOST_RESTARTS_EACH, Restarts, WorkerKeepsFailingError
 
 _LOOK_EVERY_NS = 50_000_000
-_TELL_EVERY_NS = 5_000_000_000  # what takes so long makes people wonder
+_TELL_EVERY_NS = 250_000_000  # for people who look on
 
 
 class Starter:
@@ -69,6 +69,8 @@ class Starter:
         """Wait until each of these workers has given this answer, or failed."""
         crew, awake, told_ns = self._crew, AwakeTime(now_ns()), 0
         missing = set(workers)
+        if missing:
+            self._tell_awaited(answer, missing, 0.0)
         while missing:
             ended = {w: how for w in missing if (how := crew.handles[w].ended())}
             crew.link.wait(_LOOK_EVERY_NS)  # for what those sent before they ended, too
@@ -121,7 +123,7 @@ class Starter:
                 raise WorkerKeepsFailingError(worker, f"{name} {cause}, twice")
             self._timed_out.add(worker)
 
-    def _tell_awaited(self, answer: str, workers: set[int], waited_s: float) -> None:
+    def _tell_awaited(self, answer: str, workers: Iterable[int], waited_s: float) -> None:
         step: Literal["load", "warm up"] = "load" if answer == "ready" else "warm up"
         names = tuple(self._crew.name(worker) for worker in sorted(workers))
         self._tell(WorkersAwaited(step, names, waited_s, self._timeout_s))

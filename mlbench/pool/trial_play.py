@@ -22,6 +22,7 @@ from mlbench.contracts.findings import Figure, Figures, Finding
 from mlbench.host.clock import now_ns
 from mlbench.pool.awake import AwakeTime
 from mlbench.pool.crew import Crew
+from mlbench.pool.events import PoolEvent
 from mlbench.pool.trial_state import TrialState
 
 _HORIZON_NS = 200_000_000  # schedules are known so far ahead: a pause of half of it harms nobody
@@ -31,6 +32,7 @@ _FAST_QPS = 1_000.0
 _DRAIN_NS = 20_000_000  # when all is pushed, the longest wait for an answer before the next look
 _LEAD_NS = 5_000_000  # from `go` to the start: fifty times what a message takes
 _LOOK_EVERY_NS = 50_000_000  # at workers that have not confirmed the beginning yet
+_TELL_EVERY_NS = 250_000_000  # how the trial goes: often enough for people, and cheap
 _MOST_ANSWERS = 50_000  # taken in at once: 10 ms of work, after which the schedule goes on
 
 
@@ -41,7 +43,8 @@ class TrialPlay:
     all workers have the beginning; returns when the trial starts, or None to end it before.
     `is_ended`: whether somebody else ends the trial, which is no fault. What goes wrong is a
     fault in the account and ends the trial; a worker that failed is given up and stands in the
-    crew's `failed`.
+    crew's `failed`. `tell` hears how the trial goes, right after queries were sent ahead; that took
+    `telling_s` seconds of CPU time, which are no part of playing.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class TrialPlay:
         max_backlog_s: float,
         patience_s: float,
         crew: Crew,
+        tell: Callable[[PoolEvent], None] = lambda _: None,
         start_ns: Callable[[], int | None] = lambda: now_ns() + _LEAD_NS,
         is_ended: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -61,6 +65,9 @@ class TrialPlay:
         self._crew = crew
         self._start_ns = start_ns
         self._is_ended = is_ended
+        self._told_ns = 0
+        self.telling_s = 0.0
+        self._hear = tell
         self._awake = AwakeTime(now_ns())
         self._begun: set[int] = set()
         self._has_started = False
@@ -80,6 +87,7 @@ class TrialPlay:
             if is_all_read:  # an answer that is not read yet is neither silence nor backlog
                 self._give_up_silent()
                 self._end_if_overloaded()
+                self._tell_people()
 
     def _begin(self) -> None:
         """Give all workers the beginning of the schedule, and start when each has confirmed it."""
@@ -161,6 +169,14 @@ class TrialPlay:
         for worker, message in words:  # a worker's last word follows its answers
             self._take_word(worker, message)
         return is_all
+
+    def _tell_people(self) -> None:
+        """Say now and then how the trial goes; at the latest moment before a rest."""
+        now = now_ns()
+        if now - self._told_ns >= _TELL_EVERY_NS and not self._state.closing:
+            self._told_ns, begin_s = now, time.process_time()
+            self._hear(self._state.under_way(now))
+            self.telling_s += time.process_time() - begin_s
 
     def _take_answers(self, worker: int, answers: NDArray[np.void]) -> None:
         if worker in self._state.alive:

@@ -25,10 +25,16 @@ from mlbench.contracts.findings import Finding
 from mlbench.contracts.timetable import REQUEST
 from mlbench.pool.answers import Asked, find_wrong
 from mlbench.pool.columns import CLAIMED, PENDING, Columns, Tally
+from mlbench.pool.events import TrialUnderWay
 from mlbench.records import Completions, Schedule
 
 Push = tuple[int, NDArray[np.void]]
 """(the number of a line, REQUEST records that are next in it)."""
+
+
+_LATEST = 5_000
+"""Queries of which latencies are shown while a trial is played: enough for a 99.9th percentile, and
+50 us of work at the highest rate."""
 
 
 class TransitionError(RuntimeError):
@@ -263,6 +269,22 @@ class TrialState:
         if query >= self.pushed:
             return 0
         return max(now_ns - max(heard_ns, self._could_start_ns(query)), 0)
+
+    def under_way(self, now_ns: int) -> TrialUnderWay:
+        """Return what is known by now; the work does not grow with the trial."""
+        due, elapsed_ns = self._due_by(now_ns), max(now_ns - self.start_ns, 1)
+        begun = self._claimed if self._shared else self.answered
+        latest = slice(max(self._claimed - _LATEST, 0), self._claimed)
+        due_ns = self.schedule.due_ns[latest] + self.start_ns
+        return TrialUnderWay(
+            elapsed_s=elapsed_ns * 1e-9,
+            length_s=int(self.schedule.due_ns[-1]) * 1e-9,
+            queries=len(self.schedule.due_ns),
+            answered=self.answered,
+            waiting=max(due - begun, 0),
+            busy=tuple(min(tally.busy_ns / elapsed_ns, 1.0) for tally in self.tallies),
+            latency_s=self._rows.latency_s(latest, due_ns),
+        )
 
     def played_schedule(self) -> Schedule:
         """Return the part of the schedule that was played; at least one query."""

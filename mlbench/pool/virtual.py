@@ -82,6 +82,10 @@ class VirtualPool:
         """When the last trial ended, in seconds since the pool was made."""
         return self._now_ns / _NS_PER_S
 
+    def wait_until(self, at_s: float) -> None:
+        """Let time pass until that many seconds since the pool was made, unless it has already."""
+        self._now_ns = max(self._now_ns, round(at_s * _NS_PER_S))
+
     def run(self, schedule: Schedule, max_backlog_s: float = math.inf) -> Completions:
         """Play the schedule once and return every query's fate.
 

@@ -9,8 +9,9 @@ Of several hosts one is simulated in each replica: they are queues of their own,
 queries together meet is the mean over hosts.
 """
 
+import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -139,6 +140,48 @@ def predict_capacity(
     return Capacity(qps, error, rate_slope, limit_slope, trial_sd, trial_queries)
 
 
+def moved_by(
+    queue: Queue,
+    service: ServiceTimes,
+    others: Sequence[ServiceTimes],
+    kind: ArrivalKind,
+    limit: LatencyLimit,
+    capacity: Capacity,
+    *,
+    seed: int,
+    replicas: int,
+) -> Floats:
+    """Return by how much ln(capacity) moves with each of other service times, float64 (others,).
+
+    To first order: each of them moves the late fraction at the rate of `capacity`, which is that of
+    `service`, and by the slope the capacity.
+    """
+    if not capacity.limit_slope:  # nothing is late until the queue is saturated
+        saturated_qps = np.array([other.saturated_qps(queue) for other in others])
+        return np.asarray(np.log(saturated_qps / service.saturated_qps(queue)))
+    own = _Simulation(queue, service, kind, limit, seed, replicas)
+    excesses = [one.excess_at_qps(capacity.qps) for one in (own, *map(own.serving, others))]
+    return (excesses[0] - np.array(excesses[1:])) / capacity.rate_slope
+
+
+def percentile_latency_s(
+    queue: Queue,
+    service: ServiceTimes,
+    kind: ArrivalKind,
+    limit: LatencyLimit,
+    qps: float,
+    *,
+    seed: int,
+    replicas: int,
+) -> float:
+    """Return the limit's percentile of the latency at a rate, in seconds, once the queue settled.
+
+    The same seed gives the same random numbers at every rate, and those of `rough_capacity_qps`.
+    """
+    simulation = _Simulation(queue, service, kind, limit, seed, replicas)
+    return simulation.percentile_s(simulation.logit(qps))
+
+
 class _Simulation:
     """A queue on random arrivals and service times that are the same at every rate."""
 
@@ -170,6 +213,14 @@ class _Simulation:
             self._queue, self._service, self._kind, self._limit, seed, self._shape[0]
         )
 
+    def serving(self, service: ServiceTimes) -> "_Simulation":
+        """Return the same with other service times, drawn by the same ranks."""
+        other = copy.copy(self)
+        other._service = service
+        other._ratio = service.draw(np.random.default_rng([self._seed, 1]), *self._shape)
+        other._saturated_qps = service.saturated_qps(self._queue)
+        return other
+
     def qps(self, logit: float) -> float:
         """Return the rate with this logit of the load; at the highest one the queue saturates."""
         return self._saturated_qps / (1 + math.exp(-logit))
@@ -199,6 +250,10 @@ class _Simulation:
         settled: Floats = latency[:, self._shape[1] // _WARM_UP :] / qps
         return settled
 
+    def percentile_s(self, logit: float) -> float:
+        """Return the percentile of all latencies at a load, in seconds."""
+        return float(np.quantile(self._latency_s(logit), self._limit.percentile / 100))
+
     def _together(self, latency_s: Floats) -> Floats:
         """Return latencies with unlike hosts in one row, so that rows differ by chance alone."""
         return latency_s.reshape(len(latency_s) // len(self._hosts), -1)
@@ -211,6 +266,10 @@ class _Simulation:
     def excess_at(self, logit: float) -> float:
         """Return ln(late fraction / allowed fraction) at a load."""
         return float(self._excess((self._latency_s(logit) > self._limit.max_latency_s).mean()))
+
+    def excess_at_qps(self, qps: float) -> float:
+        """Return the excess at a rate, or at the highest load if that rate saturates the queue."""
+        return self.excess_at(self.logit(min(qps, self.qps(_LIMITS[1]))))
 
     def excesses_at(self, logit: float) -> Floats:
         """Return the excess to first order of each replica, or each of all hosts if they differ.
@@ -251,10 +310,10 @@ class _Simulation:
         """
         replicas, rng = max(round(_RESAMPLE_SHARE * self._shape[0]), 1), np.random.default_rng
         qps, draws = self.qps(logit), rng([self._seed, 2])
+        few = _Simulation(self._queue, self._service, self._kind, self._limit, self._seed, replicas)
         excesses = []
         for _ in range(resamples):
-            drawn = self._service.resample(draws)
-            one = _Simulation(self._queue, drawn, self._kind, self._limit, self._seed, replicas)
+            one = few.serving(self._service.resample(draws))
             excesses.append(one.excess_at(one.logit(qps)))
         low, high = np.quantile(excesses, [1 / 6, 5 / 6])
         return float(high - low) / (2 * _SIXTH) / rate_slope / self._service.bootstrap_shrinkage

@@ -51,7 +51,11 @@ def trial_entry(trial: Trial) -> Document:
         **_judgement(trial.judgement),
         "judgements": {plain(at): _judgement(j) for at, j in trial.judgements.items()},
         "send_lag_s": {name: finite(value) for name, value in trial.send_lag_s.items()},
+        "purpose": request.purpose,
+        "queue_s": {name: finite(value) for name, value in trial.queue_s.items()},
+        "service_s": {name: finite(value) for name, value in trial.service_s.items()},
         "host": host_document(trial.host),
+        **energy_documents(trial.host, trial.summary.count),
         "notes": sentences(trial.findings),
         "findings": finding_documents([*trial.judgement.reasons, *trial.findings]),
     }
@@ -68,6 +72,10 @@ def answer_entry(answer: Answer) -> Document:
         "capacity_qps": finite(answer.capacity_qps),
         "capacity_ci95": None if ci95 is None else [finite(end) for end in ci95],
         "meets_again": finite(answer.meets_again),
+        "energy_per_query_j": energy_per_query_j(trial.host, trial.summary.count)
+        if trial
+        else None,
+        "curve": [asdict(point) for point in answer.curve],
         "trials": answer.trials,
         "measured_s": answer.measured_s,
         "queries": answer.queries,
@@ -136,9 +144,27 @@ def host_document(host: HostAccount | None) -> Document | None:
     """Return what the host did during a trial; None where nobody watched it."""
     if host is None:
         return None
-    document = asdict(replace(host, parts=()))
+    document = asdict(replace(host, energy=None, parts=()))
+    del document["energy"]  # it stands beside the host
     del document["parts"]
     if host.parts:
         parts = [{"name": name, "account": host_document(part)} for name, part in host.parts]
         document["hosts"] = parts
     return {**document.pop("all_cores"), **document}
+
+
+def energy_documents(host: HostAccount | None, completed: int) -> Document:
+    """Return the keys of a trial that tell its energy; `completed` queries shared it."""
+    energy = host.energy if host else None
+    parts = ("measured_s", "package_j", "dram_j", "gpu_j")
+    return {
+        "energy_j": finite(energy.total_j) if energy else None,
+        "energy_per_query_j": energy_per_query_j(host, completed),
+        "energy": {part: finite(getattr(energy, part)) for part in parts} if energy else None,
+    }
+
+
+def energy_per_query_j(host: HostAccount | None, completed: int) -> float | None:
+    """Return the joules of a trial over its completed queries; None where one is not known."""
+    total_j = host.energy.total_j if host and host.energy else None
+    return finite(total_j / completed) if total_j is not None and completed else None

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterable
 
+import numpy as np
+
 from mlbench.bench.events import (
     AccuracyMeasured,
     Event,
@@ -69,8 +71,8 @@ def answer_lines(answer: Answer, percentile: float = 99.0) -> list[str]:
     target = f"===RESULT: {answer.kind} target_latency={plain(answer.max_latency_s)}"
     if answer.trial is None or answer.qps is None:
         return [f"{target} qps=FAIL"]
-    measured_s = answer.trial.summary.percentiles.get(plain(percentile))
-    measured = "null" if measured_s is None else repr(float(measured_s))
+    measured_s = answer.trial.summary.nearest_s(plain(percentile)) or 0.0
+    measured = np.format_float_positional(measured_s, trim="0")  # scripts know no exponents
     return [
         f"{plain(answer.max_latency_s)} {_figures(answer.trial.summary)}",
         f"{target} measured_latency={measured} qps={rate_text(answer.qps)}",
@@ -83,12 +85,9 @@ def final_line(answers: Iterable[Answer]) -> str:
 
 
 def _figures(summary: Summary) -> str:
-    tiles = ",".join(f"{p}:{_fixed(summary.percentiles.get(p), 4)}" for p in PERCENTILES)
+    """Return the figures of a line; all are numbers, and 0 where no query was completed."""
+    tiles = ",".join(f"{p}:{summary.nearest_s(p) or 0.0:.4f}" for p in PERCENTILES)
     return (
-        f"qps={summary.qps:.2f}, mean={_fixed(summary.mean_s, 6)}, "
+        f"qps={summary.qps:.2f}, mean={summary.mean_s or 0.0:.6f}, "
         f"time={summary.runtime_s:.2f}, tiles={tiles}"
     )
-
-
-def _fixed(value: float | None, decimals: int) -> str:
-    return "null" if value is None else f"{value:.{decimals}f}"

@@ -1,18 +1,18 @@
-"""Every query of a trial, as columns in a file."""
+"""Every query of a trial, saved as it ends."""
 
 from pathlib import Path
 
-import numpy as np
-
 from mlbench.bench.events import Event, SingleTrialFinished, SingleTrialStarted
-from mlbench.host.files import check_writable, replacing
 from mlbench.records import Completions
+from mlbench.report.export import QUERY_FORMS, check_form, save
+from mlbench.report.queries import query_columns
 
 
 class RawFile:
     """Saves a trial on its own in the file that its settings name, `raw`, if they do.
 
-    Raises RequestError as the trial starts when the path cannot be written.
+    Raises RequestError as the trial starts when the path cannot be written, or its ending names no
+    form that `mlbench.report.export` knows.
     """
 
     def __init__(self) -> None:
@@ -24,29 +24,15 @@ class RawFile:
             case SingleTrialStarted(settings):
                 self._path = settings.raw
                 if self._path is not None:
-                    check_writable(self._path)
+                    check_form(self._path, QUERY_FORMS)
             case SingleTrialFinished(completions) if self._path is not None:
                 save_raw(self._path, completions)
 
 
 def save_raw(path: str | Path, completions: Completions) -> None:
-    """Save every query of a trial as the columns of an .npz file, all of shape (n,).
+    """Save every query of a trial, as .npz, .csv, .parquet or .hlog; the path's ending says which.
 
-    id, sample (uint32), worker (uint16), due_ns, sent_ns, start_ns, done_ns (int64, monotonic
-    clock), status (uint8: 0 lost, 1 completed, 2 failed). Raises RunError when the file cannot be
+    `mlbench.report.queries.query_columns` has the columns. Raises RunError when the file cannot be
     written.
     """
-    ids = np.arange(len(completions.status), dtype=np.uint32)
-    unknown = np.zeros(len(ids), np.uint32)
-    with replacing(Path(path).absolute()) as file:
-        np.savez(
-            file,
-            id=ids,
-            sample=unknown if completions.sample is None else completions.sample,
-            worker=completions.worker,
-            due_ns=completions.due_ns,
-            sent_ns=completions.sent_ns,
-            start_ns=completions.start_ns,
-            done_ns=completions.done_ns,
-            status=completions.status,
-        )
+    save(Path(path), query_columns(completions))

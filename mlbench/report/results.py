@@ -3,6 +3,7 @@
 import shlex
 import sys
 from collections.abc import Container, Iterable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from mlbench.bench.events import (
     AccuracyMeasured,
     Event,
     Noted,
+    Prepared,
     RunEnded,
     RunStarted,
     SearchEnded,
@@ -55,7 +57,9 @@ class ResultFile:
         """Save what an event tells."""
         match event:
             case RunStarted(settings):
-                self._store = ResultStore(settings.output, _head(settings))
+                self._store = ResultStore(settings.output, run_head(settings))
+            case Prepared(served):
+                self._open_store.know(asdict(served))
             case Noted(finding):
                 self._open_store.add_finding(finding)
             case AccuracyMeasured(summary, accuracy):
@@ -68,7 +72,8 @@ class ResultFile:
                 self._store.close()
 
 
-def _head(settings: RunSettings) -> documents.Document:
+def run_head(settings: RunSettings) -> documents.Document:
+    """Return what is known of a run before it measures, as JSON."""
     return {
         "started": datetime.now(UTC).astimezone().isoformat(timespec="seconds"),
         "cmdline": shlex.join(sys.argv),
@@ -91,11 +96,15 @@ class ResultStore:
     def __init__(self, path: str | Path, head: documents.Document) -> None:
         self.path = real_path(path)
         self._started_ns = now_ns()
-        self._document = _empty_document(head)
+        self._document = empty_document(head)
         encode(self._document)
         check_writable(self.path)
         self._journal = Journal(self.path)
         self._has_saved = False
+
+    def know(self, served: documents.Document) -> None:
+        """Take note of what is served; that alone is nothing to save."""
+        self._document["served"] = served
 
     def add_accuracy(self, summary: Summary, accuracy: Accuracy) -> None:
         """Save the accuracy stage."""
@@ -159,11 +168,13 @@ def free_key(key: str, taken: Container[str]) -> str:
     return candidate
 
 
-def _empty_document(head: documents.Document) -> documents.Document:
+def empty_document(head: documents.Document) -> documents.Document:
+    """Return results in which nothing was measured yet."""
     return {
         "schema_version": SCHEMA_VERSION,
         "runtime": 0.0,
         **head,
+        "served": None,
         "notes": [],
         "findings": [],
         "check_accuracy": None,

@@ -85,6 +85,13 @@ def _host_busy(figures: Figures) -> str:
     return _fill(text, figures)
 
 
+def _host_busy_before(figures: Figures) -> str:
+    text = "this machine is busy: other programs take {other_cpu_fraction:.0%} of {cores:cores}"
+    if figures["processes"]:
+        text += " ({processes})"
+    return _fill(f"{text}; stop them, since trials that they disturb decide nothing", figures)
+
+
 def _because(text: str) -> Callable[[Figures], str]:
     """Return what tells a finding that rests on another, whose code stands in `because`."""
 
@@ -102,6 +109,16 @@ def _layout(figures: Figures) -> str:
         figures,
         s="" if threads == 1 else "s",
         what="a query" if batch_size == 1 else f"a batch of {batch_size}",
+    )
+
+
+def _measured_apart(figures: Figures) -> str:
+    apart_s = figures["apart_s"]
+    began = "" if apart_s is None else f", begun {float(apart_s) / 60:,.0f} minutes apart"
+    return (
+        f"not measured in turns{began}: the intervals hold what the machine did during each, not "
+        "between them, and a machine's speed may change by more than that; "
+        "compare --measure has no such doubt"
     )
 
 
@@ -129,13 +146,16 @@ SENTENCES: Mapping[str, str | Callable[[Figures], str]] = {
     # What the host did during a trial.
     "cpu_stolen": "a hypervisor took {steal_fraction:.0%} of {cores:cores} away",
     "host_busy": _host_busy,
+    "host_busy_before": _host_busy_before,
     "memory_short": "memory was short: {major_faults:,} pages were read back from disk",
     "cpu_quota": "the CPU quota stopped the processes {quota_throttles:,} times, for "
     "{quota_throttled_s:time} of core time (throttling)",
     "cpu_hot": "the CPU was slowed down by heat {heat_throttles:,} times",
-    "gpu_throttled": "GPU {gpu} was throttled: {throttled_by} ({temperature_c} C, {clock_mhz} MHz, "
-    "{memory_used_gib:.1f} GiB used)",
+    "gpu_throttled": "GPU {gpu} was throttled at {throttled_looks} of {looks} looks: "
+    "{throttled_by} (down to {lowest_clock_mhz} MHz, up to {highest_temperature_c} C)",
     "gpu_state": "GPU {gpu}: {temperature_c} C, {clock_mhz} MHz, {memory_used_gib:.1f} GiB used",
+    "cpu_energy_unknown": "the energy of the CPU is not known: {why}",
+    "gpu_energy_unknown": "the energy of the GPU is not known: {why}",
     # What an estimate rests on.
     "slower_after_idling": "a batch takes {change_fraction:+.0%} on a device that was idle before",
     "unlike_workers": "the slowest worker takes {ratio:.2f} times as long as the quickest",
@@ -172,6 +192,16 @@ SENTENCES: Mapping[str, str | Callable[[Figures], str]] = {
     "rates_above_estimate": "the rates that trials met are above what the estimate supports",
     "no_trial_met": "no trial met the limit",
     "no_trial_met_in_budget": "no trial met the limit before the budget was spent",
+    # About a comparison of results.
+    "no_capacity": "nothing is known of one side: {why}",
+    "limit_unmet_by_a": "A meets the limit at no rate, B does",
+    "limit_unmet_by_b": "B meets the limit at no rate, A does",
+    "limit_unmet_by_both": "neither meets the limit at any rate",
+    "limit_may_be_unmet": "it is not certain whether both meet the limit at some rate",
+    "few_common_rounds": "only {rounds} rounds of the sweep in common: compared as if they "
+    "were measured apart",
+    "not_the_same": "{b} {how} than {a}",
+    "measured_apart": _measured_apart,
     # About a whole run.
     "trials_too_short_for_some": "the device is so slow that trials are too short to tell the "
     "percentile for {unanswered} of {answers} answers: they take --time {needed_time_s} "
@@ -179,6 +209,9 @@ SENTENCES: Mapping[str, str | Callable[[Figures], str]] = {
     "accuracy_skipped": "accuracy skipped: {why}",
     "labels_beyond_answers": "{items:,} labels, up to {label}, are above all answers of the model, "
     "up to {answer}: they may belong to another model, or be numbered otherwise",
+    "labels_off_by_one": "{right_fraction:.1%} of the answers are right, but {other_fraction:.1%} "
+    "would be with --label-offset {label_offset}: the model or the labels number classes "
+    "otherwise",
     "worker_restarted": "{worker} is started again ({restart} of {most}): {cause}",
     "worker_left_out": "{reason}; the run goes on with the {workers} workers left",
     "synthetic_model": "this is not a trained model: {description}",

@@ -8,10 +8,16 @@ from numpy.typing import NDArray
 from mlbench.contracts import wire
 from mlbench.outcomes import Judgement
 from mlbench.records import Completions
-from mlbench.report.documents import finding_documents, host_document
+from mlbench.report.documents import energy_documents, finding_documents, host_document
 from mlbench.report.sentences import sentences
-from mlbench.trial.host import gpu_states
-from mlbench.trial.summary import completed_rows, send_lag_spread_s, spread_s
+from mlbench.trial.host import host_notes
+from mlbench.trial.summary import (
+    completed_rows,
+    queue_spread_s,
+    send_lag_spread_s,
+    service_spread_s,
+    spread_s,
+)
 
 Spread = dict[str, float | None]
 
@@ -48,8 +54,9 @@ def trial_document(
         "queries_per_frame_mean": sent / completions.frames if completions.frames else None,
         "verdict": judgement.verdict if judgement else None,
         "reasons": sentences(reasons),
-        "findings": finding_documents([*reasons, *gpu_states(completions.host)]),
+        "findings": finding_documents([*reasons, *host_notes(completions.host)]),
         "host": host_document(completions.host),
+        **energy_documents(completions.host, completed),
         "workers": [
             {"device": w.device, "queries": w.queries, "busy_fraction": w.busy_fraction}
             for w in completions.workers
@@ -85,8 +92,8 @@ def _stages(completions: Completions, lag_ns: NDArray[np.int64]) -> dict[str, Sp
     ok = completed_rows(c)
     return {
         "latency_s": spread_s((c.done_ns - due_ns)[ok]),
-        "queue_s": spread_s((c.start_ns - due_ns)[ok]),
-        "service_s": spread_s((c.done_ns - c.start_ns)[ok]),
+        "queue_s": queue_spread_s(c),
+        "service_s": service_spread_s(c),
         "return_s": spread_s(
             no_times if c.returned_ns is None else (c.returned_ns - c.done_ns)[ok]
         ),

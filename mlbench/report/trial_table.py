@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from mlbench.report.notation import duration_text, joules_text
+
 
 def trial_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return (title, value) rows in plain words and units, from `trial_document`'s result."""
@@ -31,24 +33,11 @@ def trial_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
             f" of {_number(d['queries_per_frame_mean'], 'queries')}",
         ),
         *((f"worker {index}", _worker(worker)) for index, worker in enumerate(d["workers"])),
+        ("energy", _energy(d)),
         ("verdict", d["verdict"] or "none, no limit was given"),
         *(("reason", reason) for reason in d["reasons"]),
     ]
     return [(title, value) for title, value in rows if value]
-
-
-def duration_text(seconds: float) -> str:
-    """Return a duration with three digits that count, in us, ms or s: 85.3 us, 12.1 ms, 2.00 s."""
-    for unit, scale in (("us", 1e6), ("ms", 1e3)):
-        if abs(seconds) * scale < 999.5:
-            return f"{_three_digits(seconds * scale)} {unit}"
-    return f"{_three_digits(seconds)} s"
-
-
-def _three_digits(value: float) -> str:
-    size = abs(value)
-    decimals = 2 if size < 9.995 else 1 if size < 99.95 else 0
-    return f"{value:,.{decimals}f}"
 
 
 def _spread(spread: Mapping[str, float | None], *keys: str) -> str:
@@ -67,3 +56,21 @@ def _number(value: float | None, unit: str) -> str:
 
 def _worker(worker: Mapping[str, Any]) -> str:
     return f"{worker['device']}: {worker['queries']:,} queries, busy {worker['busy_fraction']:.1%}"
+
+
+def _energy(document: Mapping[str, Any]) -> str:
+    """Return joules by their source; an empty text where the machine does not tell."""
+    total_j, per_query_j = document["energy_j"], document["energy_per_query_j"]
+    if total_j is None or per_query_j is None:
+        return ""
+    titles = {"package_j": "CPU packages", "dram_j": "DRAM", "gpu_j": "GPUs"}
+    parts = [
+        f"{title} {joules_text(joules)}"
+        for key, title in titles.items()
+        if (joules := document["energy"][key]) is not None
+    ]
+    watts = total_j / document["energy"]["measured_s"]
+    return (
+        f"{joules_text(per_query_j)} a query, {joules_text(total_j)} in all,"
+        f" {watts:,.1f} W ({', '.join(parts)})"
+    )

@@ -5,17 +5,23 @@ from collections.abc import Sequence
 
 from mlbench.contracts.findings import Finding
 from mlbench.estimation.estimate import Estimate
-from mlbench.outcomes import Answer, Judgement, Trial
+from mlbench.outcomes import Answer, CurvePoint, Judgement, Trial
 from mlbench.search.goal import TELLING_SHARE, Goal
 
 
 def make_answer(
-    goal: Goal, known: Estimate | None, findings: Sequence[Finding], *, budget_spent: bool = True
+    goal: Goal,
+    known: Estimate | None,
+    findings: Sequence[Finding],
+    *,
+    curve: tuple[CurvePoint, ...] = (),
+    budget_spent: bool = True,
 ) -> Answer:
     """Return the answer to a goal.
 
     `known`: its estimate, put in order with those of other limits. `findings`: what all trials say
-    about the device. `budget_spent`: whether there was no time left for another trial.
+    about the device. `curve`: the model's, as this estimate corrects it. `budget_spent`: whether
+    there was no time left for another trial.
     """
     best = _best(goal, known)
     own = [trial.judgement for trial in goal.history.tried if goal.owns(trial)]
@@ -44,6 +50,7 @@ def make_answer(
         findings=tuple(found),
         no_verdict=no_verdict,
         meets_again=_meets_again(best, estimate),
+        curve=curve if estimate else (),
     )
 
 

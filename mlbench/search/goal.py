@@ -1,16 +1,17 @@
 """One answer of a search: its progress, and what it wants next."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from mlbench.arrivals.kind import ArrivalKind
 from mlbench.estimation.estimate import Estimate, Question
 from mlbench.estimation.estimator import estimate
 from mlbench.estimation.learning import NEAR
 from mlbench.estimation.observation import Observation
-from mlbench.outcomes import LatencyLimit, Trial, TrialRequest, Verdict
+from mlbench.estimation.rounds import ByRound
+from mlbench.outcomes import LatencyLimit, Standing, Trial, TrialRequest, Verdict
 from mlbench.search.history import History
-from mlbench.search.plan import SearchPlan
+from mlbench.search.plan import AnswerKey, SearchPlan
 from mlbench.trial.schedule import query_count
 
 TELLING_SHARE = 0.5
@@ -28,11 +29,12 @@ _NEAREST, _MOST_ERROR, _FURTHEST, _FURTHEST_LAST = 0.01, 0.25, 0.7, 1.0
 rate forgets no disturbance; and how far an uncertain estimate alone leads."""
 _CLOSE, _ALMOST = 1.5, 0.02
 """Margins of a believed trial below the estimate that are close enough, and twice the nearest."""
+_STALE = 1.25  # times the trials of an estimate, from which it tells too little of rounds
 _REPEATS = 2  # trials near the estimate; one alone cannot show that the device changes between them
 _MAX_MISSES = 12  # in a row
 _MAX_TRIES = 40  # ends a search whose trials are all cut short, and so take little of the budget
 _MAX_UNMET_TRIES = 3  # trials for a limit that no rate seems to meet
-_MAX_INVALID = 3  # in a row; what spoils three trials will spoil the next one
+_CONTESTED = 4  # times as many tries, and invalid ones in a row, where trials are short turns
 _LATE_QUERIES = 1.5  # expected in a trial that tells the percentile; one is the least
 _FIRST_SHARE, _GUESS_SHARE, _IDLE_SHARE = 0.5, 0.7, 0.05
 """Of the rate guessed to saturate the device: to try without an estimate, where the first estimate
@@ -46,6 +48,7 @@ class Goal:
     """The capacity for one arrival kind and one limit, and the trials run to find it.
 
     `estimate` is None until `refresh` finds a trial to learn from. A `closed` goal wants no trial.
+    One that is `contested` is not closed by its precision.
     """
 
     def __init__(
@@ -54,11 +57,18 @@ class Goal:
         self.plan, self.kind, self.limit, self.history = plan, kind, limit, history
         self.estimate: Estimate | None = None
         self.closed = False
+        self.contested = False
         self.misses = 0  # in a row
         self._tries = 0
         self._invalid = 0  # in a row
         self._estimated_from: int | None = None  # the number of trials seen then
         self._thorough = False
+        self._by_round = ByRound(plan.queue, kind, limit)
+
+    @property
+    def key(self) -> AnswerKey:
+        """Which answer this is."""
+        return self.kind.name, self.max_latency_s
 
     @property
     def max_latency_s(self) -> float:
@@ -124,6 +134,18 @@ class Goal:
             return False
         return best.request.target_qps > TELLING_SHARE * known.qps
 
+    def standing(self) -> Standing:
+        """Return what the latest estimate says, without making another."""
+        best, known = self.supported(self.estimate), self.estimate
+        return Standing(
+            self.kind.name,
+            self.max_latency_s,
+            best.request.target_qps if best else None,
+            (known.qps or 0.0) if known else None,
+            (known.low, known.high) if known else None,
+            self.closed,
+        )
+
     def is_close(self) -> bool:
         """Return whether a trial met the limit close below the estimate."""
         best, known = self.supported(self.estimate), self.estimate
@@ -147,19 +169,40 @@ class Goal:
         self.refresh(thorough=thorough)
         self.closed = self._is_reached()
 
-    def refresh(self, *, thorough: bool = False) -> None:
-        """Make the estimate again if there were trials since, or it was not thorough enough."""
+    def refresh(self, *, thorough: bool = False, always: bool = False) -> None:
+        """Make the estimate again if there were trials since, or it was not thorough enough.
+
+        `always`: also where there were fewer trials since than the plan's growth.
+        """
         usable, seen = self.history.usable, len(self.history.observations)
-        current = self._estimated_from == seen and (self._thorough or not thorough)
-        if not usable or current:
+        if not usable or self._is_current(seen, 1.0 if always else self.plan.growth, thorough):
             return
         self._estimated_from, self._thorough = seen, thorough
         known_qps = self.estimate.qps if self.estimate else None
         guess_qps = _GUESS_SHARE * self.plan.first_guess_qps
-        seed = self.plan.seed % 2**31
-        question = Question(self.plan.queue, self.kind, self.limit, seed, thorough)
-        learnt = self.history.learnt
+        question, learnt = self.question(thorough=thorough), self.history.learnt
         self.estimate = estimate(usable, learnt, question, known_qps, guess_qps)
+
+    def _is_current(self, seen: int, growth: float, thorough: bool) -> bool:
+        made_from = self._estimated_from
+        if made_from is None or (thorough and not self._thorough):
+            return False
+        return seen == made_from or (not thorough and seen < growth * made_from)
+
+    def log_capacity_by_round(self, rounds: Sequence[int]) -> dict[int, float]:
+        """Return what each round alone says of ln(capacity); `rounds` has that of every trial."""
+        made_from = self._estimated_from or 0
+        if len(self.history.observations) > _STALE * made_from:
+            self.refresh(always=True)
+        if self.estimate is None:
+            return {}
+        usable = [rounds[place] for place in self.history.usable_places]
+        return self._by_round(usable, self.history.learnt, self.estimate)
+
+    def question(self, *, thorough: bool = True) -> Question:
+        """Return what is to be estimated."""
+        seed = self.plan.seed % 2**31
+        return Question(self.plan.queue, self.kind, self.limit, seed, thorough)
 
     def request(self, share_s: float, left_s: float, fresh_seed: Callable[[], int]) -> TrialRequest:
         """Return the trial that this goal wants next.
@@ -168,7 +211,7 @@ class Goal:
         the trial may use when the percentile takes it. `fresh_seed` returns an unused seed.
         """
         plan = self.plan
-        trial_s = min(plan.max_trial_s, share_s)
+        trial_s = min(plan.max_trial_s, plan.usual_trial_s, share_s)
         last = share_s - trial_s < plan.least_trial_s and not self.has_rate()
         qps = self._rate(trial_s, last=last)
         queries = query_count(qps, trial_s)
@@ -186,7 +229,9 @@ class Goal:
 
     def _is_reached(self) -> bool:
         known = self.estimate
-        if self._tries >= _MAX_TRIES or self._invalid >= _MAX_INVALID:
+        patience = _CONTESTED if self.contested else 1
+        most_invalid = patience * self.plan.most_invalid
+        if self._tries >= patience * _MAX_TRIES or self._invalid >= most_invalid:
             return True
         if known is None:
             return False
@@ -196,6 +241,8 @@ class Goal:
         too_slow = known.high < self._least_qps and bool(self.rates("fail", "undecided"))
         if self.misses >= _MAX_MISSES or too_slow:
             return True
+        if self.contested:
+            return False
         near = [s for s in self.history.usable if not s.saturated and self.is_near(s)]
         repeated = len(near) >= _REPEATS
         return self.is_close() and repeated and known.half_width <= self.plan.precision

@@ -35,8 +35,13 @@ class History:
 
         The first is the saturation trial, which no limit judges, so that it need not be valid.
         """
-        some = [seen for seen in self.observations if len(seen.log.seconds)]
-        return some[:1] + [seen for seen in some[1:] if seen.valid]
+        return [self.observations[place] for place in self.usable_places]
+
+    @property
+    def usable_places(self) -> list[int]:
+        """The places of the usable trials among all."""
+        some = [place for place, seen in enumerate(self.observations) if len(seen.log.seconds)]
+        return some[:1] + [place for place in some[1:] if self.observations[place].valid]
 
     @property
     def learnt(self) -> Learnt:

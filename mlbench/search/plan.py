@@ -1,5 +1,6 @@
 """What a search is asked for."""
 
+import math
 from dataclasses import dataclass
 
 from mlbench.arrivals.kind import ArrivalKind
@@ -18,9 +19,13 @@ class SearchPlan:
 
     Each pair of one of `kinds` and one of `max_latencies_s`, in seconds, gets an answer, but for
     those that are `finished`.
-    `max_trial_s` limits the duration of one trial, `budget_s` that of all trials together.
+    `max_trial_s` limits the duration of one trial, `budget_s` that of all trials together. A trial
+    takes `usual_trial_s` at most, unless the percentile needs more.
     `precision`: the half-width of a 95 % interval, relative to its capacity, at which the search
     ends. `queue`: the shape of the pool. `first_guess_qps`: about the rate that saturates it.
+    An estimate that places trials is made again when there are `growth` times as many trials. An
+    answer is given up after `most_invalid` invalid trials in a row: what spoils three trials one
+    after the other will spoil the next one.
 
     Raises ValueError without a kind, for times, rates or a precision of 0 or less, and for a
     percentile that is not between 0 and 100.
@@ -36,10 +41,13 @@ class SearchPlan:
     queue: Queue
     first_guess_qps: float
     finished: frozenset[AnswerKey] = frozenset()
+    usual_trial_s: float = math.inf
+    growth: float = 1.0
+    most_invalid: int = 3
 
     def __post_init__(self) -> None:
         positive = (self.max_trial_s, self.budget_s, self.precision, self.first_guess_qps)
-        if min(*positive, *self.max_latencies_s) <= 0 or not self.kinds:
+        if min(*positive, self.usual_trial_s, *self.max_latencies_s) <= 0 or not self.kinds:
             raise ValueError("a plan needs arrival kinds and positive times, rates and precision")
         if not 0 < self.percentile < 100:
             raise ValueError(f"a percentile lies between 0 and 100, not at {self.percentile}")
@@ -52,4 +60,4 @@ class SearchPlan:
     @property
     def least_trial_s(self) -> float:
         """The shortest time that is worth a trial, in seconds."""
-        return _LEAST_TRIAL * min(self.max_trial_s, self.budget_s)
+        return _LEAST_TRIAL * min(self.max_trial_s, self.usual_trial_s, self.budget_s)

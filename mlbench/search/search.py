@@ -10,25 +10,33 @@ the trial of the neediest goal, and keeps the budget.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlbench.arrivals.linear import Linear
 from mlbench.contracts.findings import Finding
+from mlbench.estimation.curve import corrected, latency_curve
 from mlbench.estimation.diagnosis import diagnose
-from mlbench.estimation.observation import observe
-from mlbench.outcomes import Answer, Trial, TrialRequest
+from mlbench.estimation.estimate import Estimate
+from mlbench.estimation.observation import Observation, observe
+from mlbench.outcomes import Answer, CurvePoint, Standing, Trial, TrialRequest
 from mlbench.records import Completions
 from mlbench.search.answers import make_answer
 from mlbench.search.goal import Goal
 from mlbench.search.history import History
 from mlbench.search.order import in_order, rising
 from mlbench.search.plan import AnswerKey, SearchPlan
-from mlbench.trial.host import gpu_states
+from mlbench.trial.host import host_notes
 from mlbench.trial.replay import send_lag_ns
-from mlbench.trial.summary import send_lag_spread_s, summarise
+from mlbench.trial.summary import (
+    queue_spread_s,
+    send_lag_spread_s,
+    service_spread_s,
+    summarise,
+)
 from mlbench.trial.verdict import judge
 
 _OVERLOAD = 4  # offered over the guessed rate, so that batches are full although it is a guess
@@ -46,7 +54,7 @@ class Search:
     def __init__(self, plan: SearchPlan) -> None:
         self.plan = plan
         self._history = History(plan.queue)
-        self._seeds = 0
+        self._settled: set[AnswerKey] = set()
         self._goals = [
             Goal(plan, kind, limit, self._history)
             for kind in plan.kinds
@@ -58,6 +66,11 @@ class Search:
     def trials(self) -> list[Trial]:
         """All finished trials, in order."""
         return self._history.trials
+
+    @property
+    def observations(self) -> Sequence[Observation]:
+        """What estimates need of all finished trials, in order."""
+        return self._history.observations
 
     @property
     def measured_s(self) -> float:
@@ -77,6 +90,22 @@ class Search:
             if not goal.closed:
                 return goal.request(self._share_s(), self._left_s, self._fresh_seed)
         return None
+
+    def settle(self, keys: Collection[AnswerKey]) -> None:
+        """Ask for trials for all answers but these; what is known of them stays."""
+        self._settled = set(keys)
+
+    def contest(self, keys: Collection[AnswerKey]) -> None:
+        """Ask for trials for these answers although they have their precision."""
+        for goal in self._goals:
+            goal.contested = goal.key in keys
+            goal.closed = goal.closed and not goal.contested
+
+    def spend(self, budget_s: float) -> None:
+        """Let all trials together take so many seconds, those that were run among them."""
+        self.plan = replace(self.plan, budget_s=budget_s)
+        for goal in self._goals:
+            goal.plan = self.plan
 
     def record(self, request: TrialRequest, completions: Completions) -> Trial:
         """Take in a finished trial; return it with its verdict for every limit."""
@@ -105,7 +134,9 @@ class Search:
             offered_qps=completions.schedule.offered_qps,
             send_lag_s=send_lag_spread_s(completions, lag_ns),
             host=completions.host,
-            findings=gpu_states(completions.host),
+            findings=host_notes(completions.host),
+            queue_s=queue_spread_s(completions),
+            service_s=service_spread_s(completions),
         )
 
     def shortage(self) -> Finding | None:
@@ -141,27 +172,56 @@ class Search:
             for goal in goals if thorough else ():
                 goal.refresh(thorough=True)
             known = in_order([goal.estimate for goal in goals])
+            curves = self._curves(goals, known) if thorough else [()] * len(goals)
             answers = [
-                make_answer(goal, estimate, findings, budget_spent=self._is_spent)
-                for goal, estimate in zip(goals, known, strict=True)
+                make_answer(goal, estimate, findings, curve=curve, budget_spent=self._is_spent)
+                for goal, estimate, curve in zip(goals, known, curves, strict=True)
             ]
             by_limit = {answer.max_latency_s: answer for answer in rising(answers)}
             asked = [at for at in self.plan.max_latencies_s if at in by_limit]
             found[kind.name] = {at: by_limit[at] for at in asked}
         return found
 
+    def log_capacity_by_round(self, rounds: Sequence[int]) -> dict[AnswerKey, dict[int, float]]:
+        """Return what each round alone says of ln(capacity), for each answer.
+
+        `rounds`: the round of each of `trials`. An answer that no rate meets has no rounds.
+        """
+        return {
+            (goal.kind.name, goal.max_latency_s): goal.log_capacity_by_round(rounds)
+            for goal in self._goals
+        }
+
+    def _curves(
+        self, goals: Sequence[Goal], known: Sequence[Estimate | None]
+    ) -> list[tuple[CurvePoint, ...]]:
+        """Return the model's curve for goals with the same arrivals, as estimates correct it."""
+        highest_qps = max((one.qps for one in known if one and one.qps), default=None)
+        if highest_qps is None:
+            return [()] * len(goals)
+        curve = latency_curve(self._history.learnt, goals[0].question(), highest_qps)
+        return [
+            corrected(curve, one, goal.max_latency_s) if one else ()
+            for goal, one in zip(goals, known, strict=True)
+        ]
+
+    def standings(self) -> list[Standing]:
+        """Return what the latest estimates say of each answer; makes none."""
+        return [goal.standing() for goal in self._goals]
+
     @property
     def finished(self) -> set[AnswerKey]:
         """The answers that want no further trial."""
-        return {(goal.kind.name, goal.max_latency_s) for goal in self._goals if goal.closed}
+        return {goal.key for goal in self._goals if goal.closed}
 
     def _open_goals(self) -> list[Goal]:
-        return [goal for goal in self._goals if not goal.closed]
+        return [goal for goal in self._goals if not goal.closed and goal.key not in self._settled]
 
     def _reopened_goals(self) -> list[Goal]:
         """Look at all goals again with thorough estimates; return those not reached after all."""
         for goal in self._goals:
-            goal.update(thorough=True)
+            if goal.key not in self._settled:
+                goal.update(thorough=True)
         return self._open_goals()
 
     @property
@@ -178,8 +238,8 @@ class Search:
         return self._left_s / (waiting + 1) if waiting > 1 else self._left_s
 
     def _fresh_seed(self) -> int:
-        self._seeds += 1
-        sequence = np.random.SeedSequence(self.plan.seed, spawn_key=(self._seeds,))
+        number = len(self._history.observations) + 1
+        sequence = np.random.SeedSequence(self.plan.seed, spawn_key=(number,))
         return int(sequence.generate_state(1, np.uint32)[0])
 
     def _saturation_trial(self) -> TrialRequest:

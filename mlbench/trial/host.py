@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from itertools import groupby
 
 from mlbench.contracts.findings import Figure, Finding
-from mlbench.records import BusyProcess, CoreShare, GpuState, HostAccount
+from mlbench.records import BusyProcess, CoreShare, GpuAccount, HostAccount
 
 MAX_OTHER_CPU = 0.25
 """Of the time of all cores that we may use. Below it the coordinator finds a free core, and others
@@ -46,12 +46,16 @@ def host_doubts(host: HostAccount | None, duration_s: float) -> list[Finding]:
         doubts.append(_cpu_quota(host))
     if host.heat_throttles:
         doubts.append(Finding("cpu_hot", {"heat_throttles": host.heat_throttles}))
-    doubts += [
-        Finding("gpu_throttled", {**_gpu_figures(gpu), "throttled_by": ", ".join(gpu.throttled_by)})
-        for gpu in host.gpus
-        if gpu.throttled_by
-    ]
+    doubts += [_gpu_throttled(gpu) for gpu in host.gpus if gpu.throttled_by]
     return doubts
+
+
+def host_busy_before(host: HostAccount) -> Finding | None:
+    """Return what others take of our cores before anything is measured, where that is too much."""
+    busy = busy_cores(host)
+    if busy is None:
+        return None
+    return Finding("host_busy_before", _host_busy(busy, host.busy_processes).figures)
 
 
 def busy_cores(host: HostAccount) -> CoreShare | None:
@@ -99,18 +103,36 @@ def _ranges(numbers: Iterable[int]) -> str:
     return ",".join(f"{first}-{last}" if last > first else f"{first}" for first, last in ends)
 
 
-def gpu_states(host: HostAccount | None) -> tuple[Finding, ...]:
-    """Return the state of each GPU in use when a trial ended."""
-    if host is not None and host.parts:
+def host_notes(host: HostAccount | None) -> tuple[Finding, ...]:
+    """Return the state of each GPU in use when a trial ended, and what energy is not known."""
+    if host is None:
+        return ()
+    if host.parts:
         return tuple(
-            Finding(state.code, {**state.figures, "host": name})
+            Finding(note.code, {**note.figures, "host": name})
             for name, part in host.parts
-            for state in gpu_states(part)
+            for note in host_notes(part)
         )
-    return tuple(Finding("gpu_state", _gpu_figures(gpu)) for gpu in (host.gpus if host else ()))
+    notes = [Finding("gpu_state", _gpu_figures(gpu)) for gpu in host.gpus]
+    if host.energy and host.energy.why_no_cpu:
+        notes.append(Finding("cpu_energy_unknown", {"why": host.energy.why_no_cpu}))
+    if host.energy and host.energy.why_no_gpu:
+        notes.append(Finding("gpu_energy_unknown", {"why": host.energy.why_no_gpu}))
+    return tuple(notes)
 
 
-def _gpu_figures(gpu: GpuState) -> dict[str, Figure]:
+def _gpu_throttled(gpu: GpuAccount) -> Finding:
+    figures: dict[str, Figure] = {
+        "throttled_by": ", ".join(gpu.throttled_by),
+        "throttled_looks": gpu.throttled_looks,
+        "looks": gpu.looks,
+        "lowest_clock_mhz": gpu.lowest_clock_mhz,
+        "highest_temperature_c": gpu.highest_temperature_c,
+    }
+    return Finding("gpu_throttled", {**_gpu_figures(gpu), **figures})
+
+
+def _gpu_figures(gpu: GpuAccount) -> dict[str, Figure]:
     """Return the figures of a finding about a GPU."""
     return {
         "gpu": gpu.index,

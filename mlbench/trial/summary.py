@@ -16,7 +16,7 @@ def summarise(completions: Completions, bounded: float = 99.0) -> Summary:
 
     `bounded`: the percentile that is bounded, which is among those of the summary.
     """
-    at = dict.fromkeys((*PERCENTILES, f"{bounded:.10g}"))
+    at = dict.fromkeys((*PERCENTILES, np.format_float_positional(bounded, trim="-")))
     latency_s = completions.latency_s
     runtime_s = completions.duration_s
     return Summary(
@@ -25,6 +25,7 @@ def summarise(completions: Completions, bounded: float = 99.0) -> Summary:
         runtime_s=runtime_s,
         count=len(latency_s),
         percentiles=percentiles(latency_s, at),
+        max_s=float(latency_s.max()) if len(latency_s) else None,
     )
 
 
@@ -48,6 +49,18 @@ def send_lag_spread_s(
     """
     spread = spread_s(lag_ns[completed_rows(completions)])
     return {key: spread[key] for key in ("50", "99", "max")}
+
+
+def queue_spread_s(completions: Completions) -> dict[str, float | None]:
+    """Return the spread of the seconds from due to start of the completed queries."""
+    waits_ns = completions.start_ns - completions.due_ns
+    return spread_s(waits_ns[completed_rows(completions)])
+
+
+def service_spread_s(completions: Completions) -> dict[str, float | None]:
+    """Return the spread of the seconds from start to done of the completed queries."""
+    service_ns = completions.done_ns - completions.start_ns
+    return spread_s(service_ns[completed_rows(completions)])
 
 
 def completed_rows(completions: Completions) -> slice | NDArray[np.bool_]:

@@ -63,6 +63,24 @@ def test_somebodys_own_model_is_not_the_embedded_default():
     assert (settings.label_offset, settings.accuracy_target, settings.outputs) == (0, None, ())
 
 
+@pytest.mark.parametrize(
+    ("model", "backend"),
+    [("m.keras", "tensorflow"), ("m.pt2", "torch"), ("m.pb", "tensorflow"), ("m", "onnxruntime")],
+)
+def test_a_model_file_finds_its_backend(model, backend):
+    """Who serves a file follows from the file, unless somebody names a backend."""
+    assert _run(model=Path(model)).backend == backend
+    assert _run(model=Path(model), backend="null").backend == "null"
+
+
+def test_the_size_of_a_dimension_is_checked_by_name():
+    """A size below 0 or above 32 bits is refused with its dimension."""
+    with pytest.raises(RequestError, match=r"--dim seq=-1: input should be greater"):
+        _run(dims={"seq": -1})
+    with pytest.raises(RequestError, match=r"--dim seq=2147483648"):
+        _run(dims={"seq": 2**31})
+
+
 def test_synthetic_data_has_no_accuracy_to_reach():
     """The published accuracy is not applied to synthetic data."""
     settings = _run(FOLDERS, profile="resnet50-onnxruntime", dataset="synthetic")

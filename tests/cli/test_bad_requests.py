@@ -137,7 +137,7 @@ def test_a_file_that_is_no_model_is_named(refused, tmp_path):
     path = tmp_path / "garbage.onnx"
     path.write_bytes(b"no model")
     line = refused("trial", "--qps", 10, "--model", path, "--dataset", "synthetic")
-    assert "garbage.onnx: ONNX Runtime cannot load it" in line
+    assert "garbage.onnx: it is damaged, or no ONNX file" in line
 
 
 def test_a_model_that_may_not_be_read_is_named(refused, tmp_path):
@@ -193,7 +193,7 @@ def test_a_model_that_does_not_fit_the_dataset_names_both_shapes(refused, models
     """The model's input and the dataset's images are both told with their shapes."""
     words = ("--model", models["classifier"], "--dataset", "sample", "--quiet")
     line = refused("trial", "--qps", 10, *words)
-    assert "scores: float32(?, 4)" in line
+    assert "scores: float32(n, 4)" in line
     assert "float32(?, 3, 224, 224)" in line
 
 

@@ -15,12 +15,15 @@ def test_doctor_tells_what_this_machine_can_run(command):
     assert findings["gpus"] >= 0
 
 
-def test_every_command_has_help_with_an_example(command):
-    """--help shows how the command is used."""
-    for name in ("run", "trial", "doctor"):
-        result = command(name, "--help")
-        assert result.status == 0
-        assert f"mlbench-coordinator {name}" in result.out.split("Example:")[1]
+def test_doctor_has_one_verdict(command):
+    """The page begins with it, and the JSON has it too, with what was looked at."""
+    page = command("doctor")
+    assert page.status == 0
+    assert "fit to measure" in page.out.split("\n\n")[0]
+    document = json.loads(command("doctor", "--json").out)
+    assert document["fit"] == (not document["verdict"].startswith("not fit"))
+    titles = ["cores", "other load", "throttling", "load generator", "backends", "GPUs"]
+    assert [check["title"] for check in document["checks"]] == titles
 
 
 def test_the_version_is_told(command):

@@ -1,5 +1,7 @@
 import json
+from importlib.resources import files
 
+import jsonschema
 import numpy as np
 import pytest
 
@@ -8,7 +10,17 @@ KEYS = [
     *("arrivals", "target_qps", "offered_qps", "achieved_qps", "queries", "completed"),
     *("failed", "lost", "duration_s", "seed", "batch_size_mean", "latency_s", "queue_s"),
     *("service_s", "return_s", "send_lag_s", "coordinator_busy", "frames"),
-    *("queries_per_frame_mean", "verdict", "reasons", "findings", "host", "workers"),
+    *(
+        "queries_per_frame_mean",
+        "verdict",
+        "reasons",
+        "findings",
+        "host",
+        "energy_j",
+        "energy_per_query_j",
+        "energy",
+        "workers",
+    ),
 ]
 COLUMNS = {
     "id": np.uint32,
@@ -20,6 +32,7 @@ COLUMNS = {
     "done_ns": np.int64,
     "status": np.uint8,
 }
+SCHEMA = json.loads(files("mlbench").joinpath("report/trial.schema.json").read_text())
 SIMULATED = ("trial", "--backend", "simulated", "--backend-option", "service_ms=2")
 
 
@@ -57,6 +70,17 @@ def test_the_json_has_the_documented_keys(told):
         assert list(document[stage]) == SPREAD
     assert list(document["send_lag_s"]) == ["50", "99", "max"]
     assert list(document["workers"][0]) == ["device", "queries", "busy_fraction"]
+
+
+@pytest.mark.parametrize("fail_p", [0, 0.2, 1])
+def test_the_json_fits_its_schema(command, fail_p):
+    """Documents of real trials follow the schema, also where some or all queries failed."""
+    words = ("--backend", "faulty", "--backend-option", f"fail_p={fail_p}", "--qps", 200)
+    result = command("trial", *words, "--duration", 0.3, "--max-latency", 0.05, "--json")
+    assert result.out, result.err
+    document = json.loads(result.out)
+    jsonschema.validate(document, SCHEMA)
+    assert (document["failed"] / document["queries"] > 0.05) is (fail_p > 0)
 
 
 def test_every_query_is_counted_once(told):
@@ -162,3 +186,18 @@ def test_workers_and_batches_as_asked(command):
 def test_a_trial_rejects_the_options_of_a_run(refused, option):
     """Options of the search have no meaning for one trial."""
     assert option in refused("trial", "--qps", 10, option, 1)
+
+
+def test_a_raw_file_of_another_form_is_refused(refused, tmp_path):
+    """The ending of --raw says the form; one that is none is told before anything is measured."""
+    line = refused(*SIMULATED, "--qps", 10, "--raw", tmp_path / "q.xlsx")
+    assert line.endswith("q.xlsx: its name must end in .npz, .csv, .parquet or .hlog\n")
+
+
+def test_the_raw_file_of_a_trial_may_be_a_table(command, tmp_path):
+    """With .csv there is a line for each query, under the names of the columns."""
+    words = ("--qps", 500, "--duration", 0.2, "--raw", tmp_path / "q.csv")
+    assert command(*SIMULATED, *words).status == 0
+    lines = (tmp_path / "q.csv").read_text().splitlines()
+    assert lines[0].split(",") == list(COLUMNS)
+    assert len(lines) == 101

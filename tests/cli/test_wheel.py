@@ -93,7 +93,7 @@ def test_errors_advise_to_install_this_distribution(metadata):
 
 
 def test_the_wheel_holds_all_modules_and_their_data(wheel):
-    """Every module, the type marker and the results' schema are in the wheel."""
+    """Every module, the type marker and the schemas are in the wheel."""
     names = set(zipfile.ZipFile(wheel).namelist())
     modules = {
         str(path.relative_to(ROOT))
@@ -101,7 +101,8 @@ def test_the_wheel_holds_all_modules_and_their_data(wheel):
         for path in (ROOT / folder).rglob("*.py")
     }
     assert modules <= names
-    assert {"mlbench/py.typed", "mlbench/report/results.schema.json"} <= names
+    schemas = {f"mlbench/report/{name}.schema.json" for name in ("results", "trial", "sweep")}
+    assert {"mlbench/py.typed", *schemas} <= names
 
 
 def test_the_wheel_holds_nothing_else(wheel):

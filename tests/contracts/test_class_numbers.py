@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from mlbench.contracts.backend import Signature, TensorSpec
-from mlbench.contracts.predictions import as_classes, check_classes, class_counts
+from mlbench.contracts.backend import Signature, TensorSpec, WorkerSpec
+from mlbench.contracts.predictions import as_classes, check_classes, class_counts, class_reader
 
 
 @pytest.mark.parametrize(
@@ -110,3 +110,16 @@ def test_what_is_no_classes_is_told(answer, why):
 def test_classes_of_any_integers_will_do(dtype):
     """What a runtime gives is taken as it is."""
     assert check_classes(np.array([3, 7], dtype), 2).tolist() == [3, 7]
+
+
+def test_what_is_no_array_tells_no_class():
+    """A sequence of maps, as some classifiers answer, is no class, and no error."""
+    assert as_classes([{0: 0.1, 1: 0.9}], 0) is None
+
+
+def test_a_query_that_fills_whole_tensors_has_no_class():
+    """Rows of an output belong to queries only where an input has a batch dimension."""
+    read = class_reader(WorkerSpec(0, "", "null", feeds={"x": "a"}, whole=("x",)))
+    assert read(np.array([3, 1])) is None
+    read = class_reader(WorkerSpec(0, "", "null", feeds={"x": "a", "s": "b"}, whole=("s",)))
+    assert read(np.array([3, 1])).tolist() == [3, 1]

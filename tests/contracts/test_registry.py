@@ -7,18 +7,13 @@ from mlbench.bench import doctor
 from mlbench.contracts import registry
 from mlbench.contracts.backend import stamps_its_own_times
 from mlbench.contracts.errors import RequestError
-from mlbench.contracts.findings import Finding
 from mlbench.contracts.registry import (
     backend_names,
     find_backend,
     missing_runtime,
     ready_backend,
 )
-from mlbench.report.doctor_page import doctor_page
 
-READY = {"state": "ready", "version": None}
-AT = {"lag_qps": 1000.0, "max_latency_s": 0.01}
-GENERATOR = Finding("generator", {"lag_p50_s": 1e-5, "lag_p99_s": 1e-4, "held_qps": 1e5, **AT})
 OURS = {"null", "simulated", "faulty", "onnxruntime", "tensorflow", "torch"}
 
 
@@ -101,14 +96,11 @@ def test_a_backend_that_is_none_says_so(entry, value, why):
 
 
 def test_a_broken_backend_does_not_hide_the_others(entry):
-    """Doctor names it with its reason, and goes on."""
+    """Doctor is told what is wrong with it, and nothing is raised."""
     entry(f"{__name__}:WithoutRuntime")
     found = doctor._backend("foreign")
     assert found["state"] == "broken"
     assert "it has no RUNTIME" in found["why"]
-    state = {"version": "1", "system": {}, "gpus": 0, "generator": GENERATOR}
-    page = dict(doctor_page({**state, "backends": {"foreign": found, "null": READY}}))
-    assert page["backends"] == [f"foreign: broken: {found['why']}", "null: ready"]
 
 
 def test_a_missing_runtime_names_the_extra(entry):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mlbench.arrivals.exponential import Exponential
-from mlbench.estimation.discrepancy import Discrepancy, discrepancy, posterior
+from mlbench.estimation.discrepancy import Discrepancy, discrepancy
 from mlbench.estimation.learning import learn
 from mlbench.estimation.observation import observe
 from mlbench.outcomes import LatencyLimit, Trial, TrialRequest
@@ -21,7 +21,7 @@ LIMIT = LatencyLimit(99.0, 0.010)
 
 
 def _believed(found: list[float], error: float) -> Discrepancy:
-    return Discrepancy(posterior(np.array(found), np.full(len(found), error)))
+    return Discrepancy.told_by(range(len(found)), np.array(found), np.full(len(found), error))
 
 
 @pytest.mark.parametrize("error", [0.02, 0.05, 0.1])
@@ -30,6 +30,13 @@ def test_small_noisy_differences_are_taken_for_chance(error: float) -> None:
     believed = _believed([error, -0.5 * error, 1.2 * error, 0.1 * error], error)
     assert abs(believed.mean) < 0.01
     assert believed.sd < 0.02
+
+
+def test_what_some_trials_say_can_be_left_out() -> None:
+    """Without the two trials that differ by 30 %, what is left is what the others say alone."""
+    together = _believed([0.01, 0.3, -0.01, 0.3], 0.02)
+    alone = _believed([0.01, -0.01], 0.02)
+    assert together.means_without([[1, 3], []]) == pytest.approx([alone.mean, together.mean])
 
 
 @pytest.mark.parametrize("size", [0.15, 0.3, -0.3])

@@ -32,8 +32,15 @@ def test_gpus_are_those_that_cuda_shows(driver: Path, shown: str | None, names: 
 
 
 def test_without_a_driver_there_is_no_gpu(tmp_path: Path) -> None:
-    """A machine without the driver's folder shows nothing, whatever the environment says."""
-    assert visible_gpus({"CUDA_VISIBLE_DEVICES": "0"}, tmp_path / "none") == []
+    """A machine without the driver shows nothing, whatever the environment says."""
+    assert visible_gpus({"CUDA_VISIBLE_DEVICES": "0"}, tmp_path / "none", tmp_path) == []
+
+
+def test_device_files_tell_where_the_drivers_folder_is_hidden(tmp_path: Path) -> None:
+    """A sandbox that passes device files alone shows as many GPUs as it passes."""
+    for name in ("nvidia0", "nvidia3", "nvidiactl", "nvidia-uvm", "null"):
+        (tmp_path / name).touch()
+    assert visible_gpus({}, tmp_path / "none", tmp_path) == ["0", "1"]
 
 
 @pytest.mark.parametrize("shown", [None, "", "2,0", " 1 , 2 ", "1,-1,2", "GPU-8f1c,1"])

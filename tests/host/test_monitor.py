@@ -1,11 +1,14 @@
 import os
+import threading
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
-from mlbench.host import monitor
+from mlbench.host import energy, gpu_watch, monitor
 from mlbench.host.cgroup import Throttling
 from mlbench.host.cores import CoreTimes
+from mlbench.host.energy import EnergyMeter
 from mlbench.host.monitor import HostReading, account, watch_host
 from mlbench.host.processes import ProcessReading
 from mlbench.records import GpuState
@@ -71,23 +74,41 @@ def test_faults_and_throttling_are_counted():
     assert (result.heat_throttles, result.major_faults) == (3, 3)
 
 
-def test_a_gpu_that_was_throttled_at_either_end_counts_as_throttled():
-    """Its state is that of the end, with what slowed it down before."""
-    hot = GpuState(1, 91, 600, 0, throttled_by=("software thermal slowdown",))
-    cool = GpuState(1, 60, 1980, 0)
-    after = _after({}, {}, gpus=(cool,))
-    (gpu,) = account(replace(BEFORE, gpus=(hot,)), after, range(4), WORKERS).gpus
-    assert gpu == replace(cool, throttled_by=hot.throttled_by)
-    (gpu,) = account(replace(BEFORE, gpus=(cool,)), after, range(4), WORKERS).gpus
-    assert gpu == cool
-
-
-def test_this_host_is_watched(monkeypatch):
+def test_this_host_is_watched(monkeypatch, powercap, set_uj):
     """The cores are those that this process and its workers may use, and GPUs are read by index."""
     state = GpuState(3, 60, 1980, 0)
-    monkeypatch.setattr(monitor, "read_gpu", lambda index: replace(state, index=index))
+    monkeypatch.setattr(gpu_watch, "read_gpu", lambda index: replace(state, index=index))
+    monkeypatch.setattr(energy, "read_energy_j", lambda _index: 5.0)
+    monkeypatch.setattr(monitor, "EnergyMeter", partial(EnergyMeter, powercap=powercap))
     mine = os.sched_getaffinity(0)
-    result = watch_host({os.getppid(): (min(mine),), 2**22 + 1: None}, gpus=[3])()
+    end = watch_host({os.getppid(): (min(mine),), 2**22 + 1: None}, gpus=[3])
+    set_uj("intel-rapl:0", 4_000_000)
+    result = end()
     assert result.all_cores.cores == tuple(sorted(mine))
     assert [share.cores for share in result.device_cores] == [(min(mine),)]
-    assert result.gpus == (state,)
+    (gpu,) = result.gpus
+    assert (gpu.index, gpu.clock_mhz, gpu.throttled_looks) == (3, 1980, 0)
+    assert gpu.looks >= 2
+    assert result.energy is not None
+    assert result.energy.total_j == 3.0
+
+
+def test_a_gpu_is_looked_at_throughout_a_trial(monkeypatch):
+    """One that is throttled between the ends, and at neither of them, is told as throttled."""
+    hot = GpuState(0, 91, 600, 0, throttled_by=("power brake",))
+    looked, mine = threading.Event(), threading.current_thread()
+
+    def read(_index: int) -> GpuState:
+        if threading.current_thread() is mine:
+            return replace(hot, clock_mhz=1980, throttled_by=())
+        looked.set()
+        return hot
+
+    monkeypatch.setattr(gpu_watch, "read_gpu", read)
+    monkeypatch.setattr(monitor, "_GPU_PERIOD_S", 0.001)
+    end = watch_host({}, gpus=[0])
+    assert looked.wait(10)
+    (gpu,) = end().gpus
+    assert (gpu.throttled_by, gpu.clock_mhz) == (("power brake",), 1980)
+    assert gpu.lowest_clock_mhz == 600
+    assert not [thread for thread in threading.enumerate() if thread.name == "looks"]

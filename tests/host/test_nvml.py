@@ -1,3 +1,4 @@
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -20,6 +21,7 @@ class FakeNvml(SimpleNamespace):
             nvmlDeviceGetTemperature=lambda gpu, _kind: 40 + gpu,
             nvmlDeviceGetClockInfo=lambda _gpu, _kind: 1500,
             nvmlDeviceGetCurrentClocksThrottleReasons=lambda _gpu: 0,
+            nvmlDeviceGetTotalEnergyConsumption=lambda gpu: 1_234_567 + gpu,
             nvmlSystemGetDriverVersion=lambda: "570.1",
             nvmlDeviceGetCount=lambda: 1,
             nvmlDeviceGetName=lambda _gpu: "Fake GPU",
@@ -60,3 +62,34 @@ def test_gpus_are_described(monkeypatch):
     monkeypatch.setattr(nvml, "_nvml", FakeNvml)
     (gpu,) = nvml.describe_gpus()
     assert gpu == {"index": 0, "model": "Fake GPU", "driver": "570.1", "memory_bytes": 1 << 30}
+
+
+def test_a_gpus_energy_is_in_joules(monkeypatch):
+    """NVML counts millijoules; which GPU, CUDA's numbers say."""
+    monkeypatch.setattr(nvml, "_nvml", FakeNvml)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,3")
+    assert nvml.read_energy_j(1) == 1234.570
+
+
+def test_a_gpu_without_an_energy_counter_says_so(monkeypatch):
+    """Older GPUs and slices of one have none."""
+    library = FakeNvml()
+
+    def refuse(_gpu: int) -> int:
+        raise FakeNvml.NVMLError("Not Supported")
+
+    library.nvmlDeviceGetTotalEnergyConsumption = refuse
+    monkeypatch.setattr(nvml, "_nvml", lambda: library)
+    with pytest.raises(nvml.NotToldError, match=r"GPU 0 has no energy counter .*Not Supported"):
+        nvml.read_energy_j(0)
+
+
+@pytest.mark.parametrize(
+    ("installed", "why"), [(None, r"mlbench-coordinator\[gpu\]"), (object(), "nvidia-smi")]
+)
+def test_without_nvml_the_reason_tells_what_to_do(monkeypatch, installed, why):
+    """Either the package is missing or the driver's library does not start."""
+    monkeypatch.setitem(sys.modules, "pynvml", installed)
+    monkeypatch.setattr(nvml, "_nvml", lambda: None)
+    with pytest.raises(nvml.NotToldError, match=why):
+        nvml.read_energy_j(0)

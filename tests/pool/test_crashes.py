@@ -12,7 +12,7 @@ from mlbench.contracts import wire
 from mlbench.pool import starting
 from mlbench.pool.columns import NOBODY
 from mlbench.pool.coordinator import WorkerPool
-from mlbench.pool.events import WorkersAwaited
+from mlbench.pool.events import WorkerRestarted, WorkersAwaited
 from mlbench.pool.local import LocalLauncher
 from mlbench.pool.restarts import MOST_RESTARTS_EACH, WorkerKeepsFailingError
 from mlbench.trial.schedule import make_schedule
@@ -55,8 +55,9 @@ def test_a_worker_that_fails_ends_the_trial_and_is_started_again(
     assert (completions.completed, completions.faults) == (30, ())
     assert set(completions.worker.tolist()) == {0, 1}
     assert pool.pids[0] != pid
-    assert [(event.worker, event.restart) for event in told] == [(f"worker 0 (cpu, pid {pid})", 1)]
-    assert told[0].cause.startswith(why)
+    (restarted,) = [event for event in told if isinstance(event, WorkerRestarted)]
+    assert (restarted.worker, restarted.restart) == (f"worker 0 (cpu, pid {pid})", 1)
+    assert restarted.cause.startswith(why)
 
 
 def test_false_answers_spoil_a_trial(start_pool, faulty_specs):
@@ -96,7 +97,7 @@ def test_a_worker_that_fails_to_start_is_started_again(start_pool, faulty_specs,
     """A fault while loading or warming up, that does not come again, is only told."""
     told = []
     pool = start_pool(faulty_specs(**{step: how}), tell=told.append)
-    (restarted,) = told
+    (restarted,) = [event for event in told if isinstance(event, WorkerRestarted)]
     assert ("SIGKILL while it started" if how == "die" else "asked for") in restarted.cause
     assert pool.run(make_schedule("linear", 100.0, 20, seed=1)).completed == 20
 
@@ -113,7 +114,7 @@ def test_a_worker_that_never_starts_is_awaited_aloud(monkeypatch, simulated_spec
     assert {(event.step, event.timeout_s) for event in awaited} == {("load", 0.5)}
     waited_s = [event.waited_s for event in awaited[:3]]
     assert waited_s == sorted(waited_s)
-    assert 0 < waited_s[0] < waited_s[-1] <= 0.5
+    assert 0 == waited_s[0] < waited_s[-1] <= 0.5
 
 
 def test_a_closed_pool_leaves_no_process(start_pool, simulated_specs):

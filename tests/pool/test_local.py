@@ -6,6 +6,7 @@ import pytest
 
 from mlbench.contracts.backend import WorkerSpec
 from mlbench.contracts.device import Device
+from mlbench.contracts.errors import RequestError
 from mlbench.host.clock import now_ns
 from mlbench.pool import local
 
@@ -24,6 +25,27 @@ def test_a_worker_sees_only_its_own_gpu(monkeypatch, capfd, device, sees):
     handle = local.LocalLauncher().start(WorkerSpec(0, "", "null", device=device))
     handle.stop(now_ns() + 30_000_000_000)
     assert f"sees {sees}\n" in capfd.readouterr().err
+
+
+def test_runtimes_are_told_not_to_report_usage(monkeypatch, capfd):
+    """Workers and inspections start with the variables set that keep runtimes from reporting."""
+    tell = "import os; print({k: os.environ[k] for k in ('ORT_DISABLE_TELEMETRY', 'DO_NOT_TRACK')})"
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "0")
+    monkeypatch.setattr(local, "_COMMAND", [sys.executable, "-c", tell])
+    monkeypatch.setattr(sys, "stderr", sys.__stderr__)
+    handle = local.LocalLauncher().start(WorkerSpec(0, "", "null"))
+    handle.stop(now_ns() + 30_000_000_000)
+    told = "{'ORT_DISABLE_TELEMETRY': '1', 'DO_NOT_TRACK': '1'}"
+    assert told in capfd.readouterr().err
+    monkeypatch.setattr(local, "_COMMAND", [sys.executable, "-c", f"{tell}; raise SystemExit(1)"])
+    environments = []
+    run = subprocess.run
+    monkeypatch.setattr(
+        subprocess, "run", lambda *a, **k: environments.append(k["env"]) or run(*a, **k)
+    )
+    with pytest.raises(RequestError):
+        local.inspect_model("null", "m.onnx")
+    assert environments[0]["ORT_DISABLE_TELEMETRY"] == "1"
 
 
 @pytest.mark.parametrize("task", ["serve", "inspect"])

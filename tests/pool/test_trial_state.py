@@ -77,6 +77,28 @@ def test_one_line_gets_everything():
     assert state.frames == 1
 
 
+def test_a_trial_under_way_is_told_in_figures():
+    """What is answered, what waits, how busy each worker is, and the latencies so far."""
+    state = _state(shared=True)
+    assert state.under_way(START_NS).latency_s.tolist() == []
+    _push(state, 0)
+    _claim(state, (0, 0, 2), (1, 2, 1))
+    _answer(state, 0, [0, 1], 2, service_ms=1)
+    seen = state.under_way(START_NS + 4 * MS)
+    assert (seen.queries, seen.answered, seen.waiting) == (10, 2, 2)
+    assert (seen.elapsed_s, seen.length_s) == pytest.approx((0.004, 0.009))
+    assert seen.busy == pytest.approx((0.25, 0.0))
+    assert seen.latency_s == pytest.approx([0.002, 0.001])
+
+
+def test_queries_that_are_dealt_out_wait_until_they_are_answered():
+    """Who has a query says nothing there: it had it before it was due."""
+    state = _state()
+    _push(state, 0)
+    _answer(state, 0, [0], 2)
+    assert state.under_way(START_NS + 4 * MS).waiting == 4
+
+
 def test_requests_carry_id_sample_and_due_time():
     """A request tells its sample and when it is due after the start of the trial."""
     state = _state(queries=6, workers=1)

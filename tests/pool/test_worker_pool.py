@@ -1,10 +1,16 @@
+import signal
+
 import numpy as np
 import pytest
 
 from mlbench.contracts.backend import WorkerSpec
 from mlbench.contracts.errors import MlbenchError, RequestError
+from mlbench.host.signals import Ended
+from mlbench.pool.events import TrialUnderWay
 from mlbench.pool.local import LocalHandle
+from mlbench.pool.trial_play import TrialPlay
 from mlbench.queueing.line import Queue
+from mlbench.records import HostAccount
 from mlbench.trial.replay import send_lag_ns
 from mlbench.trial.schedule import make_schedule
 
@@ -75,6 +81,27 @@ def test_a_model_that_fails_at_its_first_query_says_why(start_pool, models, samp
     spec = _onnx_spec(models["lookup"], samples("index", np.array([99])), 1)
     with pytest.raises(MlbenchError, match="Gather"):
         start_pool([spec])
+
+
+def test_nobody_watches_the_host_after_a_trial(start_pool, simulated_specs, monkeypatch):
+    """Whatever ends a trial, the watching that began with it ends, too."""
+    told = []
+
+    def begin(_pids):
+        told.append("begin")
+        return lambda: told.append("end") or HostAccount(major_faults=3)
+
+    pool = start_pool(simulated_specs(), host_account=begin)
+    schedule = make_schedule("linear", 1_000.0, 10, seed=0)
+    assert pool.run(schedule).host == HostAccount(major_faults=3)
+
+    def interrupted(_play):
+        raise Ended(signal.SIGINT)
+
+    monkeypatch.setattr(TrialPlay, "play", interrupted)
+    with pytest.raises(Ended):
+        pool.run(schedule)
+    assert told == ["begin", "end"] * 2
 
 
 def test_backends_describe_themselves_to_the_pool(start_pool, simulated_specs):
@@ -187,3 +214,16 @@ def test_workers_have_one_deadline_to_leave(start_pool, simulated_specs, monkeyp
     start_pool(simulated_specs(workers=3)).close()
     assert len(deadlines) == 3
     assert len(set(deadlines)) == 1
+
+
+def test_a_trial_is_told_while_it_is_played(start_pool, simulated_specs):
+    """A few times a second, with figures that grow, and nothing is told of it afterwards."""
+    told = []
+    pool = start_pool(simulated_specs(workers=2, service_ms=2), tell=told.append)
+    pool.run(make_schedule("linear", 200.0, 200, seed=1))
+    seen = [event for event in told if isinstance(event, TrialUnderWay)]
+    assert 2 <= len(seen) <= 6
+    answered = [event.answered for event in seen]
+    assert answered == sorted(answered)
+    assert {(event.queries, len(event.busy)) for event in seen} == {(200, 2)}
+    assert seen[-1].latency_s.min() > 0

@@ -11,6 +11,8 @@ from mlbench.records import (
     BusyProcess,
     Completions,
     CoreShare,
+    Energy,
+    GpuAccount,
     HostAccount,
     Schedule,
     WorkerAccount,
@@ -31,7 +33,8 @@ def summary() -> Summary:
     """The figures of the documented log line."""
     values = (0.0085, 0.0093, 0.0095, 0.0096, 0.009488344192504883, None)
     names = ("50", "80", "90", "95", "99", "99.9")
-    return Summary(99.81, 0.008619, 5.02, 501, dict(zip(names, values, strict=True)))
+    told = dict(zip(names, values, strict=True))
+    return Summary(99.81, 0.008619, 5.02, 501, told, max_s=0.01051)
 
 
 @pytest.fixture
@@ -43,6 +46,8 @@ def trial(summary: Summary) -> Trial:
         CoreShare((0, 1), 0.3, 0.01),
         (CoreShare((1,), 0.5, 0.01),),
         (BusyProcess(7, "other", 0.6),),
+        gpus=(GpuAccount(0, 60, 1980, 2**30, (), 1905, 61, 26, 0),),
+        energy=Energy(5.1, 250.5, None, 500.0),
     )
     lag_s = {"50": 0.00002, "99": 0.00009, "max": 0.0004}
     return Trial(request, summary, judgements, 100.7, lag_s, host)

@@ -47,6 +47,7 @@ def test_a_whole_run_fits_the_schema(
     assert validated(path)["check_accuracy"]["accuacy"] == pytest.approx(72.455, abs=1e-3)
     store.add_trial(trial)
     assert validated(path)["scan"]["linear"]["linear/0.01/100"]["seed"] == 7
+    assert validated(path)["scan"]["linear"]["linear/0.01/100"]["energy_j"] == 750.5
     store.set_answers(answers)
     document = validated(path)
     assert document["final_results"] == {
@@ -54,6 +55,8 @@ def test_a_whole_run_fits_the_schema(
         "exponential": {"0.01": -1},
     }
     assert document["results"]["linear"]["0.01"]["qps"] == 127.9
+    assert document["results"]["linear"]["0.01"]["energy_per_query_j"] == 750.5 / 501
+    assert document["results"]["exponential"]["0.01"]["energy_per_query_j"] is None
     assert document["settings"] == {"count": 500}
 
 

@@ -9,10 +9,11 @@ import pytest
 from mlbench.contracts.findings import Finding
 from mlbench.outcomes import Judgement
 from mlbench.queueing.line import Queue
-from mlbench.records import Completions
+from mlbench.records import Completions, Energy, HostAccount
+from mlbench.report.notation import duration_text, joules_text
 from mlbench.report.raw import save_raw
 from mlbench.report.trial_json import trial_document as document_of
-from mlbench.report.trial_table import duration_text, trial_rows
+from mlbench.report.trial_table import trial_rows
 from mlbench.trial.replay import send_lag_ns
 
 MS = 1_000_000
@@ -20,7 +21,8 @@ KEYS = [
     "arrivals", "target_qps", "offered_qps", "achieved_qps", "queries", "completed", "failed",
     "lost", "duration_s", "seed", "batch_size_mean", "latency_s", "queue_s", "service_s",
     "return_s", "send_lag_s", "coordinator_busy", "frames", "queries_per_frame_mean",
-    "verdict", "reasons", "findings", "host", "workers",
+    "verdict", "reasons", "findings", "host", "energy_j", "energy_per_query_j",
+    "energy", "workers",
 ]  # fmt: skip
 LOST = Finding("queries_lost", {"lost": 1, "queries": 6})
 SPREAD = ["mean", "50", "80", "90", "95", "99", "99.9", "max"]
@@ -126,6 +128,43 @@ def test_rows_for_people(completions: Completions) -> None:
     assert rows["worker 0"] == "cpu: 5 queries, busy 30.0%"
     assert (rows["verdict"], rows["reason"]) == ("fail", "1 of 6 queries got no answer")
     assert "way back" not in rows
+
+
+def test_energy_is_told_by_its_sources(completions: Completions) -> None:
+    """Joules in all and for each completed query; a part that is not known is null, not 0."""
+    energy = Energy(0.05, package_j=1.5, gpu_j=6.5)
+    host = HostAccount(energy=energy)
+    document = trial_document(replace(completions, host=host), Queue())
+    assert (document["energy_j"], document["energy_per_query_j"]) == (8.0, 2.0)
+    assert document["energy"] == {
+        "measured_s": 0.05, "package_j": 1.5, "dram_j": None, "gpu_j": 6.5
+    }  # fmt: skip
+    assert "energy" not in document["host"]
+    rows = dict(trial_rows(document))
+    assert rows["energy"] == (
+        "2.00 J a query, 8.00 J in all, 160.0 W (CPU packages 1.50 J, GPUs 6.50 J)"
+    )
+
+
+def test_unknown_energy_is_null_with_the_reason(completions: Completions) -> None:
+    """What the machine does not tell is null, the reason is a finding, and no row shows it."""
+    host = HostAccount(energy=Energy(0.05, why_no_cpu="no counters", why_no_gpu="no package"))
+    document = trial_document(replace(completions, host=host), Queue())
+    assert (document["energy_j"], document["energy_per_query_j"]) == (None, None)
+    assert [(found["code"], found["text"]) for found in document["findings"]] == [
+        ("cpu_energy_unknown", "the energy of the CPU is not known: no counters"),
+        ("gpu_energy_unknown", "the energy of the GPU is not known: no package"),
+    ]
+    assert "energy" not in dict(trial_rows(document))
+    assert trial_document(completions, Queue())["energy"] is None
+
+
+@pytest.mark.parametrize(
+    ("joules", "text"), [(0.00321, "3.21 mJ"), (0.9996, "1.00 J"), (85.34, "85.3 J")]
+)
+def test_joules_have_three_digits(joules: float, text: str) -> None:
+    """Energies are shown in the unit that gives three digits that count."""
+    assert joules_text(joules) == text
 
 
 @pytest.mark.parametrize(

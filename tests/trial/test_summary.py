@@ -20,10 +20,12 @@ def test_summary_counts_from_the_scheduled_time() -> None:
 
 
 def test_summary_of_few_queries_has_no_high_percentile() -> None:
-    """A percentile that too few queries can't tell is None."""
+    """A percentile that too few queries can't tell is None; its nearest rank is the longest."""
     pool = VirtualPool(SimulatedService(0.002))
     summary = summarise(pool.run(make_schedule("linear", 250, 50, 1)))
     assert summary.percentiles["99"] is None
+    assert summary.nearest_s("99") == summary.max_s == pytest.approx(0.002)
+    assert summary.nearest_s("90") == summary.percentiles["90"]
     assert summary.percentiles["90"] is not None
 
 

@@ -9,7 +9,7 @@ from mlbench.contracts import wire
 from mlbench.outcomes import Judgement, LatencyLimit
 from mlbench.pool.virtual import Batch, SimulatedService, VirtualPool
 from mlbench.queueing.line import Queue
-from mlbench.records import BusyProcess, Completions, CoreShare, GpuState, HostAccount
+from mlbench.records import BusyProcess, Completions, CoreShare, GpuAccount, HostAccount
 from mlbench.report.sentences import sentence
 from mlbench.trial.host import busy_cores
 from mlbench.trial.replay import send_lag_ns
@@ -233,8 +233,8 @@ def test_lateness_of_the_generator_is_invalid_when_it_decides() -> None:
         ),
         ({"heat_throttles": 2}, "slowed down by heat 2 times"),
         (
-            {"gpus": (GpuState(1, 91, 600, 2**30, ("power brake",)),)},
-            "GPU 1 was throttled: power brake (91 C, 600 MHz, 1.0 GiB used)",
+            {"gpus": (GpuAccount(1, 60, 1980, 2**30, ("power brake",), 600, 91, 50, 3),)},
+            "GPU 1 was throttled at 3 of 50 looks: power brake (down to 600 MHz, up to 91 C)",
         ),
     ],
 )

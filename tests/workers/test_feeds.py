@@ -66,3 +66,27 @@ def test_samples_that_were_touched_are_mapped(tmp_path):
     assert 32 * 1024 <= mapped_kib < 60 * 1024
     feeds.touch(64)
     assert _mapped_kib(file) >= 64 * 1024
+
+
+def test_an_input_without_a_batch_is_fed_as_it_is(tmp_path):
+    """A scalar stays a scalar, beside inputs that come in batches, and alone."""
+    np.save(tmp_path / "x.npy", np.arange(8, dtype=np.float32).reshape(4, 2))
+    np.save(tmp_path / "s.npy", np.float32([5, 6, 7, 8]))
+    files = {name: str(tmp_path / f"{name}.npy") for name in ("x", "s")}
+    feeds = Feeds(files, batch_size=3, whole=("s",))
+    assert feeds.one(2)["s"].shape == ()
+    assert feeds.one(2)["s"] == 7
+    for samples in ([1, 2, 3], [3, 0, 1]):
+        feed = feeds.batch(np.array(samples, np.uint32))
+        assert feed["x"].shape == (3, 2)
+        assert feed["s"] == 5 + samples[0]
+    feeds.touch(4)
+
+
+def test_empty_tensors_are_fed(tmp_path):
+    """A dimension of 0, as the past of a text that begins has, is fed like any other."""
+    np.save(tmp_path / "past.npy", np.zeros((3, 0, 4), np.float32))
+    feeds = Feeds({"past": str(tmp_path / "past.npy")}, batch_size=2)
+    feeds.touch(3)
+    assert feeds.one(1)["past"].shape == (1, 0, 4)
+    assert feeds.batch(np.array([2, 0], np.uint32))["past"].shape == (2, 0, 4)

@@ -25,10 +25,10 @@ def file(tmp_path):
     return str(tmp_path / "x.npy")
 
 
-def _warm_up(file, batch_size):
+def _warm_up(file, batch_size, seconds=0.0):
     spec = WorkerSpec(0, "", "watched", feeds={"x": file}, batch_size=batch_size, sample_count=3)
     backend = Watched()
-    return backend.batches, warm_up(backend, Feeds(spec.feeds, batch_size), spec, seconds=0.0)
+    return backend.batches, warm_up(backend, Feeds(spec.feeds, batch_size), spec, seconds)
 
 
 def test_every_size_class_is_warmed_up(file):
@@ -38,6 +38,14 @@ def test_every_size_class_is_warmed_up(file):
     assert sorted(set(sizes)) == [1, 2, 4, 6]
     assert sizes == sorted(sizes)
     assert min(sizes.count(size) for size in set(sizes)) >= 5
+
+
+def test_every_other_size_has_its_turn(file):
+    """Where there is time, no size is new to the runtime when trials begin."""
+    batches, _ = _warm_up(file, 7, seconds=0.05)
+    sizes = [len(batch) for batch in batches]
+    assert set(sizes) == set(range(1, 8))
+    assert sizes[-3:] == [3, 5, 6]
 
 
 def test_few_samples_are_repeated(file):

@@ -4,10 +4,12 @@ A target refuses what is wrong by the exceptions that its users handle. Any othe
 """
 
 import contextlib
+import io
 import json
 import os
 import random
 import struct
+import zipfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -22,13 +24,17 @@ from fuzzing.mutate import odd_bytes, odd_text, odd_word
 from mlbench.bench.limits import check_queries
 from mlbench.bench.settings import RunSettings, TrialSettings, make_settings
 from mlbench.contracts import wire
-from mlbench.contracts.backend import parse_options
+from mlbench.contracts.backend import TensorSpec, parse_options
+from mlbench.contracts.cache import open_samples
 from mlbench.contracts.errors import RequestError
 from mlbench.data.datasets import open_dataset
 from mlbench.data.image_file import BadImageError, read_image
+from mlbench.data.npz import open_npz
 from mlbench.data.preprocess import PREPROCESSING, prepare, sample_shape
 from mlbench.host.devices import parse_devices
 from mlbench.host.kept import is_damaged, sums_of, write_sums
+from mlbench.report.export import export
+from mlbench.report.queries import DTYPES, write_npz
 from mlbench.report.results import ResultStore
 from mlbench.trial.schedule import query_count
 
@@ -131,6 +137,26 @@ def _usual_images() -> list[bytes]:
     return found
 
 
+def recorded(rng: random.Random, folder: Path) -> None:
+    """Take recorded tensors from an archive, in which arrays or the archive itself are odd."""
+    path, whole = folder / "recorded.npz", io.BytesIO()
+    with zipfile.ZipFile(whole, "w", rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))) as to:
+        for name in ("ids", "scale", "labels"):
+            member = io.BytesIO()
+            np.save(member, np.zeros((6, 3), np.int64) if name == "ids" else np.zeros(6, np.int8))
+            to.writestr(f"{name}.npy", odd_bytes(rng, member.getvalue()))
+    content = whole.getvalue()
+    path.write_bytes(odd_bytes(rng, content) if rng.random() < 0.5 else content)
+    inputs = (TensorSpec("ids", "int64", (None, None)), TensorSpec("scale", "float32", ()))
+    try:
+        found = open_npz(path, inputs, 4, folder)
+    except RequestError as refusal:
+        _check_refusal(refusal)
+        return
+    samples = [open_samples(file) for file in found.files.values()]
+    _must({len(array) for array in samples} == {found.count}, "as many samples of each")
+
+
 def results(rng: random.Random, folder: Path) -> None:
     """Load results and the journal beside them, and begin another run there."""
     path, journal = folder / "results.json", folder / "results.json.journal"
@@ -151,6 +177,18 @@ def results(rng: random.Random, folder: Path) -> None:
     following._save({"notes": ["next"]})
     following.close()
     _must(mlbench.load(path).document["notes"] == ["next"], "the following run's results")
+
+
+def queries(rng: random.Random, folder: Path) -> None:
+    """Load the queries of a trial, and write them as a table."""
+    path = folder / "queries.npz"
+    made = io.BytesIO()
+    write_npz(made, {name: np.ones(5, dtype) for name, dtype in DTYPES.items()})
+    path.write_bytes(odd_bytes(rng, made.getvalue()))
+    try:
+        export(path, folder / "queries.csv")
+    except RequestError as refusal:
+        _check_refusal(refusal)
 
 
 def sums(rng: random.Random, folder: Path) -> None:
@@ -198,7 +236,9 @@ TARGETS: dict[str, Target] = {
     "labels": labels,
     "trace": trace,
     "images": images,
+    "recorded": recorded,
     "results": results,
+    "queries": queries,
     "sums": sums,
     "frames": frames,
 }

@@ -1,6 +1,7 @@
 """ONNX Runtime on CPU, CUDA or TensorRT."""
 
 import functools
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -16,7 +17,8 @@ from mlbench.contracts.backend import (
 )
 from mlbench.contracts.device import Device
 from mlbench.contracts.errors import RequestError, install_command
-from mlbench.contracts.predictions import as_classes, class_counts
+from mlbench.contracts.predictions import class_counts, class_reader
+from workers.backends.refusals import check_outputs, loading
 
 _DTYPES = {
     "tensor(float)": "float32",
@@ -50,28 +52,29 @@ class OrtBackend:
     NEEDS_MODEL: ClassVar[bool] = True
 
     def __init__(self, spec: WorkerSpec) -> None:
-        import onnxruntime
-
+        onnxruntime = _import_onnxruntime()
         model = spec.needed_model
         options = parse_options(spec.options, self.OPTIONS, "onnxruntime")
         self._version = onnxruntime.__version__
         self._device = spec.device.name
-        self._label_offset = spec.label_offset
+        self._classes = class_reader(spec)
         providers = _providers(onnxruntime, spec.device, options["provider"])
         session_options = _session_options(onnxruntime, spec.threads, options)
+        for name, size in spec.dims.items():  # the graph is optimised for these sizes
+            session_options.add_free_dimension_override_by_name(name, size)
         self._session = _open(onnxruntime, model, session_options, providers)
         _check_provider(self._session, providers[0][0])
+        known = [output.name for output in self._session.get_outputs()]
+        check_outputs(model, spec.outputs, known)
         self._outputs = list(spec.outputs) or _class_output(self._session)
-        _check_outputs(self._session, self._outputs)
         self._run: Callable[[Feed], Any] = self._run_in_place
-        if spec.device.kind == "cuda":
+        if spec.device.kind == "cuda" and not _no_tensors(self._session).keys() & {*self._outputs}:
             self._run = BoundRun(self._session, self._outputs, "cuda")
 
     @classmethod
     def inspect(cls, model: str) -> Signature:
         """Read the inputs and outputs of an ONNX file; raises RequestError."""
-        import onnxruntime
-
+        onnxruntime = _import_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.log_severity_level = 4
@@ -80,11 +83,11 @@ class OrtBackend:
         outputs = session.get_outputs()
         known = [_tensor_spec(model, output) for output in outputs if output.type in _DTYPES]
         names = tuple(output.name for output in outputs)
-        return Signature(inputs, names, class_counts(known))
+        return Signature(inputs, names, class_counts(known), _no_tensors(session))
 
     def predict(self, feed: Feed) -> Predictions | None:
         """Run one batch and return its classes, or None when the output has none."""
-        return as_classes(self._run(feed), self._label_offset)
+        return self._classes(self._run(feed))
 
     def _run_in_place(self, feed: Feed) -> Any:
         """On the CPU the session reads the feed's arrays where they are."""
@@ -135,6 +138,18 @@ class BoundRun:
         return binding, inputs
 
 
+def _import_onnxruntime() -> Any:
+    """Import it so that it tells nobody: its official builds report usage over the network.
+
+    The variable is what stops it from the start; asking it once it is imported would be too late.
+    """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime
+
+    onnxruntime.disable_telemetry_events()
+    return onnxruntime
+
+
 def _session_options(onnxruntime: Any, threads: int, options: Mapping[str, Any]) -> Any:
     levels = {
         "all": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
@@ -158,10 +173,8 @@ def _session_options(onnxruntime: Any, threads: int, options: Mapping[str, Any])
 
 
 def _open(onnxruntime: Any, model: str, options: Any, providers: list[tuple[str, Any]]) -> Any:
-    try:
+    with loading(model, "ONNX Runtime"):
         return onnxruntime.InferenceSession(model, options, providers=providers)
-    except Exception as error:
-        raise RequestError(f"{model}: ONNX Runtime cannot load it: {error}") from error
 
 
 def _providers(onnxruntime: Any, device: Device, wanted: str) -> list[tuple[str, Any]]:
@@ -198,19 +211,29 @@ def _check_provider(session: Any, wanted: str) -> None:
 
 
 def _class_output(session: Any) -> list[str]:
-    """Prefer an integer output such as ArgMax: it is the answer, and the least to copy."""
-    outputs = session.get_outputs()
+    """Prefer an integer output such as ArgMax: it is the answer, and the least to copy.
+
+    Where no output is a tensor, the first is fetched all the same.
+    """
+    others = _no_tensors(session)
+    outputs = [o for o in session.get_outputs() if o.name not in others] or session.get_outputs()
     classes = [
         output.name for output in outputs if output.type in ("tensor(int64)", "tensor(int32)")
     ]
     return classes[:1] or [outputs[0].name]
 
 
-def _check_outputs(session: Any, wanted: list[str]) -> None:
-    known = [output.name for output in session.get_outputs()]
-    for name in wanted:
-        if name not in known:
-            raise RequestError(f"the model has no output '{name}'; it has: {', '.join(known)}")
+def _no_tensors(session: Any) -> dict[str, str]:
+    """Return what outputs are that are no tensors of numbers, by name."""
+    others = [output for output in session.get_outputs() if output.type not in _DTYPES]
+    return {output.name: _kind(output.type) for output in others}
+
+
+def _kind(type_: str) -> str:
+    """Return a word for a type such as seq(map(int64,tensor(float)))."""
+    return {"seq": "sequence", "map": "map", "optional": "optional"}.get(
+        type_.partition("(")[0], type_
+    )
 
 
 def _tensor_spec(model: str, tensor: Any) -> TensorSpec:
@@ -219,4 +242,5 @@ def _tensor_spec(model: str, tensor: Any) -> TensorSpec:
             f"{model}: input {tensor.name} is a {tensor.type}, which is not supported"
         )
     shape = tuple(dim if isinstance(dim, int) else None for dim in tensor.shape)
-    return TensorSpec(tensor.name, np.dtype(_DTYPES[tensor.type]).name, shape)
+    names = tuple(dim if isinstance(dim, str) else None for dim in tensor.shape)
+    return TensorSpec(tensor.name, np.dtype(_DTYPES[tensor.type]).name, shape, names)

@@ -10,10 +10,12 @@ What a model file can do when it is loaded:
 """
 
 import json
+import logging
 import os
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -26,7 +28,7 @@ from mlbench.contracts.backend import (
     parse_options,
 )
 from mlbench.contracts.errors import RequestError, install_command
-from mlbench.contracts.predictions import as_classes, class_counts
+from mlbench.contracts.predictions import class_counts, class_reader
 from workers.backends.refusals import check_outputs, loading, missing_driver
 
 SIGNATURE_FILE = "signature.json"
@@ -68,7 +70,7 @@ class TorchBackend:
         self._model = _load(self._torch, model, self._device)
         self._inputs = [i.name for i in self._model.signature.inputs]
         self._chosen = _place_of(spec.outputs, self._model.signature.outputs, model)
-        self._label_offset = spec.label_offset
+        self._classes = class_reader(spec)
 
     @classmethod
     def inspect(cls, model: str) -> Signature:
@@ -83,7 +85,7 @@ class TorchBackend:
             results = self._model.run(*tensors)
         outputs = [results] if isinstance(results, torch.Tensor) else list(results)
         answer = _class_output(outputs) if self._chosen is None else outputs[self._chosen]
-        return as_classes(answer.cpu().numpy(), self._label_offset)
+        return self._classes(answer.cpu().numpy())
 
     def describe(self) -> dict[str, Any]:
         """Return the version, the model's format, and the device in use."""
@@ -105,8 +107,8 @@ def _import_torch() -> Any:
         raise RequestError(
             f"PyTorch cannot be imported ({error}): {install_command('torch')}"
         ) from None
-    # Samples are views of a read-only mapping, and inference does not write to its inputs.
-    warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+    # Samples, and a model's weights in its file, are read where they lie; nothing writes to them.
+    warnings.filterwarnings("ignore", message="The given (NumPy array|buffer) is not writable")
     return torch
 
 
@@ -146,7 +148,8 @@ def _loader_of(path: str) -> Callable[[Any, str, str], _Model]:
         raise RequestError(f"model {path}: no such file") from None
     except (OSError, zipfile.BadZipFile):
         raise RequestError(
-            f"model {path}: the torch backend takes TorchScript or torch.export (.pt2) files"
+            f"model {path}: it is damaged, or of another kind: the torch backend takes "
+            "TorchScript or torch.export (.pt2) files"
         ) from None
     if "/constants.pkl" in names:
         return _load_torchscript
@@ -173,7 +176,8 @@ def _load_torchscript(torch: Any, path: str, device: str) -> _Model:
 
 
 def _load_export(torch: Any, path: str, device: str) -> _Model:
-    program = torch.export.load(path)
+    with _raising_what_is_logged():
+        program = torch.export.load(path)
     names = program.graph_signature.user_inputs
     values = {n.name: n.meta["val"] for n in program.graph.nodes if n.op == "placeholder"}
     if program.example_inputs[1] or not all(isinstance(values[n], torch.Tensor) for n in names):
@@ -189,9 +193,33 @@ def _load_export(torch: Any, path: str, device: str) -> _Model:
     return _Model("torch.export", Signature(inputs, outputs, class_counts(known)), program.module())
 
 
+class _Logged(logging.Handler):
+    """Keeps the last error that was logged."""
+
+    error: BaseException | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info:
+            self.error = record.exc_info[1]
+
+
+@contextmanager
+def _raising_what_is_logged() -> Iterator[None]:
+    """Raise the cause that torch.export only logs; its own error refers to the log."""
+    log, logged = logging.getLogger("torch.export"), _Logged()
+    log.addHandler(logged)
+    try:
+        yield
+    except Exception as error:
+        raise (logged.error or error) from error
+    finally:
+        log.removeHandler(logged)
+
+
 def _tensor_spec(name: str, value: Any) -> TensorSpec:
     shape = tuple(dim if isinstance(dim, int) else None for dim in value.shape)
-    return TensorSpec(name, str(value.dtype).removeprefix("torch."), shape)
+    names = tuple(None if isinstance(dim, int) else str(dim) for dim in value.shape)
+    return TensorSpec(name, str(value.dtype).removeprefix("torch."), shape, names)
 
 
 def _place_of(wanted: Sequence[str], known: Sequence[str], path: str) -> int | None:

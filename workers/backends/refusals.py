@@ -7,6 +7,7 @@ from typing import Any
 
 from mlbench.contracts.backend import nearest
 from mlbench.contracts.errors import RequestError
+from workers.backends.reasons import plain_reason
 
 
 @contextmanager
@@ -17,8 +18,7 @@ def loading(path: str, runtime: str) -> Iterator[None]:
     except RequestError:
         raise
     except Exception as error:  # runtimes raise whatever fits: RuntimeError, KeyError, ...
-        reason = " ".join(str(error).split())[:300]
-        raise RequestError(f"model {path}: {runtime} cannot load it: {reason}") from error
+        raise RequestError(f"model {path}: {plain_reason(runtime, str(error))}") from error
 
 
 def check_outputs(path: str, wanted: Sequence[str], known: Mapping[str, Any] | list[str]) -> None:

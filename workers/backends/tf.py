@@ -25,7 +25,7 @@ from mlbench.contracts.backend import (
     parse_options,
 )
 from mlbench.contracts.errors import RequestError, install_command
-from mlbench.contracts.predictions import as_classes, class_counts
+from mlbench.contracts.predictions import class_counts, class_reader
 from workers.backends.refusals import check_outputs, loading, missing_driver
 
 
@@ -59,7 +59,7 @@ class TensorFlowBackend:
         self._device = _claim_device(self._tf, spec)
         self._model = _load(self._tf, model, spec.outputs)
         self._threads = spec.threads
-        self._label_offset = spec.label_offset
+        self._classes = class_reader(spec)
 
     @classmethod
     def inspect(cls, model: str) -> Signature:
@@ -70,7 +70,7 @@ class TensorFlowBackend:
 
     def predict(self, feed: Feed) -> Predictions | None:
         """Answer one batch."""
-        return as_classes(self._model.run(feed), self._label_offset)
+        return self._classes(self._model.run(feed))
 
     def describe(self) -> dict[str, Any]:
         """Return the version, the model's format, and the one device that the process sees."""
@@ -149,6 +149,8 @@ def _loader_of(path: Path) -> Callable[[Any, str, Sequence[str]], _Model]:
         return _load_saved_model
     if path.suffix == ".keras":
         return _load_keras
+    if path.name == "saved_model.pb":
+        raise RequestError(f"model {path}: a SavedModel is a folder: --model {path.parent}")
     if path.suffix == ".pb" and path.is_file():
         return _load_frozen_graph
     raise RequestError(
@@ -253,4 +255,6 @@ def _class_counts(tf: Any, outputs: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _tensor_spec(name: str, dtype: Any, shape: Any) -> TensorSpec:
+    if getattr(shape, "rank", 0) is None:
+        raise RequestError(f"input {name} has no known number of dimensions: export it with them")
     return TensorSpec(name, dtype.name, tuple(shape))

@@ -93,6 +93,54 @@ def test_a_fixed_batch_size_is_told(torch, tiny, tmp_path):
     assert TorchBackend.inspect(path).inputs == (TensorSpec("x", "float32", (3, 4)),)
 
 
+def test_free_dimensions_have_names(torch, tmp_path):
+    """Each dimension that was exported as dynamic is free, and has the name PyTorch gave it."""
+
+    class Mean(torch.nn.Module):
+        def forward(self, ids, mask):
+            return (ids * mask).sum(1, keepdim=True)
+
+    batch, seq = torch.export.Dim("batch"), torch.export.Dim("seq", min=2, max=512)
+    example = torch.ones(2, 7, dtype=torch.int64)
+    free = {"ids": {0: batch, 1: seq}, "mask": {0: batch, 1: seq}}
+    program = torch.export.export(Mean(), (example, example), dynamic_shapes=free)
+    torch.export.save(program, tmp_path / "m.pt2")
+    ids, mask = TorchBackend.inspect(str(tmp_path / "m.pt2")).inputs
+    assert ids.shape == (None, None)
+    assert len(set(ids.dims)) == 2
+    assert mask.dims == ids.dims
+
+
+def test_a_scalar_is_fed_as_one(torch, tmp_path):
+    """A tensor without dimensions is an input like any other."""
+
+    class Scaled(torch.nn.Module):
+        def forward(self, x, k):
+            return x * k
+
+    arguments, path = (torch.zeros(2, 4), torch.tensor(2.0)), str(tmp_path / "m.pt2")
+    free = {"x": {0: torch.export.Dim("batch")}, "k": None}
+    torch.export.save(torch.export.export(Scaled(), arguments, dynamic_shapes=free), path)
+    assert TorchBackend.inspect(path).inputs[1].is_whole
+    backend = TorchBackend(_spec(path, feeds={"x": "", "k": ""}, whole=("k",)))
+    assert backend.predict({"x": FEED, "k": np.array(3, np.float32)}).tolist() == CLASSES
+
+
+def test_an_export_of_a_newer_release_is_told(models, tmp_path):
+    """A schema that this release does not read is named, though PyTorch only logs it."""
+    path = str(tmp_path / "new.pt2")
+    with zipfile.ZipFile(models["torch.export"]) as source, zipfile.ZipFile(path, "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            if name.endswith("/models/model.json"):
+                program = json.loads(content)
+                program["schema_version"]["major"] = 99
+                content = json.dumps(program).encode()
+            target.writestr(name, content)
+    with pytest.raises(RequestError, match="saved by another PyTorch: its schema version is 99"):
+        TorchBackend.inspect(path)
+
+
 def test_the_label_offset_is_taken_off(models):
     """A model with a background class has all its class numbers moved down."""
     backend = TorchBackend(_spec(models["torch.export"], label_offset=1))
@@ -118,6 +166,12 @@ def test_a_read_only_feed_is_served_without_a_warning(models, recwarn):
     backend = TorchBackend(_spec(models["TorchScript"]))
     recwarn.clear()
     assert backend.predict({"x": feed}).tolist() == CLASSES
+    assert not recwarn.list
+
+
+def test_a_model_is_loaded_without_a_warning(models, recwarn):
+    """Some versions read weights where they lie in the file; nothing writes to them."""
+    TorchBackend(_spec(models["torch.export"]))
     assert not recwarn.list
 
 

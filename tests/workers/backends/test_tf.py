@@ -151,9 +151,10 @@ def test_a_read_only_feed_is_served(models):
     [
         ("gone.pb", None, "no such file"),
         ("model.onnx", b"x", "takes a frozen graph"),
-        ("junk.pb", b"junk", "cannot load it"),
+        ("junk.pb", b"junk", "it is damaged"),
         ("empty.pb", b"", "no placeholders"),
-        ("junk.keras", b"junk", "cannot load it"),
+        ("junk.keras", b"junk", "it is damaged, or no"),
+        ("saved_model.pb", b"x", "a SavedModel is a folder: --model /"),
     ],
 )
 def test_a_bad_model_file_is_refused_in_one_line(tmp_path, name, content, message):
@@ -171,8 +172,48 @@ def test_python_code_in_a_keras_file_is_refused(tf, tmp_path):
     """Safe mode holds: a .keras file with a lambda layer, which is code, does not load."""
     layers = [tf.keras.layers.Input((4,)), tf.keras.layers.Lambda(lambda x: x)]
     tf.keras.Sequential(layers).save(tmp_path / "code.keras")
-    with pytest.raises(RequestError, match="cannot load it"):
+    with pytest.raises(RequestError, match="Lambda layer, which is Python code and not run"):
         TensorFlowBackend.inspect(str(tmp_path / "code.keras"))
+
+
+def test_a_layer_of_ones_own_is_told_by_its_name(tf, tmp_path):
+    """A layer whose class is not in the file is named, with the format that needs no class."""
+
+    class Own(tf.keras.layers.Layer):
+        def call(self, x):
+            return x
+
+    tf.keras.Sequential([tf.keras.layers.Input((4,)), Own()]).save(tmp_path / "own.keras")
+    del Own
+    with pytest.raises(RequestError, match=r"a part of its own, 'Own', whose Python code is not"):
+        TensorFlowBackend.inspect(str(tmp_path / "own.keras"))
+
+
+def test_an_operator_that_is_not_there_is_told_by_its_name(tf, tmp_path):
+    """A graph with a custom operator says which, in a short line."""
+    graph = tf.compat.v1.GraphDef()
+    graph.node.add(op="Nonsense", name="n")
+    (tmp_path / "op.pb").write_bytes(graph.SerializeToString())
+    with pytest.raises(RequestError, match="uses the operator Nonsense, which this TensorFlow"):
+        TensorFlowBackend.inspect(str(tmp_path / "op.pb"))
+
+
+@pytest.mark.parametrize("shape", [[], None])
+def test_a_scalar_is_told_from_an_input_of_any_rank(tf, tmp_path, shape):
+    """A SavedModel's scalar input has no dimensions; one that may have any number is refused."""
+
+    class Scaled(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32, name="s")])
+        def __call__(self, s):
+            return {"y": s * 2}
+
+    tf.saved_model.save(Scaled(), tmp_path / "m")
+    if shape is None:
+        with pytest.raises(RequestError, match="input s has no known number of dimensions"):
+            TensorFlowBackend.inspect(str(tmp_path / "m"))
+    else:
+        (spec,) = TensorFlowBackend.inspect(str(tmp_path / "m")).inputs
+        assert (spec.shape, spec.is_whole) == ((), True)
 
 
 def test_a_gpu_that_cannot_be_used_is_refused(tf, models):

@@ -1,0 +1,90 @@
+"""The pools of a sweep: started when their turn comes, and kept warm while there is room."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Self
+
+import psutil
+
+from mlbench.bench.events import Listener
+from mlbench.bench.job import Job, prepare
+from mlbench.bench.pool import Pool, open_pool
+from mlbench.bench.settings import RunSettings
+from mlbench.contracts.backend import WorkerSpec
+from mlbench.host.memory import available_bytes
+
+_MOST_WARM = 32
+"""Pools at a time. Idle workers sleep in a system call and take no CPU time, only memory, which is
+looked at for itself; and a few open files each."""
+_ROOM = 2.0  # times the memory of the largest pool so far, which must be available for another one
+
+
+@dataclass(frozen=True)
+class WarmPool:
+    """A pool with the job that it was opened for."""
+
+    job: Job
+    pool: Pool
+
+
+class Pools:
+    """The pools of configurations by name; use as a context manager, which closes all."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, Job] = {}
+        self._warm: OrderedDict[str, WarmPool] = OrderedDict()  # the longest unused first
+        self._largest_bytes = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        while self._warm:
+            self.close(next(iter(self._warm)))
+
+    def of(self, name: str, settings: RunSettings, tell: Listener) -> WarmPool:
+        """Return the pool of a configuration, started if it is not warm; raises as a pool does."""
+        if name in self._warm:
+            self._warm.move_to_end(name)
+            return self._warm[name]
+        if name not in self._jobs:
+            self._jobs[name] = prepare(settings, tell)
+        job = self._jobs[name]
+        self._make_room(job)
+        warm = WarmPool(job, open_pool(job, settings, tell))
+        self._warm[name] = warm
+        self._largest_bytes = max(self._largest_bytes, _memory_bytes(warm.pool.pids))
+        return warm
+
+    def close(self, name: str) -> None:
+        """End the workers of a configuration, if there are any."""
+        if name in self._warm:
+            self._warm[name].pool.close()
+            del self._warm[name]
+
+    def _make_room(self, job: Job) -> None:
+        """Close pools that hold a GPU which is needed, for runtimes take all its memory; and more.
+
+        What is needed in memory is not known before a model is loaded: as much as the largest pool.
+        """
+        gpus = _gpus(job.specs)
+        for name in [name for name, warm in self._warm.items() if gpus & _gpus(warm.job.specs)]:
+            self.close(name)
+        while self._warm and (
+            len(self._warm) >= _MOST_WARM or available_bytes() < _ROOM * self._largest_bytes
+        ):
+            self.close(next(iter(self._warm)))
+
+
+def _gpus(specs: Sequence[WorkerSpec]) -> set[int]:
+    return {spec.device.index for spec in specs if spec.device.index is not None}
+
+
+def _memory_bytes(pids: Sequence[int]) -> int:
+    total = 0
+    for pid in pids:
+        with suppress(psutil.Error):
+            total += psutil.Process(pid).memory_info().rss
+    return total
