@@ -129,8 +129,8 @@ class HostAccount:
     their mean clock at the end, None where the machine does not tell. `energy` is None where nobody
     measured it.
 
-    Of several hosts, `parts` are their names and accounts. Counts are sums then, and fractions
-    those of the host where they are highest.
+    Of several hosts, `parts` are their names and accounts. Counts and energy are sums then, and
+    fractions those of the host where they are highest.
     """
 
     all_cores: CoreShare = CoreShare(())

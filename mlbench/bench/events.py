@@ -143,8 +143,8 @@ Event = (
     | Prepared
     | DataEvent
     | WorkersAwaited
-    | ClusterEvent
     | TrialUnderWay
+    | ClusterEvent
     | Noted
     | AccuracyMeasured
     | AnswersNarrowed

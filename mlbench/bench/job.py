@@ -90,10 +90,10 @@ def prepare(settings: Settings, tell: Listener) -> Job:
         tell(StageBegan("samples"))
     samples = make_samples(settings, signature, tell)
     worker = _worker(settings, model, samples)
-    if settings.cluster is None:
-        specs, _ = _place(worker, devices, settings, needs_model, tell)
-    else:
-        specs = (worker,)
+    if settings.cluster is not None:
+        tell(Prepared(describe_served(settings.backend, model, samples.feeds)))
+        return Job((worker,), samples, model)
+    specs, _ = _place(worker, devices, settings, needs_model, tell)
     tell(Prepared(describe_served(settings.backend, model, samples.feeds)))
     return Job(specs, samples, model)
 

@@ -38,13 +38,6 @@ class Pool(Protocol):
     ) -> Completions:
         """Play the schedule once and return every query's fate."""
 
-    def close(self) -> None:
-        """End all workers."""
-
-    @property
-    def pids(self) -> list[int]:
-        """The process ids of the workers, each on its host."""
-
     @property
     def size(self) -> int:
         """How many workers there are."""
@@ -56,6 +49,13 @@ class Pool(Protocol):
     @property
     def has_failed(self) -> bool:
         """Whether something failed in the last trial that is mended before the next."""
+
+    @property
+    def pids(self) -> list[int]:
+        """The process ids of the workers on this host."""
+
+    def close(self) -> None:
+        """End all workers."""
 
 
 def open_pool(job: Job, settings: Settings, tell: Listener) -> Pool:

@@ -61,7 +61,6 @@ class PoolFacts:
     devices: tuple[str, ...]
     service_ns: tuple[float, ...]
     backends: dict[int, dict[str, Any]]
-    pids: tuple[int, ...]
     query_s: float | None
 
 
@@ -157,7 +156,6 @@ class Host:
             devices=pool.devices,
             service_ns=tuple(pool.service_ns),
             backends=pool.backends,
-            pids=tuple(pool.pids),
             query_s=self._opened.query_s,
         )
 

@@ -127,8 +127,8 @@ class ClusterPool:
 
     @property
     def pids(self) -> list[int]:
-        """The process ids of the workers, each on its host."""
-        return [pid for facts in self._facts for pid in facts.pids]
+        """Those of the workers on this host: none, since they are the hosts' own processes."""
+        return []
 
     @property
     def has_failed(self) -> bool:

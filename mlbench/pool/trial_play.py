@@ -63,11 +63,11 @@ class TrialPlay:
         self._max_backlog_s = max_backlog_s
         self._patience_s = patience_s
         self._crew = crew
-        self._start_ns = start_ns
-        self._is_ended = is_ended
         self._told_ns = 0
         self.telling_s = 0.0
         self._hear = tell
+        self._start_ns = start_ns
+        self._is_ended = is_ended
         self._awake = AwakeTime(now_ns())
         self._begun: set[int] = set()
         self._has_started = False

@@ -59,17 +59,16 @@ def doctor_page(found: Mapping[str, Any]) -> RenderableType:
 
 
 def _cluster(hosts: Sequence[Mapping[str, Any]]) -> Iterator[RenderableType]:
-    """Yield the hosts of a cluster that was asked for."""
     if hosts:
         yield Text("\ncluster", "bold")
-        yield _rows((host["name"], _host(host)) for host in hosts)
+        yield _rows((f"{host['name']} ({host['host_name']})", _host(host)) for host in hosts)
 
 
 def _host(host: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{what} {version}" for what, version in host["versions"].items())
     return (
-        f"{host['host_name']}: {host['cpus']} CPUs, {host['gpus']} GPUs, {versions}, "
-        f"clock known to {host['clock_error_s'] * 1e3:.3g} ms"
+        f"{host['cpus']} CPUs, {host['gpus']} GPUs, {versions}, clock known to "
+        f"{host['clock_error_s'] * 1e3:.3g} ms"
     )
 
 

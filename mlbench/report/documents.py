@@ -145,8 +145,7 @@ def host_document(host: HostAccount | None) -> Document | None:
     if host is None:
         return None
     document = asdict(replace(host, energy=None, parts=()))
-    del document["energy"]  # it stands beside the host
-    del document["parts"]
+    del document["energy"], document["parts"]  # energy stands beside the host
     if host.parts:
         parts = [{"name": name, "account": host_document(part)} for name, part in host.parts]
         document["hosts"] = parts

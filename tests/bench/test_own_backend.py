@@ -1,4 +1,4 @@
-"""The backend of the README as somebody else's package: one file and one line of entry points."""
+"""The backend of docs/backends.md as somebody else's package: a file and a line of entry points."""
 
 import importlib
 import os
@@ -16,13 +16,13 @@ from mlbench.bench.settings import TrialSettings, make_settings
 from mlbench.contracts.registry import GROUP
 from mlbench.trial.schedule import make_schedule
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs/backends.md").read_text()
 WEIGHTS = np.random.default_rng(3).random((5, 4), np.float32)
 
 
 def _block(language: str, word: str) -> str:
-    """Return the README's only block of code in a language that has this word in it."""
-    blocks = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    """Return the page's only block of code in a language that has this word in it."""
+    blocks = re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
     (block,) = [block for block in blocks if word in block]
     return block
 

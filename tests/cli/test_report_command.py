@@ -26,6 +26,7 @@ def test_the_json_of_a_trial_is_reported(command, tmp_path):
     trial = command(
         "trial", "--backend", "simulated", "--qps", 500, "--duration", 0.5, "--json", "--quiet"
     )
+    assert trial.status == 0, trial.err
     path = tmp_path / "trial.json"
     path.write_text(trial.out)
     assert json.loads(trial.out)["queries"] == 250

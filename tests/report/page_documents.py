@@ -136,6 +136,7 @@ def trial_document() -> dict[str, Any]:
         "queue_s": {"mean": 0.01, "max": 0.07, **spread(0.05)},
         "service_s": {"mean": 0.01, "max": 0.02, **spread(0.012)},
         "send_lag_s": {"50": 2e-5, "99": 9e-5, "max": 4e-4},
+        "energy_per_query_j": 0.125,
         "verdict": "fail",
         "reasons": ["p99 60 ms is over 50 ms: 12 of 799 were later"],
         "workers": [{"device": "cpu", "queries": 799, "busy_fraction": 0.8}],

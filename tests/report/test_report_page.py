@@ -168,6 +168,7 @@ def test_a_trial_says_whether_it_met_its_limit(make: Make) -> None:
     assert reader.text["h1"][0].endswith("99 % within 60.0 ms: the limit was not kept.")
     assert "p99 60 ms is over 50 ms: 12 of 799 were later" in reader.words
     assert "waiting (due to start)" in reader.words
+    assert "0.125 J per query" in reader.words
 
 
 def test_every_query_of_a_trial_is_shown_over_its_time(tmp_path: Path) -> None:
@@ -312,3 +313,13 @@ def test_whatever_a_file_holds_is_read(outer: dict[str, Any], inner: dict[str, A
     assert run_sentence(run)
     assert machine_section([run])
     assert sweep_facts({"configurations": [{"options": inner, "answers": outer}], **outer})
+
+
+def test_a_trial_too_short_for_its_limit_may_tell_a_wider_one() -> None:
+    """Its mark in charts is the verdict for that; it is not among those that count for nothing."""
+    document = documents.run_document(trials=2)
+    (entry,) = document["scan"]["linear"].values()
+    entry |= {"verdict": "invalid", "judgements": {"0.05": {"verdict": "pass"}}}
+    (trial, _) = run_facts("r", document).trials
+    assert (trial.verdict, trial.mark) == ("invalid", "pass")
+    assert cautions([run_facts("r", document)]) == []

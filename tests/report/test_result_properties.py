@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 import mlbench
 from mlbench.arrivals.linear import Linear
 from mlbench.contracts.findings import Finding
-from mlbench.outcomes import PERCENTILES, Answer, Judgement, Summary, Trial, TrialRequest
+from mlbench.outcomes import (
+    PERCENTILES,
+    Answer,
+    CurvePoint,
+    Judgement,
+    Summary,
+    Trial,
+    TrialRequest,
+)
 from mlbench.records import CoreShare, HostAccount
 from mlbench.report import documents
 from mlbench.report.results import ResultStore
@@ -34,6 +42,8 @@ JUDGEMENT = st.builds(
 SUMMARY = st.builds(
     Summary, ANY, ANY, ANY, st.integers(0), st.fixed_dictionaries(dict.fromkeys(PERCENTILES, ANY))
 )
+SPREAD = st.fixed_dictionaries({"mean": ANY, **dict.fromkeys(PERCENTILES, ANY), "max": ANY})
+CURVE = st.lists(st.builds(CurvePoint, RATE, TIME, TIME, TIME), max_size=2).map(tuple)
 HOST = st.none() | st.builds(
     HostAccount, all_cores=st.builds(CoreShare, steal_fraction=st.floats(0, 1))
 )
@@ -49,7 +59,8 @@ def trials(draw):
     judgements = {limit: draw(JUDGEMENT) for limit in limits}
     lag_s = {"50": draw(ANY), "99": draw(ANY), "max": draw(ANY)}
     summary, findings = draw(SUMMARY), draw(FINDINGS)
-    return Trial(request, summary, judgements, draw(ANY), lag_s, draw(HOST), findings)
+    parts = {"queue_s": draw(SPREAD), "service_s": draw(SPREAD)}
+    return Trial(request, summary, judgements, draw(ANY), lag_s, draw(HOST), findings, **parts)
 
 
 @st.composite
@@ -60,7 +71,8 @@ def answers(draw):
     qps = None if trial is None else trial.request.target_qps
     counts = draw(st.integers(0)), draw(st.floats(0, 1e9)), draw(st.integers(0))
     kind = draw(st.sampled_from(["linear", "gamma"]))
-    return Answer(kind, draw(TIME), qps, trial, draw(ANY), capacity, *counts, draw(FINDINGS))
+    known = draw(ANY), capacity, *counts, draw(FINDINGS)
+    return Answer(kind, draw(TIME), qps, trial, *known, curve=draw(CURVE))
 
 
 def _strict(content):

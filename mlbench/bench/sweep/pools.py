@@ -52,7 +52,8 @@ class Pools:
         if name not in self._jobs:
             self._jobs[name] = prepare(settings, tell)
         job = self._jobs[name]
-        self._make_room(job)
+        # A pool on a cluster takes all of each host.
+        self._make_room(job, _MOST_WARM if settings.cluster is None else 1)
         warm = WarmPool(job, open_pool(job, settings, tell))
         self._warm[name] = warm
         self._largest_bytes = max(self._largest_bytes, _memory_bytes(warm.pool.pids))
@@ -64,7 +65,7 @@ class Pools:
             self._warm[name].pool.close()
             del self._warm[name]
 
-    def _make_room(self, job: Job) -> None:
+    def _make_room(self, job: Job, most: int) -> None:
         """Close pools that hold a GPU which is needed, for runtimes take all its memory; and more.
 
         What is needed in memory is not known before a model is loaded: as much as the largest pool.
@@ -73,7 +74,7 @@ class Pools:
         for name in [name for name, warm in self._warm.items() if gpus & _gpus(warm.job.specs)]:
             self.close(name)
         while self._warm and (
-            len(self._warm) >= _MOST_WARM or available_bytes() < _ROOM * self._largest_bytes
+            len(self._warm) >= most or available_bytes() < _ROOM * self._largest_bytes
         ):
             self.close(next(iter(self._warm)))
 

@@ -49,7 +49,8 @@ class AnswerFacts:
 class TrialFacts:
     """A trial; `stages` has the spread of each of `STAGES` that is known.
 
-    `code`: of the first reason.
+    `verdict`: for the limit that it was run for, and `code` that of its first reason. `mark`: the
+    same verdict, or where it is invalid that for the next wider limit that it can tell.
     """
 
     kind: str
@@ -58,6 +59,7 @@ class TrialFacts:
     target_qps: float
     queries: float | None
     verdict: str
+    mark: str
     reasons: tuple[str, ...]
     latency: Spread
     stages: Mapping[str, Spread]
@@ -185,21 +187,38 @@ def _trials(scan: dict[str, Any]) -> list[TrialFacts]:
 
 
 def _trial(kind: str, name: str, target_qps: float, entry: dict[str, Any]) -> TrialFacts:
-    verdict = entry.get("verdict")
+    verdict, limit_s = _verdict(entry), positive(entry.get("target_latency"))
     stages = zip(STAGES, ("service_s", "queue_s", "send_lag_s"), strict=True)
     return TrialFacts(
         kind=kind,
         name=name,
-        limit_s=positive(entry.get("target_latency")),
+        limit_s=limit_s,
         target_qps=target_qps,
         queries=number(entry.get("queries")),
-        verdict=verdict if verdict in VERDICTS else "undecided",
+        verdict=verdict,
+        mark=_mark(verdict, limit_s or 0.0, table(entry.get("judgements"))),
         reasons=texts(entry.get("reasons")),
         latency=spread(entry.get("percentiles")),
         stages={stage: spread(entry.get(key)) for stage, key in stages},
         is_saturation=entry.get("purpose") == "saturation",
         code=text(table(next(iter(items(entry.get("findings"))), None)).get("code"), 40),
     )
+
+
+def _verdict(entry: dict[str, Any]) -> str:
+    verdict = entry.get("verdict")
+    return verdict if verdict in VERDICTS else "undecided"
+
+
+def _mark(verdict: str, limit_s: float, judgements: dict[str, Any]) -> str:
+    if verdict != "invalid":
+        return verdict
+    wider = sorted(
+        (at_s, _verdict(table(judged)))
+        for key, judged in judgements.items()
+        if (at_s := decimal(key)) is not None and at_s > limit_s
+    )
+    return next((other for _, other in wider if other != "invalid"), verdict)
 
 
 def _accuracy(entry: dict[str, Any]) -> AccuracyFacts | None:

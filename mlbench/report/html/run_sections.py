@@ -16,6 +16,9 @@ _OLD = (
     "These results are of an older mlbench, or of a run that was interrupted: they have no model's "
     "curve."
 )
+_COMPARE = (
+    "Whether a difference is more than noise, mlbench-coordinator compare says of the same files."
+)
 _NO_STAGES = "These results do not say where the time went: no valid trials, or an older mlbench."
 
 
@@ -38,7 +41,7 @@ def cautions(runs: Sequence[RunFacts]) -> list[str]:
     found = []
     for run in runs:
         tried = [one for one in run.trials if not one.is_saturation]
-        invalid = [one for one in tried if one.verdict == "invalid"]
+        invalid = [one for one in tried if one.mark == "invalid"]
         if invalid:
             name = f"{run.name}: " if len(runs) > 1 else ""
             found.append(
@@ -100,9 +103,10 @@ def _answer_row(name: str, one: AnswerFacts, *, named: bool, powered: bool) -> t
 def _answer_notes(runs: Sequence[RunFacts]) -> list[Block]:
     explained = Text(
         [
+            *([_COMPARE] if len(runs) > 1 else []),
             "Rate met: the highest rate of a real trial that kept the limit, and that the estimate "
             "supports. Capacity: the estimate of the true highest rate from all trials. Met again: "
-            "the chance that a fresh trial at the rate met keeps the limit."
+            "the chance that a fresh trial at the rate met keeps the limit.",
         ]
     )
     rows = [row for run in runs for row in _notes(run, named=len(runs) > 1)]

@@ -12,7 +12,7 @@ from mlbench.report.html.charts.moments import moments_chart
 from mlbench.report.html.charts.percentiles import Series, percentile_chart, series_of
 from mlbench.report.html.content import Block, Column, Folded, Page, Section, Table, Text
 from mlbench.report.html.facts import VERDICTS, Spread, spread
-from mlbench.report.html.fields import items, number, table, text, texts
+from mlbench.report.html.fields import items, number, positive, table, text, texts
 from mlbench.report.html.origin import facts_table
 from mlbench.report.html.sources import RawSource, TrialSource
 from mlbench.report.notation import duration_text
@@ -117,6 +117,8 @@ def _about(name: str, document: Mapping[str, Any]) -> str:
         f"{words.count(number(document.get('lost')))} lost",
         f"seed {words.count(number(document.get('seed'))).replace(',', '')}",
     ]
+    if energy_j := positive(document.get("energy_per_query_j")):
+        parts.append(f"{words.energy(energy_j)} J per query")
     return " · ".join(parts)
 
 

@@ -167,7 +167,7 @@ _MOST_TICKS = 9  # of an axis, so that labels keep apart
 
 def time_tick(value_s: float) -> str:
     """Return a round time with its unit, as short as it can be."""
-    for unit, scale in (("µs", 1e6), ("ms", 1e3)):
+    for unit, scale in (("us", 1e6), ("ms", 1e3)):
         if round(value_s * scale, 6) < 1000:
             return f"{value_s * scale:.4g} {unit}"
     return f"{value_s:.4g} s"

@@ -64,10 +64,10 @@ def _rate_chart(runs: Sequence[RunFacts], kind: str, name: str) -> Chart | None:
         axes.set_ylabel(f"{what} latency")
 
     wide, narrow = drawn(draw, name, label)
-    outside = sum(len(_outside(run, kind, frame)) for run in runs)
+    outside = sum(len(_own(run, kind)[1]) - len(_inside(run, kind, frame)) for run in runs)
     says = (
         f"{what.capitalize()} of the latency by offered rate. Marks say whether a trial kept the "
-        "limit that it was run for."
+        "limit that it was run for, or the next wider one that it can tell."
     )
     if outside:
         says += f" {words.plural(outside, 'trial')} outside the axes, or too short to tell."
@@ -167,7 +167,7 @@ def _draw_trials(
     axes: Any, trials: Sequence[TrialFacts], percentile_key: str, colour: str | None
 ) -> None:
     for verdict in reversed(VERDICTS):
-        some = [one for one in trials if one.verdict == verdict]
+        some = [one for one in trials if one.mark == verdict]
         at = [(one.target_qps, one.latency.get(percentile_key)) for one in some]
         known = [(qps, latency_s) for qps, latency_s in at if latency_s]
         own = colour or COLOURS[verdict]
@@ -183,30 +183,22 @@ def _draw_trials(
         )
 
 
-def _outside(run: RunFacts, kind: str, frame: _Frame) -> list[TrialFacts]:
-    trials = _own(run, kind)[1]
-
-    def inside(one: TrialFacts) -> bool:
-        at_s = one.latency.get(run.percentile_key)
-        return (
-            one.target_qps <= frame.most_qps
-            and at_s is not None
-            and frame.low_s <= at_s <= frame.high_s
-        )
-
-    return [one for one in trials if not inside(one)]
+def _inside(run: RunFacts, kind: str, frame: _Frame) -> list[TrialFacts]:
+    """Return the trials that are on the axes."""
+    return [
+        one
+        for one in _own(run, kind)[1]
+        if one.target_qps <= frame.most_qps
+        and (at_s := one.latency.get(run.percentile_key)) is not None
+        and frame.low_s <= at_s <= frame.high_s
+    ]
 
 
 def _keys(runs: Sequence[RunFacts], kind: str, frame: _Frame) -> list[Key]:
     keys: list[Key] = []
     if len(runs) > 1:
         keys += [Key(run.name, "line", series_colour(n), n) for n, run in enumerate(runs)]
-    seen = {
-        one.verdict
-        for run in runs
-        for one in _own(run, kind)[1]
-        if one not in _outside(run, kind, frame)
-    }
+    seen = {one.mark for run in runs for one in _inside(run, kind, frame)}
     for verdict in VERDICTS:
         if verdict in seen:
             colour = verdict if len(runs) == 1 else "muted"

@@ -34,14 +34,14 @@ _PERCENTILES = ("50", "99")
 
 
 def stage_charts(run: RunFacts, prefix: str, *, named: bool) -> list[Chart]:
-    """Return a chart for each kind of arrivals with two trials or more whose parts are known.
+    """Return a chart for each kind of arrivals with known parts at two rates or more.
 
     `prefix` begins the charts' names; `named`: whether their titles name the run.
     """
     charts = []
     for number, kind in enumerate(run.kinds):
         trials = _trials(run, kind)
-        if len({one.target_qps for one in trials}) > 1:
+        if len(_points(trials, "service", "50")[0]) > 1:
             title = f"{run.name}: " * named + words.arrivals_title(kind)
             charts.append(_stage_chart(title, trials, f"{prefix}{number}"))
     return charts
@@ -60,7 +60,7 @@ def _trials(run: RunFacts, kind: str) -> list[TrialFacts]:
         one
         for one in run.trials
         if one.kind == kind
-        and one.verdict != "invalid"
+        and one.mark != "invalid"
         and not one.is_saturation
         and one.target_qps <= most_qps
         and one.stages["service"]
