@@ -24,6 +24,7 @@ from mlbench.bench.limits import check_workers
 from mlbench.bench.samples import Samples, make_samples
 from mlbench.bench.served import describe_served
 from mlbench.bench.settings import Settings
+from mlbench.cluster.connect import check_cluster
 from mlbench.contracts.backend import (
     Backend,
     Signature,
@@ -74,7 +75,9 @@ def prepare(settings: Settings, tell: Listener) -> Job:
     parse_options(settings.backend_options, backend.OPTIONS, settings.backend)
     cpus = sorted(os.sched_getaffinity(0))
     devices = []
-    if settings.cluster is None:  # hosts of a cluster have devices of their own
+    if settings.cluster is not None:  # its hosts have devices of their own
+        check_cluster(settings.cluster, insecure=settings.insecure)
+    else:
         devices = parse_devices(settings.devices, cpus, len(visible_gpus()))
         check_workers(len(devices) * (settings.workers_per_device or 1))
     needs_model = backend.NEEDS_MODEL
