@@ -21,7 +21,7 @@ from study.systems import System, late_fraction
 
 from mlbench.bench.settings import RunSettings, make_settings
 from mlbench.bench.sweep.entry import Entry, search_plan
-from mlbench.bench.sweep.plan import Configuration
+from mlbench.bench.sweep.plan import USUAL_PACE, Configuration, Pace
 from mlbench.bench.sweep.racing import look
 from mlbench.bench.sweep.rounds import shuffled
 from mlbench.bench.sweep.winners import find_winners
@@ -29,6 +29,7 @@ from mlbench.pool.virtual import VirtualPool
 from mlbench.trial.schedule import make_schedule
 
 _BUDGET_S = 30.0  # of each configuration
+_PACE = Pace(USUAL_PACE.rounds, growth=1.5)  # half the estimates, which take most of the time
 _BETWEEN_S = 1.0  # from one turn to the next
 _GUESS = 0.8  # of the saturated rate, as rough as a warm-up tells it
 
@@ -83,7 +84,7 @@ def race(seed: int, share: float) -> Outcome:
             pool.wait_until(now_s + _BETWEEN_S)
             if entry.search is None:
                 settings = entry.configuration.settings
-                entry.begin(search_plan(settings, pool.queue, guess[entry.name]))
+                entry.begin(search_plan(settings, pool.queue, guess[entry.name], _PACE))
             for wanted in entry.turn():
                 schedule = make_schedule(
                     wanted.kind, wanted.target_qps, wanted.queries, wanted.seed

@@ -29,6 +29,7 @@ from mlbench.host.files import numbered, replacing
 from mlbench.host.kept import sums_of
 from mlbench.host.system import describe_system
 from mlbench.outcomes import Accuracy, Summary
+from mlbench.queueing.line import Queue
 from mlbench.search.plan import AnswerKey
 
 Value = TypeVar("Value")
@@ -57,13 +58,13 @@ class SweepState:
 class TrialsOf:
     """What the trials in a folder are trials of.
 
-    `identity`: of the configuration, with the sum of its model. `workers`: of the pool, and
+    `identity`: of the configuration, with the sum of its model. `queue`: the shape of the pool;
     `workers_per_device` and `threads` where all devices have the same. `first_guess_qps`: about the
     rate that saturates it. `served`: what they served, by its content.
     """
 
     identity: Mapping[str, Any]
-    workers: int
+    queue: Queue
     workers_per_device: int | None
     threads: int | None
     first_guess_qps: float
@@ -148,14 +149,14 @@ class TrialsFolder:
 
     def begin(
         self,
-        workers: int,
+        queue: Queue,
         per_device: int | None,
         threads: int | None,
         guess_qps: float,
         served: Served | None,
     ) -> TrialsOf:
         """Save what the trials to come are trials of; return it."""
-        self.about = TrialsOf(self._identity, workers, per_device, threads, guess_qps, served)
+        self.about = TrialsOf(self._identity, queue, per_device, threads, guess_qps, served)
         _write(self._path / "about.json", self.about)
         return self.about
 

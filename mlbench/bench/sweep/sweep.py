@@ -32,7 +32,6 @@ from mlbench.bench.sweep.winners import find_winners
 from mlbench.contracts.errors import MlbenchError, RunError
 from mlbench.host.signals import held
 from mlbench.outcomes import TrialRequest
-from mlbench.queueing.line import Queue
 from mlbench.records import Completions
 from mlbench.trial.schedule import make_schedule
 
@@ -157,8 +156,7 @@ class _Sweep:
         for key, winner in self._saved.state.lost.get(entry.name, ()):
             entry.lose(key, winner)
         settings = entry.configuration.settings
-        queue = Queue(about.workers, settings.batch_size, settings.batch_timeout_s)
-        plan = search_plan(settings, queue, about.first_guess_qps, self._plan.pace)
+        plan = search_plan(settings, about.queue, about.first_guess_qps, self._plan.pace)
         entry.begin(plan, folder.load())
         entry.accuracy, entry.served = folder.accuracy(), about.served
         if not self._races and self._judge is None:
@@ -216,14 +214,14 @@ class _Sweep:
         """Begin the search with the first pool; raise RunError for another one of other workers."""
         folder, settings, pool = self._folders[entry.name], entry.configuration.settings, warm.pool
         if entry.search is not None and folder.about is not None:
-            if pool.size != folder.about.workers:
+            if shape_of(pool, settings) != folder.about.queue:
                 raise RunError(
-                    f"{pool.size} workers now, {folder.about.workers} when it was begun: set "
+                    f"{pool.size} workers now, {folder.about.queue.servers} at the beginning: set "
                     "workers_per_device"
                 )
             return
-        about = folder.begin(pool.size, *_layout(warm), pool.saturated_qps, entry.served)
         queue = shape_of(pool, settings)
+        about = folder.begin(queue, *_layout(warm), pool.saturated_qps, entry.served)
         entry.begin(search_plan(settings, queue, about.first_guess_qps, self._plan.pace))
 
     def _check_accuracy(self, entry: Entry, warm: WarmPool) -> None:
