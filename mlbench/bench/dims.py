@@ -129,17 +129,24 @@ def _equals(name: str, size: int) -> str:
 def sizes_by_name(
     inputs: Iterable[TensorSpec], shapes: Mapping[str, Sequence[int]]
 ) -> dict[str, int]:
-    """Return the sizes of free dimensions that the model names; `shapes`: of samples, by input.
+    """Return the sizes of dimensions that the model names; `shapes`: of samples, by input.
 
-    Raises RequestError when one name has two sizes.
+    A name to which `--dim INPUT.AXIS` gave several sizes is left out. Raises RequestError when
+    samples give it several.
     """
     sizes: dict[str, int] = {}
+    several = set()
     for spec in inputs:
-        first = 0 if spec.is_whole else 1
-        for axis, size in enumerate(shapes[spec.name], first):
-            name = _name(spec, axis)
-            if spec.shape[axis] is None and sizes.setdefault(name, size) != size:
+        batch = () if spec.is_whole else spec.shape[:1]
+        for axis, size in enumerate((*batch, *shapes[spec.name])):
+            *given, _ = spec.dim_names(axis)
+            if not given or size is None:
+                continue
+            before = sizes.setdefault(given[0], size)
+            if before != size and spec.shape[axis] is None:
                 raise RequestError(
-                    f"input {spec}: '{name}' is {size}, but {sizes[name]} in another input"
+                    f"input {spec}: '{given[0]}' is {size}, but {before} in another input"
                 )
-    return sizes
+            if before != size:
+                several.add(given[0])
+    return {name: size for name, size in sizes.items() if name not in several}

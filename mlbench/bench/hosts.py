@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mlbench.bench.events import Event, Listener, Noted, from_cluster
+from mlbench.bench.events import Event, Listener, Noted, StageBegan, from_cluster
 from mlbench.bench.job import Job, place_here
 from mlbench.bench.pool import open_local
 from mlbench.bench.settings import Settings
@@ -19,7 +19,7 @@ def open_cluster(job: Job, settings: Settings, tell: Listener) -> ClusterPool:
     (worker,) = job.specs
     files = [*([job.model] if job.model else []), *map(Path, dict.fromkeys(worker.feeds.values()))]
     pool = ClusterPool(
-        ClusterRequest(settings.cluster, settings.hosts, settings.split, settings.insecure),
+        ClusterRequest(settings.cluster, settings.hosts, settings.split),
         settings.backend,
         OpenHere(settings, worker),
         files,
@@ -50,7 +50,7 @@ class OpenHere:
 
         def tell_once(event: Event) -> None:
             # What follows from a layout that another host has measured was told there.
-            if query_s is None or not isinstance(event, Noted):
+            if query_s is None or not isinstance(event, Noted | StageBegan):
                 tell(event)
 
         specs, query_s_here = place_here(worker, self.settings, tell_once, query_s)

@@ -24,7 +24,9 @@ from mlbench.bench.limits import check_workers
 from mlbench.bench.samples import Samples, make_samples
 from mlbench.bench.served import describe_served
 from mlbench.bench.settings import Settings
+from mlbench.cluster.connect import check_cluster
 from mlbench.contracts.backend import (
+    Backend,
     Signature,
     WorkerSpec,
     no_model,
@@ -41,7 +43,7 @@ from mlbench.host.folders import cache_dir
 from mlbench.host.gpus import visible_gpus
 from mlbench.host.kept import is_damaged
 from mlbench.host.topology import read_topology
-from mlbench.models.formats import why_no_model
+from mlbench.models.formats import backend_of, why_no_model
 from mlbench.models.lite0 import lite0_path
 from mlbench.pool.local import inspect_model
 
@@ -69,11 +71,13 @@ def prepare(settings: Settings, tell: Listener) -> Job:
 
     It tells of work that takes long.
     """
-    backend = ready_backend(settings.backend)
+    backend = _ready_backend(settings)
     parse_options(settings.backend_options, backend.OPTIONS, settings.backend)
     cpus = sorted(os.sched_getaffinity(0))
     devices = []
-    if settings.cluster is None:  # hosts of a cluster have devices of their own
+    if settings.cluster is not None:  # its hosts have devices of their own
+        check_cluster(settings.cluster, insecure=settings.insecure)
+    else:
         devices = parse_devices(settings.devices, cpus, len(visible_gpus()))
         check_workers(len(devices) * (settings.workers_per_device or 1))
     needs_model = backend.NEEDS_MODEL
@@ -93,6 +97,17 @@ def prepare(settings: Settings, tell: Listener) -> Job:
     specs, _ = _place(worker, devices, settings, needs_model, tell)
     tell(Prepared(describe_served(settings.backend, model, samples.feeds)))
     return Job(specs, samples, model)
+
+
+def _ready_backend(settings: Settings) -> type[Backend]:
+    """Return the backend; where the model's file chose it, what is missing names the file."""
+    try:
+        return ready_backend(settings.backend)
+    except RequestError as error:
+        chosen = None if settings.model is None else backend_of(settings.model)
+        if chosen != settings.backend:
+            raise
+        raise RequestError(f"model {settings.model}: {error}") from None
 
 
 def place_here(

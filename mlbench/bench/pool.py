@@ -52,7 +52,7 @@ class Pool(Protocol):
 
     @property
     def pids(self) -> list[int]:
-        """The process ids of the workers, each on its host."""
+        """The process ids of the workers on this host."""
 
     def close(self) -> None:
         """End all workers."""

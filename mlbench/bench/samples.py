@@ -25,7 +25,7 @@ class Samples:
     Accuracy runs over all `count` of them; trials draw from the first `resident`, which fit in
     memory. `labels` int64 (count,), or None when accuracy cannot be told. `whole_set` says that
     these are all images of the dataset. `skipped` lists bad images that were left out. `whole`:
-    the inputs without a batch dimension; `dims`: the sizes of free dimensions, by name.
+    the inputs without a batch dimension; `dims`: the sizes of dimensions that the model names.
     """
 
     feeds: dict[str, str]
@@ -92,14 +92,13 @@ def _of_tensors(settings: Settings, inputs: Sequence[TensorSpec], samples: Sampl
                 "queries that differ in it cannot share a batch"
             )
     shapes = {name: array.shape[1:] for name, array in arrays.items()}
-    dims = {**settings.dims, **sizes_by_name(inputs, shapes)}
-    return replace(samples, whole=whole, dims=dims)
+    return replace(samples, whole=whole, dims=sizes_by_name(inputs, shapes))
 
 
 def _images(
     settings: Settings, signature: Signature, inputs: Sequence[TensorSpec], tell: Listener
 ) -> Samples:
-    # OpenCV takes a third of a second to import, and only images need it.
+    # They import OpenCV, which only images need.
     from mlbench.data.cache import build_cache
     from mlbench.data.datasets import open_dataset
     from mlbench.data.preprocess import PREPROCESSING

@@ -59,15 +59,23 @@ def find_ray() -> Any:
     return ray
 
 
-@contextmanager
-def connected(address: str, *, insecure: bool) -> Iterator[None]:
-    """Be part of the cluster at an address, host:port, or of the one that is found for `auto`.
+def check_cluster(address: str, *, insecure: bool) -> None:
+    """Raise RequestError unless there is a cluster that lets us in, and nobody without a token.
 
-    Raises RequestError when there is none, when it is not secure, or when it turns us away.
+    The address is HOST:PORT, or `auto` for the cluster that this host is part of.
+    """
+    find_ray()
+    _check_access(_find(address), insecure=insecure)
+
+
+@contextmanager
+def connected(address: str) -> Iterator[None]:
+    """Be part of the cluster at an address that was checked.
+
+    Raises RequestError when it turns us away.
     """
     ray = find_ray()
     place = _find(address)
-    _check_access(place, insecure=insecure)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     # What befalls any node Ray would print on stdout, which is for results.
     ray._private.worker.print_to_stdstream = lambda *_, **__: None

@@ -27,6 +27,7 @@ from mlbench.contracts.errors import MlbenchError, RequestError, one_line
 from mlbench.host.clock import now_ns
 from mlbench.host.gpus import visible_gpus
 from mlbench.pool.coordinator import WorkerPool
+from mlbench.pool.events import TrialUnderWay
 from mlbench.pool.restarts import WorkerKeepsFailingError
 from mlbench.records import Completions
 
@@ -60,7 +61,6 @@ class PoolFacts:
     devices: tuple[str, ...]
     service_ns: tuple[float, ...]
     backends: dict[int, dict[str, Any]]
-    pids: tuple[int, ...]
     query_s: float | None
 
 
@@ -150,15 +150,19 @@ class Host:
         return _told_errors(lambda: self._thread.submit(self._open, make, number, query_s).result())
 
     def _open(self, make: OpenPool, number: int, query_s: float | None) -> PoolFacts:
-        self._opened = make(self._files.paths, number, query_s, self._told.append)
+        self._opened = make(self._files.paths, number, query_s, self._tell)
         pool = self._opened.pool
         return PoolFacts(
             devices=pool.devices,
             service_ns=tuple(pool.service_ns),
             backends=pool.backends,
-            pids=tuple(pool.pids),
             query_s=self._opened.query_s,
         )
+
+    def _tell(self, event: object) -> None:
+        """Keep an event for the next beat; how one part of a trial goes says little of all."""
+        if not isinstance(event, TrialUnderWay):
+            self._told.append(event)
 
     def play(self, trial: int, part: Part, max_backlog_s: float) -> Completions | Failed:
         """Play a part of a trial, and return its fate; `ready` tells when it may start."""

@@ -25,16 +25,16 @@ Tell = Callable[[str, object], None]
 
 
 class Hosts:
-    """Actors on the nodes of a Ray cluster; use as a context manager.
+    """Actors on the nodes of a Ray cluster that was checked; use as a context manager.
 
     `names`: of the hosts, in order. `wait` waits for answers of some of them, and returns as soon
     as one of them is lost. `patience_ns`: for how long a host may be silent. Raises RequestError
     when there are fewer nodes than `count` hosts; None stands for all of them.
     """
 
-    def __init__(self, address: str, count: int | None, *, insecure: bool) -> None:
+    def __init__(self, address: str, count: int | None) -> None:
         self._stack = ExitStack()
-        self._stack.enter_context(connected(address, insecure=insecure))
+        self._stack.enter_context(connected(address))
         self._used: set[str] = set()  # ids of nodes, of lost ones too
         self._told: queue.SimpleQueue[tuple[str, object]] = queue.SimpleQueue()
         self._over = threading.Event()

@@ -48,7 +48,6 @@ class ClusterRequest:
     address: str
     hosts: int | None = None
     split: Split | None = None
-    insecure: bool = False
 
 
 class ClusterPool:
@@ -77,7 +76,7 @@ class ClusterPool:
         self._tell = tell
         self._trial = 0
         self._broken: set[int] = set()  # hosts with a worker that failed
-        self.hosts = Hosts(request.address, request.hosts, insecure=request.insecure)
+        self.hosts = Hosts(request.address, request.hosts)
         try:
             tell(HostsAwaited(len(self.hosts.names)))
             self._facts = self._bring_up(range(len(self.hosts.names)))
@@ -128,8 +127,8 @@ class ClusterPool:
 
     @property
     def pids(self) -> list[int]:
-        """The process ids of the workers, each on its host."""
-        return [pid for facts in self._facts for pid in facts.pids]
+        """Those of the workers on this host: none, since they are the hosts' own processes."""
+        return []
 
     @property
     def has_failed(self) -> bool:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from mlbench.cluster.connect import check_cluster
 from mlbench.cluster.hosts import Hosts
 
 
@@ -9,9 +10,11 @@ def survey(address: str, hosts: int | None, *, insecure: bool) -> list[dict[str,
     """Return each host's name, CPUs, GPUs, versions, and clock, as plain JSON values.
 
     `clock_offset_s`: its clock less ours, wrong by `clock_error_s` at most. Monotonic clocks count
-    from a computer's start, so that large offsets mean nothing. Raises RequestError as `Hosts`.
+    from a computer's start, so that large offsets mean nothing. Raises RequestError as
+    `check_cluster` and `Hosts`.
     """
-    with Hosts(address, hosts, insecure=insecure) as found:
+    check_cluster(address, insecure=insecure)
+    with Hosts(address, hosts) as found:
         facts = found.ask_all("facts", None)
         clocks = [found.pulse(host).clock.offset for host in range(len(facts))]
     return [

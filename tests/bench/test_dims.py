@@ -86,9 +86,19 @@ def test_a_first_dimension_above_one_is_taken_only_when_asked_for():
 
 
 def test_sizes_go_to_the_runtime_by_name():
-    """What samples are long in a free dimension is known by the model's name, or input and axis."""
-    sizes = sizes_by_name([IDS, PIXELS], {"ids": (7,), "x:0": (2, 3, 3)})
-    assert sizes == {"seq": 7, "x:0.1": 2, "x:0.2": 3}
+    """What samples are long in is known by the model's names, and the batch where it is fixed."""
+    assert sizes_by_name([IDS, PIXELS], {"ids": (7,), "x:0": (2, 3, 3)}) == {"seq": 7}
+    fixed = fix_dims(Signature((IDS,), ()), {"batch": 1, "seq": 7}).inputs
+    assert sizes_by_name(fixed, {"ids": (7,)}) == {"batch": 1, "seq": 7}
+    whole = fix_dims(Signature((FIRST,), ()), {"batch": 1, "seq": 5}).inputs
+    assert sizes_by_name(whole, {"steps": (5, 1, 4)}) == {"batch": 1, "seq": 5}
+
+
+def test_a_name_that_was_given_two_sizes_is_none_for_the_runtime():
+    """Where --dim INPUT.AXIS makes a difference, the name alone tells no size."""
+    types = TensorSpec("types", "int64", (None, None), ("batch", "seq"))
+    inputs = fix_dims(Signature((IDS, types), ()), {"seq": 7, "types.1": 8}).inputs
+    assert sizes_by_name(inputs, {"ids": (7,), "types": (8,)}) == {}
 
 
 def test_one_name_has_one_size():

@@ -193,3 +193,12 @@ def test_a_model_without_a_profile_asks_what_to_feed_it(models):
     settings = make_settings(TrialSettings, {"qps": 1.0, "model": models["pair"]}, {})
     with pytest.raises(RequestError, match="--dataset synthetic"):
         prepare(settings.model_copy(update={"dataset": None}), lambda _: None)
+
+
+def test_a_runtime_that_a_file_needs_is_told_with_its_command(monkeypatch, tmp_path):
+    """Where the file chose the backend, the line names it, and how to install what is missing."""
+    monkeypatch.setattr("mlbench.contracts.registry._is_installed", lambda _: False)
+    (tmp_path / "m.pt2").write_bytes(b"PK")
+    message = r"model .*m\.pt2: backend 'torch' needs its runtime; install it with: pip install '"
+    with pytest.raises(RequestError, match=message):
+        _prepare(model=tmp_path / "m.pt2", dataset="synthetic")

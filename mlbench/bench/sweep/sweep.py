@@ -94,7 +94,8 @@ class _Sweep:
         self._round = 0
         self._turn: str | None = None
         drawn = saved.state.drawn if self._draws else [one.name for one in grid]
-        self._known = [one for one in grid if one.name in drawn]
+        by_name = {one.name: one for one in grid}
+        self._known = [by_name[name] for name in drawn if name in by_name]
 
     def run(self) -> SweepStanding:
         """Go on with what is saved, until no configuration wants another turn."""
