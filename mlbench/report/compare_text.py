@@ -101,6 +101,8 @@ def _percent(ratio: float) -> str:
 
 def _interval(change: Change) -> str:
     low, high = change.ratio.low, change.ratio.high
+    if math.isnan(change.ratio.ratio):
+        return "?"
     return f"{_percent(low).removesuffix(' %')} to {_percent(high)}"
 
 

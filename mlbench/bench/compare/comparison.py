@@ -94,7 +94,7 @@ def _pair(a: Side, b: Side, margin: float, *, force: bool) -> Pair:
         for key, rate in a.answers.items()
         if key in b.answers
     ]
-    if not any(change.is_paired for change in changes):
+    if not same_sweep:
         findings.append(_apart(a, b))
     return Pair(a, b, changes, differences(a, b), findings)
 
