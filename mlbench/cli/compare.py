@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mlbench.cli.help import GroupedCommand
 from mlbench.cli.options import given_only, run_options
 from mlbench.cli.terminal import say
 from mlbench.contracts.errors import RequestError
@@ -40,7 +41,7 @@ def _fraction(
     return number
 
 
-@click.command()
+@click.command(cls=GroupedCommand, short_help="Tell whether results differ by more than noise.")
 @click.argument("results", nargs=-1, metavar="A B [C ...]")
 @click.option(
     "--measure",
@@ -52,6 +53,7 @@ def _fraction(
     "--margin",
     callback=_fraction,
     default="3%",
+    metavar="SHARE",
     show_default=True,
     help="The largest difference that does not matter.",
 )
@@ -66,8 +68,8 @@ def _fraction(
 @click.option(
     "--fail-if-slower",
     callback=_fraction,
-    metavar="3%",
-    help="Exit with 1 when an answer is slower by more than that for certain.",
+    metavar="SHARE",
+    help="Exit with 1 when an answer is for certain slower by more than that, such as 3%.",
 )
 @click.option(
     "--fail-if-undecided", is_flag=True, help="Exit with 1 also when that cannot be told."

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import click
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
+    "Comparing": ("measure", "margin", "fail_if_slower", "fail_if_undecided", "form", "force"),
     "Model": ("profile", "backend", "backend_options", "model", "inputs", "outputs", "dims"),
     "Data": (
         *("dataset", "dataset_path", "dataset_list", "preprocessing", "data_format"),

@@ -8,7 +8,7 @@ from mlbench.cli.terminal import say
 from mlbench.contracts.errors import RequestError
 
 
-@click.command()
+@click.command(short_help="Make a page, or a table, of results.")
 @click.argument("results", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
     "-o",

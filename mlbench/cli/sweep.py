@@ -9,7 +9,7 @@ import click
 from mlbench.cli.terminal import say
 
 
-@click.command()
+@click.command(short_help="Measure many configurations in turns.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
     "-o", "--output", "folder", type=click.Path(path_type=Path), required=True, help="The folder."
