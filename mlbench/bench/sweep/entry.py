@@ -167,6 +167,7 @@ class Entry:
             self.accuracy,
             tuple(self.findings),
             self.served,
+            lost=tuple(self.lost),
         )
 
 

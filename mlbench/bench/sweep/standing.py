@@ -1,6 +1,6 @@
 """How a sweep and its configurations stand: values that listeners are told. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +22,7 @@ class Standing:
     """How a configuration stands: what listeners are told of it.
 
     `trials`: each with its round. `rates`: for each answer, ln(capacity) by round.
+    `lost`: the answers that it lost in a race.
     """
 
     configuration: Configuration
@@ -34,6 +35,7 @@ class Standing:
     accuracy: tuple[Summary, Accuracy] | None
     findings: Sequence[Finding]
     served: Served | None = None
+    lost: Collection[AnswerKey] = ()
 
     @property
     def name(self) -> str:

@@ -23,7 +23,8 @@ def find_winners(standings: Sequence[Standing]) -> dict[AnswerKey, Winner]:
 
 def _winner(key: AnswerKey, standings: Sequence[Standing]) -> Winner | None:
     rated = [(answer.capacity_qps or 0.0, one) for one in standings if (answer := _rate(one, key))]
-    ranked = [one for _, one in sorted(rated, key=lambda pair: -pair[0])]
+    # What lost a race may have been measured in quicker minutes: its rate alone says little.
+    ranked = [one for _, one in sorted(rated, key=lambda pair: (key in pair[1].lost, -pair[0]))]
     if not ranked:
         return None
     best, *others = ranked
