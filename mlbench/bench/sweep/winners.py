@@ -22,9 +22,7 @@ def find_winners(standings: Sequence[Standing]) -> dict[AnswerKey, Winner]:
 
 
 def _winner(key: AnswerKey, standings: Sequence[Standing]) -> Winner | None:
-    rated = [(answer.capacity_qps or 0.0, one) for one in standings if (answer := _rate(one, key))]
-    # What lost a race may have been measured in quicker minutes: its rate alone says little.
-    ranked = [one for _, one in sorted(rated, key=lambda pair: (key in pair[1].lost, -pair[0]))]
+    ranked = _ranked(key, [one for one in standings if _rate(one, key)])
     if not ranked:
         return None
     best, *others = ranked
@@ -35,6 +33,14 @@ def _winner(key: AnswerKey, standings: Sequence[Standing]) -> Winner | None:
     strict = 1 - (1 - _CONFIDENCE) / len(others)
     sure = all(_ratio(key, best, other, strict)[0].low > 1 for other in others)
     return Winner(best.name, others[0].name, ratio, paired, sure)
+
+
+def _ranked(key: AnswerKey, rated: Sequence[Standing]) -> list[Standing]:
+    """Return the best first; what lost a race may have been measured in quicker minutes: last."""
+    if not rated:
+        return []
+    most = max(rated, key=lambda one: len(one.rates.get(key, {})))
+    return sorted(rated, key=lambda one: (key in one.lost, -_ratio(key, one, most, 0.5)[0].ratio))
 
 
 def _rate(standing: Standing, key: AnswerKey) -> Answer | None:

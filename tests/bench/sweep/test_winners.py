@@ -40,3 +40,13 @@ def test_without_common_rounds_intervals_decide():
     winner = find_winners([one, other])[KEY]
     assert (winner.name, winner.paired, winner.more_than_noise) == ("batch_size=2", False, False)
     assert find_winners([one])[KEY].runner_up is None
+
+
+def test_common_rounds_decide_and_not_the_minutes_of_others():
+    """Who is ahead in the rounds of both wins, although a quick minute raised the other's rate."""
+    ahead = _standing(1, 100.0, [100, 101, 99, 100])
+    behind = _standing(2, 104.0, [95, 96, 94, 95, 120, 121])
+    winner = find_winners([ahead, behind])[KEY]
+    assert (winner.name, winner.paired) == ("batch_size=1", True)
+    assert winner.ratio is not None
+    assert winner.ratio.ratio == pytest.approx(1.053, abs=0.001)
