@@ -40,7 +40,9 @@ def _ranked(key: AnswerKey, rated: Sequence[Standing]) -> list[Standing]:
     if not rated:
         return []
     most = max(rated, key=lambda one: len(one.rates.get(key, {})))
-    return sorted(rated, key=lambda one: (key in one.lost, -_ratio(key, one, most, 0.5)[0].ratio))
+    return sorted(
+        rated, key=lambda one: (key in one.lost, -_ratio(key, one, most, _CONFIDENCE)[0].ratio)
+    )
 
 
 def _rate(standing: Standing, key: AnswerKey) -> Answer | None:
