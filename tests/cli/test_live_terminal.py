@@ -38,7 +38,10 @@ def shown(tmp_path):
         settings = {**os.environ, "TERM": "xterm-256color", **environment}
         argv = [*RUN, *words]
         options = {"stdout": theirs, "stderr": theirs, "stdin": theirs, "cwd": tmp_path}
+        # In a shell's background Ctrl-C would be ignored.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
         process = subprocess.Popen(argv, env=settings, start_new_session=True, **options)
+        signal.signal(signal.SIGINT, before)
         os.close(theirs)
         sent = b""
         with contextlib.suppress(OSError):  # the last writer has left
