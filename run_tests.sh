@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Type checks, lint and all tests: ./run_tests.sh [--quick] [pytest options]
-# --quick leaves out the slow tests and takes less than a minute.
+# --quick leaves out the slow tests and takes one to three minutes.
 # Sets up everything in .venv on first use; needs only Python 3.11 or newer.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
