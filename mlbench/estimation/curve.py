@@ -10,6 +10,7 @@ from mlbench.estimation.learning import Learnt
 from mlbench.outcomes import CurvePoint
 from mlbench.queueing.capacity import percentile_latency_s
 from mlbench.queueing.line import Floats
+from mlbench.stats.intervals import NORMAL95
 
 _POINTS = 16  # of a curve; between two of them the latency grows by a fifth or so
 _LIGHTEST, _HEAVIEST = 0.08, 0.98
@@ -18,7 +19,6 @@ that of the time simulated."""
 _BEYOND = 0.5  # logits of the load, up to which a curve goes on beyond the highest capacity
 _REPLICAS = 16  # of 16,384 queries each; they place a curve along the rate to 1 %
 _WIDEST = 3.0  # of ln(latency), to both sides of a band: a factor of 20, where nothing is known
-_NORMAL95 = 1.96  # standard deviations to both sides that hold 95 % of a normal distribution
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def corrected(curve: Curve, known: Estimate, limit_s: float) -> tuple[CurvePoint
     # Service times that are longer by a factor make latencies longer by it, and a higher load.
     slope = np.maximum(np.gradient(middle, log_qps), 0.0)
     parts = (1 + slope) * curve.level_sd, known.gap.sd, slope * known.capacity.error
-    away = np.minimum(_NORMAL95 * np.sqrt(sum(np.square(part) for part in parts)), _WIDEST)
+    away = np.minimum(NORMAL95 * np.sqrt(sum(np.square(part) for part in parts)), _WIDEST)
     moved_qps = np.exp(log_qps + _shift(log_qps, middle, known.qps, limit_s))
     points = np.column_stack([moved_qps, *np.exp([middle, middle - away, middle + away])])
     return tuple(CurvePoint(*map(float, point)) for point in points)

@@ -25,6 +25,7 @@ from mlbench.outcomes import LatencyLimit
 from mlbench.queueing.capacity import Capacity, Effort, predict_capacity, rough_capacity_qps
 from mlbench.queueing.line import Floats, MeanTimes, Queue
 from mlbench.queueing.service import ServiceTimes
+from mlbench.stats.intervals import NORMAL95
 from mlbench.stats.percentiles import percentile
 
 _ROUGH, _THOROUGH = Effort(16, 2, 16), Effort(48, 8, 32)
@@ -35,7 +36,6 @@ _ROUNDS = 7  # halve an interval between two rates to a hundredth
 _NEAR_SATURATION = 0.97  # of the saturated rate, above which a queue does not settle in a trial
 _DRAWS = 4_000  # of the errors together; give an end of the interval to 3 % of its half-width
 _DOF = 30.0  # of the bootstrap's error, Student's t: it is told by about so many resamples
-_NORMAL95 = 1.96  # standard deviations to both sides that hold 95 % of a normal distribution
 _FURTHEST = 2.0  # of ln(capacity), where all is possible
 _SURE = 2.0  # standard deviations, to say that no rate meets the limit
 _REMARKABLE, _MISFIT = 0.02, 0.15
@@ -96,7 +96,7 @@ def estimate(
         qps=capacity.qps,
         low=0.0 if _may_be_unmet(known, question) else capacity.qps * math.exp(below),
         high=capacity.qps * math.exp(above),
-        error=float(above - below) / (2 * _NORMAL95),
+        error=float(above - below) / (2 * NORMAL95),
         capacity=capacity,
         feedback=feedback,
     )

@@ -1,4 +1,6 @@
-"""The exact interval of a proportion."""
+"""The exact interval of a proportion, and the usual one of a normal distribution."""
+
+NORMAL95 = 1.96  # standard deviations to both sides that hold 95 % of a normal distribution
 
 
 def binomial_interval(count: float, n: float, confidence: float = 0.95) -> tuple[float, float]:

@@ -3,15 +3,15 @@
 import math
 from collections.abc import Sequence
 
-from mlbench.bench.sweep.standing import LogRates, Standing, Winner
+from mlbench.bench.sweep.standing import Standing, Winner
 from mlbench.outcomes import Answer
 from mlbench.search.plan import AnswerKey
+from mlbench.stats.intervals import NORMAL95
 from mlbench.stats.paired import Ratio, paired_ratio
 
 _CONFIDENCE = 0.95
 _FEWEST_ROUNDS = 3  # in common, below which an interval of a ratio says nothing
 _MOST_LOG = 10.0  # of a ratio's half-width: a factor of 22,000 is as good as any
-_NORMAL95 = 1.96  # standard deviations to both sides that hold 95 % of a normal distribution
 
 
 def find_winners(standings: Sequence[Standing]) -> dict[AnswerKey, Winner]:
@@ -55,13 +55,8 @@ def _ratio(key: AnswerKey, a: Standing, b: Standing, confidence: float) -> tuple
     """Return the capacity of A over that of B, and whether it is from common rounds."""
     rates_a, rates_b = a.rates.get(key, {}), b.rates.get(key, {})
     if len(rates_a.keys() & rates_b.keys()) >= _FEWEST_ROUNDS:
-        return paired(rates_a, rates_b, confidence), True
+        return paired_ratio(rates_b, rates_a, confidence), True
     return _unpaired(a.answer_by_key[key], b.answer_by_key[key], confidence), False
-
-
-def paired(a: LogRates, b: LogRates, confidence: float) -> Ratio:
-    """Return the capacity of A over that of B from their common rounds, of which there are some."""
-    return paired_ratio(b, a, confidence)
 
 
 def _unpaired(a: Answer, b: Answer, confidence: float) -> Ratio:
@@ -77,4 +72,4 @@ def _unpaired(a: Answer, b: Answer, confidence: float) -> Ratio:
 def _log_error(answer: Answer) -> float:
     """Return the standard error of ln(capacity); infinite where it may be 0."""
     low, high = answer.capacity_ci95 or (0.0, 0.0)
-    return math.log(high / low) / (2 * _NORMAL95) if low > 0 and high > 0 else math.inf
+    return math.log(high / low) / (2 * NORMAL95) if low > 0 and high > 0 else math.inf
