@@ -26,7 +26,7 @@ from study.devices import lognormal_s
 from mlbench.arrivals.exponential import Exponential
 from mlbench.bench.compare.change import compare_rates
 from mlbench.bench.compare.looks import LOOKS, confidence_at, looks_due
-from mlbench.bench.compare.side import Rate
+from mlbench.bench.rates import Rate
 from mlbench.outcomes import Answer
 from mlbench.pool.virtual import Batch, Service, VirtualPool
 from mlbench.queueing.line import Queue

@@ -4,7 +4,8 @@ from typing import Any
 
 from mlbench.bench.compare.change import Change
 from mlbench.bench.compare.comparison import Comparison, Pair
-from mlbench.bench.compare.side import Rate, Side
+from mlbench.bench.compare.side import Side
+from mlbench.bench.rates import Rate
 from mlbench.report.documents import Document, finding_documents, finite
 from mlbench.report.notation import plain
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from mlbench.bench.compare.change import Change
 from mlbench.bench.compare.comparison import Comparison, Pair
-from mlbench.bench.compare.side import AnswerKey, Rate
+from mlbench.bench.rates import Rate
 from mlbench.contracts.text import shown
 from mlbench.report.sentences import sentences
+from mlbench.search.plan import AnswerKey
 
 _HEAD = ("arrivals", "limit", "A qps", "B qps", "change", "95 % interval", "verdict")
 _NUMBERS = (1, 2, 3, 4, 5)  # columns that stand to the right

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from mlbench.bench.compare.comparison import Comparison, compare_sides
-from mlbench.bench.compare.side import Rate, Side
+from mlbench.bench.compare.side import Side
+from mlbench.bench.rates import Rate
 from mlbench.report.compare_json import comparison_document
 from mlbench.report.compare_text import answer_sentence, markdown_lines, table_lines
 

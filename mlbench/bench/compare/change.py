@@ -1,18 +1,17 @@
 """How an answer of B stands to that of A: a ratio with its interval, and the verdict. Pure."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from mlbench.bench.compare.side import AnswerKey, Rate
+from mlbench.bench.rates import FEWEST_ROUNDS, Rate, ratio_of
 from mlbench.contracts.findings import Finding
-from mlbench.stats.paired import Ratio, paired_ratio
+from mlbench.search.plan import AnswerKey
+from mlbench.stats.paired import Ratio
 
 Verdict = Literal["faster", "slower", "no difference", "undecided"]
 
 DEFAULT_MARGIN = 0.03
-_FEWEST_ROUNDS = 3  # in common; two give an interval of 12.7 standard errors
-_LARGEST = 700.0  # a float holds exp of that
 _NOTHING = Ratio(math.nan, 0.0, math.inf, 0)
 
 
@@ -55,13 +54,12 @@ def compare_rates(
         return Change(key, a, b, _NOTHING, "undecided", (Finding("no_capacity", {"why": why}),))
     if not a.qps or not b.qps:
         return _with_unmet(key, a, b)
-    common = len(a.rounds.keys() & b.rounds.keys()) if same_sweep else 0
-    if common >= _FEWEST_ROUNDS:
-        ratio = paired_ratio(a.rounds, b.rounds, confidence)
-        return Change(key, a, b, ratio, verdict_of(ratio, margin))
-    ratio = unpaired_ratio(a, b)
-    few = (Finding("few_common_rounds", {"rounds": common}),) if same_sweep else ()
-    return Change(key, a, b, ratio, verdict_of(ratio, margin), few)
+    if not same_sweep:  # rounds of the same number are not the same rounds
+        a, b = replace(a, rounds={}), replace(b, rounds={})
+    ratio, common = ratio_of(a, b, confidence), a.common_rounds(b)
+    too_few = same_sweep and common < FEWEST_ROUNDS
+    findings = (Finding("few_common_rounds", {"rounds": common}),) if too_few else ()
+    return Change(key, a, b, ratio, verdict_of(ratio, margin), findings)
 
 
 def verdict_of(ratio: Ratio, margin: float) -> Verdict:
@@ -71,28 +69,6 @@ def verdict_of(ratio: Ratio, margin: float) -> Verdict:
     if ratio.low > 1:
         return "faster"
     return "slower" if ratio.high < 1 else "undecided"
-
-
-def unpaired_ratio(a: Rate, b: Rate) -> Ratio:
-    """Return the ratio of two capacities that were measured each on its own.
-
-    Both must be above 0. The distances of the ends from the middle, in logarithms, are added as
-    independent errors are (the method of variance estimates recovery; Zou and Donner, Statistics in
-    Medicine 27 (2008), 1693).
-    """
-    a_qps, b_qps = a.qps or math.nan, b.qps or math.nan
-    ratio = b_qps / a_qps
-    below = math.hypot(_log(b_qps, b.low), _log(a.high, a_qps))
-    above = math.hypot(_log(b.high, b_qps), _log(a_qps, a.low))
-    return Ratio(ratio, ratio * math.exp(-below), ratio * _exp(above), 0)
-
-
-def _log(above: float, below: float) -> float:
-    return math.inf if not below or math.isinf(above) else max(math.log(above / below), 0.0)
-
-
-def _exp(value: float) -> float:
-    return math.inf if value > _LARGEST else math.exp(value)
 
 
 def _with_unmet(key: AnswerKey, a: Rate, b: Rate) -> Change:

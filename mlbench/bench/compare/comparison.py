@@ -10,9 +10,10 @@ from mlbench.bench.compare.differences import (
     what_was_measured_differs,
     why_incomparable,
 )
-from mlbench.bench.compare.side import AnswerKey, Side
+from mlbench.bench.compare.side import Side
 from mlbench.contracts.errors import RequestError
 from mlbench.contracts.findings import Finding
+from mlbench.search.plan import AnswerKey
 
 
 @dataclass(frozen=True)

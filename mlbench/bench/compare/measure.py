@@ -6,13 +6,14 @@ from typing import Any
 
 from mlbench.bench.compare.change import Change, compare_rates
 from mlbench.bench.compare.looks import LOOKS, confidence_at, looks_due
-from mlbench.bench.compare.side import AnswerKey, Rate
 from mlbench.bench.events import Listener
+from mlbench.bench.rates import Rate
 from mlbench.bench.settings import RunSettings, make_settings
 from mlbench.bench.sweep.entry import Entry
 from mlbench.bench.sweep.plan import RESULTS, Configuration, Pace, SweepPlan
 from mlbench.bench.sweep.sweep import measure
 from mlbench.contracts.errors import RequestError, RunError
+from mlbench.search.plan import AnswerKey
 
 NAMES = ("A", "B")
 PACE = Pace(rounds=48, growth=1.5)

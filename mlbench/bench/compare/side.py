@@ -2,31 +2,16 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from mlbench.bench.rates import Rate
 from mlbench.contracts.errors import RequestError
 from mlbench.contracts.text import shown
+from mlbench.search.plan import AnswerKey
 
 Document = Mapping[str, Any]
-AnswerKey = tuple[str, float]
-"""The name of the arrivals and the latency limit in seconds."""
-
-
-@dataclass(frozen=True)
-class Rate:
-    """The capacity that an answer gives, in queries per second, with its 95 % interval.
-
-    `qps` is None where nothing is known of it; `high` is infinite where that end is open. `rounds`:
-    ln(capacity) by round, in a sweep. `why`: what the results say where nothing is known.
-    """
-
-    qps: float | None
-    low: float = 0.0
-    high: float = math.inf
-    rounds: Mapping[int, float] = field(default_factory=dict)
-    why: str = "no valid trial was run"
 
 
 @dataclass(frozen=True)

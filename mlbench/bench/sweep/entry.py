@@ -3,10 +3,11 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from mlbench.bench.rates import LogRates
 from mlbench.bench.served import Served
 from mlbench.bench.settings import RunSettings
 from mlbench.bench.sweep.plan import USUAL_PACE, Configuration, Pace
-from mlbench.bench.sweep.standing import LogRates, Standing, State
+from mlbench.bench.sweep.standing import Standing, State
 from mlbench.bench.sweep.trial_file import SavedTrial
 from mlbench.contracts.findings import Finding
 from mlbench.outcomes import Accuracy, Answer, Summary, Trial, TrialRequest

@@ -18,14 +18,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mlbench.bench.sweep.standing import LogRates
+from mlbench.bench.rates import FEWEST_ROUNDS, LogRates
 from mlbench.stats.correlation import effective_size
 from mlbench.stats.moderated import moderated
 from mlbench.stats.paired import paired_ratio, student_quantile
 
 _MISTAKE = 0.05
 """The probability that the winner of an answer is ever out, if differences are normal."""
-FIRST_LOOK = 3  # rounds: with two, one degree of freedom hardly ever tells
 _LEAST_SIZE = 1.5  # independent rounds, where neighbours are alike; half a degree of freedom
 _CONFIDENCE = 0.95  # of contenders that are as good as equal
 
@@ -87,7 +86,7 @@ def _surely_behind(others: Mapping[str, LogRates], leading: LogRates, entrants: 
     leads = {}
     for name, own in others.items():
         common = own.keys() & leading.keys()
-        if len(common) >= FIRST_LOOK:
+        if len(common) >= FEWEST_ROUNDS:
             leads[name] = np.array([leading[number] - own[number] for number in sorted(common)])
     sizes = {name: max(effective_size(lead), _LEAST_SIZE) for name, lead in leads.items()}
     variances = moderated(
@@ -95,7 +94,7 @@ def _surely_behind(others: Mapping[str, LogRates], leading: LogRates, entrants: 
     )
     found = []
     for (name, lead), known in zip(leads.items(), variances, strict=True):
-        look = len(lead) - FIRST_LOOK + 1
+        look = len(lead) - FEWEST_ROUNDS + 1
         chance = _MISTAKE / max(entrants - 1, 1) / (look * (look + 1))
         error = math.sqrt(known.variance / sizes[name])
         if lead.mean() > student_quantile(1 - chance, known.dof) * error:

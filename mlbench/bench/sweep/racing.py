@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from mlbench.bench.rates import FEWEST_ROUNDS, LogRates
 from mlbench.bench.sweep.entry import Entry
-from mlbench.bench.sweep.race import FIRST_LOOK, Contest, contest
-from mlbench.bench.sweep.standing import LogRates
+from mlbench.bench.sweep.race import Contest, contest
 from mlbench.search.plan import AnswerKey
 
 
@@ -42,5 +42,5 @@ def _contest(key: AnswerKey, racing: Sequence[Entry]) -> Contest:
 
 def _rates(entry: Entry, key: AnswerKey) -> LogRates:
     """Return its ln(capacity) by round; none before there are enough to be looked at."""
-    is_early = entry.is_live and len(set(entry.rounds)) < FIRST_LOOK
+    is_early = entry.is_live and len(set(entry.rounds)) < FEWEST_ROUNDS
     return {} if is_early else entry.rates().get(key, {})

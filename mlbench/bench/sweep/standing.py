@@ -1,10 +1,12 @@
 """How a sweep and its configurations stand: values that listeners are told. Pure."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from mlbench.bench.rates import LogRates, Rate
 from mlbench.bench.served import Served
 from mlbench.bench.sweep.plan import Configuration
 from mlbench.contracts.findings import Finding
@@ -13,8 +15,6 @@ from mlbench.search.plan import AnswerKey
 from mlbench.stats.paired import Ratio
 
 State = Literal["pending", "measuring", "measured", "dropped", "failed"]
-LogRates = Mapping[int, float]
-"""Round -> ln(capacity) that the trials of the round alone say."""
 
 
 @dataclass(frozen=True)
@@ -52,21 +52,33 @@ class Standing:
         """Its answers, each by its arrivals and limit."""
         return {(answer.kind, answer.max_latency_s): answer for answer in self.answers}
 
+    def rate(self, key: AnswerKey) -> Rate:
+        """Return the capacity for an answer; its `qps` is None or 0 where there is none."""
+        answer = self.answer_by_key.get(key)
+        if answer is None or answer.capacity_qps is None:
+            return Rate(None)
+        low, high = answer.capacity_ci95 or (0.0, math.inf)
+        return Rate(answer.capacity_qps, low, high, self.rates.get(key, {}))
+
 
 @dataclass(frozen=True)
 class Winner:
     """The best configuration for an answer, and how sure that is.
 
-    `ratio`: of the winner over the runner-up, None where there is no other. `paired`: whether it is
-    from common rounds; otherwise it is from two intervals. `more_than_noise`: whether the winner is
-    ahead of every other, at a confidence of 95 % for all of these comparisons together.
+    `ratio`: of the winner over the runner-up, None where there is no other. `more_than_noise`:
+    whether the winner is ahead of every other, at a confidence of 95 % for all of these comparisons
+    together.
     """
 
     name: str
     runner_up: str | None = None
     ratio: Ratio | None = None
-    paired: bool = False
     more_than_noise: bool = False
+
+    @property
+    def paired(self) -> bool:
+        """Whether the ratio is from common rounds; otherwise it is from two intervals."""
+        return self.ratio is not None and self.ratio.rounds > 0
 
 
 @dataclass(frozen=True)

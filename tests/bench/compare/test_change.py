@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from mlbench.bench.compare.change import Change, compare_rates, unpaired_ratio, verdict_of
-from mlbench.bench.compare.side import Rate
+from mlbench.bench.compare.change import Change, compare_rates, verdict_of
+from mlbench.bench.rates import Rate, ratio_of
 from mlbench.stats.paired import Ratio
 
 KEY = ("exponential", 0.05)
@@ -39,7 +39,7 @@ def test_independent_errors_add_as_squares() -> None:
     """Capacities of 100 +- 3 % and 110 +- 4 % have a ratio of 1.1 +- 5 %, in logarithms."""
     a = Rate(100.0, 100 * math.exp(-0.03), 100 * math.exp(0.03))
     b = Rate(110.0, 110 * math.exp(-0.04), 110 * math.exp(0.04))
-    found = unpaired_ratio(a, b)
+    found = ratio_of(a, b)
     assert [found.ratio, found.low, found.high] == pytest.approx(
         [1.1, 1.1 * math.exp(-0.05), 1.1 * math.exp(0.05)]
     )
@@ -49,10 +49,10 @@ def test_independent_errors_add_as_squares() -> None:
 def test_an_open_end_stays_open() -> None:
     """A capacity that may be 0, or has no upper end, bounds the ratio on one side only."""
     sharp = Rate(100.0, 99.0, 101.0)
-    assert unpaired_ratio(sharp, Rate(90.0, 0.0, 95.0)).low == 0
-    assert unpaired_ratio(sharp, Rate(90.0, 0.0, 95.0)).high < 1
-    assert unpaired_ratio(Rate(90.0, 0.0, 95.0), sharp).high == math.inf
-    assert unpaired_ratio(sharp, Rate(90.0, 80.0, math.inf)).high == math.inf
+    assert ratio_of(sharp, Rate(90.0, 0.0, 95.0)).low == 0
+    assert ratio_of(sharp, Rate(90.0, 0.0, 95.0)).high < 1
+    assert ratio_of(Rate(90.0, 0.0, 95.0), sharp).high == math.inf
+    assert ratio_of(sharp, Rate(90.0, 80.0, math.inf)).high == math.inf
 
 
 def test_common_rounds_of_a_sweep_are_compared_in_pairs() -> None:
@@ -101,3 +101,10 @@ def test_slower_by_more_than_a_share(low: float, high: float, is_slower: bool | 
     rate = Rate(100.0, 99.0, 101.0)
     change = Change(KEY, rate, rate, Ratio(0.95, low, high, 5), "undecided")
     assert change.slower_than(0.03) is is_slower
+
+
+def test_a_stricter_interval_of_independent_errors_is_wider() -> None:
+    """At a confidence of 99 % the interval from two others is 2.576 / 1.96 times as wide."""
+    a = b = Rate(100.0, 100 * math.exp(-0.03), 100 * math.exp(0.03))
+    usual, strict = ratio_of(a, b), ratio_of(a, b, 0.99)
+    assert math.log(strict.high) == pytest.approx(1.3143 * math.log(usual.high), rel=1e-4)
