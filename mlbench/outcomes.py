@@ -10,7 +10,7 @@ from mlbench.contracts.findings import Finding
 from mlbench.records import HostAccount
 
 Verdict = Literal["pass", "fail", "undecided", "invalid"]
-Purpose = Literal["saturation", "search"]
+Purpose = Literal["saturation", "search", "turn"]
 
 PERCENTILES = ("50", "80", "90", "95", "99", "99.9")
 """The percentiles that every summary carries, spelled as in the result file."""
@@ -64,7 +64,8 @@ class TrialRequest:
     """The trial that a search wants next, and the latency limit that it is run for.
 
     `max_backlog_s` ends it early, as `TrialRunner` says. `purpose`: a saturation trial offers more
-    than the device serves, to learn service times; so short a trial meets or misses no limit.
+    than the device serves, to learn service times; so short a trial meets or misses no limit. Nor
+    does a turn of a comparison, which is short so that both sides meet the machine at one speed.
     """
 
     kind: ArrivalKind

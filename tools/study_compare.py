@@ -36,7 +36,7 @@ from mlbench.stats.paired import paired_ratio
 from mlbench.trial.schedule import make_schedule
 
 _KEY = ("exponential", 0.010)
-_BUDGET_S, _TRIAL_S, _USUAL_S = 150.0, 10.0, 150.0 / 48
+_BUDGET_S, _TRIAL_S, _USUAL_S = 150.0, 10.0, 1.0
 _STEP_S = 0.1  # of the walk; far shorter than a trial
 _PERCENT = 100.0
 
@@ -72,13 +72,15 @@ class Device:
             kinds=(Exponential(),),
             max_latencies_s=(0.010,),
             percentile=99.0,
-            max_trial_s=trial_s,
+            max_trial_s=_TRIAL_S,
+            usual_trial_s=trial_s,
             budget_s=_BUDGET_S,
             precision=0.02,
             seed=seed,
             queue=Queue(),
             first_guess_qps=400.0,
             growth=4.0,  # takes a third of the time of 1.0; rates of trials matter little here
+            short_turns=trial_s == _USUAL_S,
         )
         self.search = Search(plan)
         self.search.contest([_KEY] if trial_s == _USUAL_S else [])
@@ -94,7 +96,7 @@ class Device:
             self._machine.now_s = self._pool.now_s
             self.search.record(request, completions)
             self.rounds.append(number)
-            if request.purpose == "search":
+            if request.purpose != "saturation":
                 return True
         return False
 

@@ -141,6 +141,8 @@ SENTENCES: Mapping[str, str | Callable[[Figures], str]] = {
     "host_lost": "fault: host {host} {reason}",
     "host_started_late": "fault: it started {late_s:time} after the others",
     "foreign_message": "fault: a message came from a process that was not started here",
+    "short_turn": "a short turn of a comparison: {completed:,} queries, p{percentile:g} needs "
+    "{needed:,}",
     "too_few_queries": "too few queries: {completed:,}, but p{percentile:g} needs {needed:,}; "
     "measure longer",
     # What the host did during a trial.

@@ -30,6 +30,7 @@ rate forgets no disturbance; and how far an uncertain estimate alone leads."""
 _CLOSE, _ALMOST = 1.5, 0.02
 """Margins of a believed trial below the estimate that are close enough, and twice the nearest."""
 _STALE = 1.25  # times the trials of an estimate, from which it tells too little of rounds
+_TURN_QUERIES = 30  # of a turn at least, so that it is worth a comparison with the queue model
 _REPEATS = 2  # trials near the estimate; one alone cannot show that the device changes between them
 _MAX_MISSES = 12  # in a row
 _MAX_TRIES = 40  # ends a search whose trials are all cut short, and so take little of the budget
@@ -215,8 +216,10 @@ class Goal:
         last = share_s - trial_s < plan.least_trial_s and not self.has_rate()
         qps = self._rate(trial_s, last=last)
         queries = query_count(qps, trial_s)
-        if self.fewest_queries / qps <= min(plan.max_trial_s, left_s):
-            queries = max(queries, self.fewest_queries)
+        is_turn = plan.short_turns and self.has_rate()
+        fewest = min(_TURN_QUERIES, self.fewest_queries) if is_turn else self.fewest_queries
+        if fewest / qps <= min(plan.max_trial_s, left_s):
+            queries = max(queries, fewest)
         backlog_s = max(_BACKLOG_LIMITS * self.max_latency_s, _BACKLOG_SHARE * plan.max_trial_s)
         return TrialRequest(
             kind=self.kind,
@@ -225,6 +228,7 @@ class Goal:
             seed=fresh_seed(),
             max_latency_s=self.max_latency_s,
             max_backlog_s=backlog_s,
+            purpose="turn" if is_turn and queries < self.fewest_queries else "search",
         )
 
     def _is_reached(self) -> bool:

@@ -20,7 +20,8 @@ class SearchPlan:
     Each pair of one of `kinds` and one of `max_latencies_s`, in seconds, gets an answer, but for
     those that are `finished`.
     `max_trial_s` limits the duration of one trial, `budget_s` that of all trials together. A trial
-    takes `usual_trial_s` at most, unless the percentile needs more.
+    takes `usual_trial_s` at most, unless the percentile needs more. With `short_turns` it does not
+    once an answer has a rate: what is found out then is by how much capacities differ.
     `precision`: the half-width of a 95 % interval, relative to its capacity, at which the search
     ends. `queue`: the shape of the pool. `first_guess_qps`: about the rate that saturates it.
     An estimate that places trials is made again when there are `growth` times as many trials. An
@@ -44,6 +45,7 @@ class SearchPlan:
     usual_trial_s: float = math.inf
     growth: float = 1.0
     most_invalid: int = 3
+    short_turns: bool = False
 
     def __post_init__(self) -> None:
         positive = (self.max_trial_s, self.budget_s, self.precision, self.first_guess_qps)

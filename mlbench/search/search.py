@@ -128,7 +128,13 @@ class Search:
             request=request,
             summary=summarise(completions, self.plan.percentile),
             judgements={
-                limit.max_latency_s: judge(completions, limit, self.plan.queue, lag_ns)
+                limit.max_latency_s: judge(
+                    completions,
+                    limit,
+                    self.plan.queue,
+                    lag_ns,
+                    may_be_short=request.purpose == "turn",
+                )
                 for limit in self.plan.limits
             },
             offered_qps=completions.schedule.offered_qps,

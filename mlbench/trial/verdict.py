@@ -23,7 +23,12 @@ _FEWEST = 10  # batches that can show an overload for certain
 
 
 def judge(
-    completions: Completions, limit: LatencyLimit, queue: Queue, lag_ns: NDArray[np.int64]
+    completions: Completions,
+    limit: LatencyLimit,
+    queue: Queue,
+    lag_ns: NDArray[np.int64],
+    *,
+    may_be_short: bool = False,
 ) -> Judgement:
     """Judge one trial by one limit; `queue` is the shape of what was measured.
 
@@ -31,10 +36,13 @@ def judge(
 
     pass: the raw percentile from the scheduled time is within the limit, every query was answered
     and the backlog did not grow. undecided: it is not, but by no more than chance explains, or the
-    device may be falling behind. invalid: the trial says nothing about the device.
+    device may be falling behind. invalid: the trial says nothing about the device. One with too few
+    queries for the percentile is invalid, but undecided where it `may_be_short`.
     """
     doubts = _invalidities(completions, limit)
     if doubts:
+        if may_be_short and [doubt.code for doubt in doubts] == ["too_few_queries"]:
+            return Judgement("undecided", (Finding("short_turn", doubts[0].figures),))
         return Judgement("invalid", tuple(doubts))
     overload = find_overload(completions, queue)
     verdict, reason = compared = _compare(_latency_s(completions), limit)

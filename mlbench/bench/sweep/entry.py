@@ -85,7 +85,7 @@ class Entry:
                 return
             yield request
             turn_s = self.measured_s - before_s
-            if request.purpose == "search" and turn_s >= _SHORT * _usual_s(self.search.plan):
+            if request.purpose != "saturation" and turn_s >= _SHORT * _usual_s(self.search.plan):
                 return
 
     def finish_if_done(self) -> None:
@@ -189,6 +189,7 @@ def search_plan(
         usual_trial_s=settings.budget / pace.rounds,
         growth=pace.growth,
         most_invalid=pace.rounds,  # between turns the machine may become quiet
+        short_turns=pace.short_turns,
     )
 
 

@@ -69,10 +69,11 @@ class Configuration:
 
 @dataclass(frozen=True)
 class Pace:
-    """In how many `rounds` a budget is spent, and how often an estimate is made (`SearchPlan`)."""
+    """In how many `rounds` a budget is spent; the others are those of `SearchPlan`."""
 
     rounds: int
     growth: float = 1.0
+    short_turns: bool = False
 
 
 USUAL_PACE = Pace(rounds=12)
