@@ -132,7 +132,7 @@ def in_turns(seed: int, factor: float, walk: float, margin: float) -> dict[str, 
         confidence, look = confidence_at(due, look), due
         a, b = (side.rate() for side in sides)
         found = compare_rates(_KEY, a, b, margin, same_sweep=True, confidence=confidence)
-        if found.verdict != "undecided" or look == LOOKS:
+        if found.is_decided(margin) or look == LOOKS:
             break
     plain = paired_ratio(a.rounds, b.rounds)
     return {

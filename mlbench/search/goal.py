@@ -214,9 +214,9 @@ class Goal:
         plan = self.plan
         trial_s = min(plan.max_trial_s, plan.usual_trial_s, share_s)
         last = share_s - trial_s < plan.least_trial_s and not self.has_rate()
-        qps = self._rate(trial_s, last=last)
+        is_turn = plan.short_turns and bool(self.rates("pass"))
+        qps = self._rate(trial_s, last=last, is_turn=is_turn)
         queries = query_count(qps, trial_s)
-        is_turn = plan.short_turns and self.has_rate()
         fewest = min(_TURN_QUERIES, self.fewest_queries) if is_turn else self.fewest_queries
         if fewest / qps <= min(plan.max_trial_s, left_s):
             queries = max(queries, fewest)
@@ -228,7 +228,7 @@ class Goal:
             seed=fresh_seed(),
             max_latency_s=self.max_latency_s,
             max_backlog_s=backlog_s,
-            purpose="turn" if is_turn and queries < self.fewest_queries else "search",
+            purpose="turn" if is_turn else "search",
         )
 
     def _is_reached(self) -> bool:
@@ -261,13 +261,15 @@ class Goal:
         known = self.estimate
         return self.fewest_queries / known.qps if known and known.qps else None
 
-    def _rate(self, trial_s: float, *, last: bool) -> float:
+    def _rate(self, trial_s: float, *, last: bool, is_turn: bool) -> float:
         """Return where to try next: just below the estimate, or further for a last trial."""
         known, guess_qps = self.estimate, self.plan.first_guess_qps
         if known is None:
             return _FIRST_SHARE * guess_qps
         if known.qps is None:  # try the middle of what is possible, or an almost idle device
             return max(0.5 * known.high, _IDLE_SHARE * guess_qps, self._least_qps)
+        if is_turn:  # it need not meet the limit, and says the most where the answer is
+            return known.qps * math.exp(-max(_FOR_ERROR * known.error, _NEAREST))
         below = self._distance(known, round(known.qps * trial_s), last=last)
         return max(known.qps * math.exp(-below), self._least_qps)
 

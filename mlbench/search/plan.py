@@ -21,7 +21,7 @@ class SearchPlan:
     those that are `finished`.
     `max_trial_s` limits the duration of one trial, `budget_s` that of all trials together. A trial
     takes `usual_trial_s` at most, unless the percentile needs more. With `short_turns` it does not
-    once an answer has a rate: what is found out then is by how much capacities differ.
+    once a trial has met the limit: what is found out then is by how much capacities differ.
     `precision`: the half-width of a 95 % interval, relative to its capacity, at which the search
     ends. `queue`: the shape of the pool. `first_guess_qps`: about the rate that saturates it.
     An estimate that places trials is made again when there are `growth` times as many trials. An

@@ -30,9 +30,16 @@ def _trial(
     return pool.run(make_schedule(kind, qps, queries, 1), max_backlog_s)
 
 
-def _judge(completions: Completions, limit: LatencyLimit, queue: Queue | None = None) -> Judgement:
+def _judge(
+    completions: Completions,
+    limit: LatencyLimit,
+    queue: Queue | None = None,
+    *,
+    may_be_short: bool = False,
+) -> Judgement:
     queue = queue or Queue()
-    return judge(completions, limit, queue, send_lag_ns(completions, queue))
+    lag_ns = send_lag_ns(completions, queue)
+    return judge(completions, limit, queue, lag_ns, may_be_short=may_be_short)
 
 
 def _reason(judged: Judgement, number: int = 0) -> str:
@@ -190,6 +197,15 @@ def test_too_few_queries_are_invalid() -> None:
     judged = _judge(_trial(200, queries=60), TEN_MS)
     assert judged.verdict == "invalid"
     assert "too few queries: 60, but p99 needs 100" in _reason(judged)
+
+
+def test_a_turn_that_is_short_by_intention_is_undecided() -> None:
+    """So few queries neither meet nor miss the limit; what else is wrong still spoils the trial."""
+    turn = _trial(200, queries=60)
+    judged = _judge(turn, TEN_MS, may_be_short=True)
+    assert (judged.verdict, judged.reasons[0].code) == ("undecided", "short_turn")
+    failed = replace(turn, status=np.full_like(turn.status, wire.FAILED))
+    assert _judge(failed, TEN_MS, may_be_short=True).verdict == "invalid"
 
 
 def test_a_missed_rate_is_invalid() -> None:

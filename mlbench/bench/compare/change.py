@@ -34,6 +34,16 @@ class Change:
         """Whether both sides were measured in the same rounds."""
         return self.ratio.rounds > 0
 
+    def is_decided(self, margin: float) -> bool:
+        """Return whether more rounds would tell no more.
+
+        A difference that is there for certain, but looks smaller than the margin, may still turn
+        out not to matter.
+        """
+        if self.verdict in ("faster", "slower"):
+            return not 1 - margin <= self.ratio.ratio <= 1 + margin
+        return self.verdict == "no difference"
+
     def slower_than(self, fraction: float) -> bool | None:
         """Return whether B is slower by more than a fraction; None where it cannot be told."""
         least = 1 - fraction

@@ -108,7 +108,7 @@ class Looker:
     def _is_decided(self, key: AnswerKey, a: Entry, b: Entry) -> bool:
         if a.is_hopeless(key) or b.is_hopeless(key):  # nothing is left to measure in turns
             return True
-        return key in self.changes and self.changes[key].verdict != "undecided"
+        return key in self.changes and self.changes[key].is_decided(self._margin)
 
     def _look(self, a: Entry, b: Entry, confidence: float) -> None:
         for key in self._open(a, b):

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from mlbench.bench.compare.change import Change, compare_rates, verdict_of
+from mlbench.bench.compare.change import Change, Verdict, compare_rates, verdict_of
 from mlbench.bench.rates import Rate, ratio_of
 from mlbench.stats.paired import Ratio
 
@@ -108,3 +108,23 @@ def test_a_stricter_interval_of_independent_errors_is_wider() -> None:
     a = b = Rate(100.0, 100 * math.exp(-0.03), 100 * math.exp(0.03))
     usual, strict = ratio_of(a, b), ratio_of(a, b, 0.99)
     assert math.log(strict.high) == pytest.approx(1.3143 * math.log(usual.high), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "verdict", "decided"),
+    [
+        (1.018, "faster", False),
+        (0.982, "slower", False),
+        (1.05, "faster", True),
+        (0.95, "slower", True),
+        (1.01, "no difference", True),
+        (1.05, "undecided", False),
+    ],
+)
+def test_a_difference_below_the_margin_is_measured_further(
+    ratio: float, verdict: Verdict, decided: bool
+) -> None:
+    """It may turn out not to matter, which a larger one and none at all cannot."""
+    rate = Rate(100.0)
+    change = Change(KEY, rate, rate, Ratio(ratio, 0.0, 2.0, 40), verdict)
+    assert change.is_decided(0.03) is decided
