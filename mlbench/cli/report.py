@@ -21,7 +21,7 @@ def report(results: tuple[Path, ...], output: Path) -> int:
     """Make one HTML page of results, which opens offline, or a table for other programs.
 
     RESULTS are files of runs (results.json by default), which are laid over each other, of trials
-    (what trial --json or --raw saved), and folders of sweeps.
+    (what trial --json or --raw saved), folders of sweeps, or their configurations as FOLDER#NAME.
 
     \b
     Example:

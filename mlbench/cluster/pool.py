@@ -8,8 +8,7 @@ No query crosses the network while a trial runs: only heartbeats do.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -17,28 +16,19 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mlbench.cluster.events import FileSent, HostLost, HostsAwaited
-from mlbench.cluster.files import HostFile, describe_files, read_chunks
-from mlbench.cluster.host import HostFacts, OpenPool, PoolFacts
+from mlbench.cluster.bring_up import BringUp, Tell
+from mlbench.cluster.events import HostLost, HostsAwaited
+from mlbench.cluster.files import describe_files
+from mlbench.cluster.host import OpenPool
 from mlbench.cluster.hosts import Hosts
+from mlbench.cluster.play import Play
 from mlbench.cluster.pulse import PATIENT_NS, SILENT_NS
-from mlbench.cluster.split import Divided, Outcome, divide, merge
-from mlbench.contracts.errors import RequestError
+from mlbench.cluster.split import divide
 from mlbench.contracts.findings import Figures, Finding
-from mlbench.host.clock import now_ns
 from mlbench.pool.events import WorkerRestarted, WorkersAwaited
 from mlbench.queueing.split import Split, split_of
 from mlbench.records import Completions, Schedule
 from mlbench.trial.schedule import draw_samples
-
-_LEAD_NS = 50_000_000
-"""From the last host that is ready to the start: ten times what a call of an actor takes."""
-_LEAD_EACH_NS = 1_000_000  # more for each host: sending a call takes 0.3 ms of a core
-_MOST_LATE_NS = 10_000_000  # a host may start so much later than asked; more is a fault
-_END_S = 5.0
-"""For hosts to end their parts when another is lost: they have what is claimed to serve."""
-
-Tell = Callable[[object], None]
 
 
 @dataclass(frozen=True)
@@ -69,18 +59,17 @@ class ClusterPool:
         tell: Tell = lambda _: None,
     ) -> None:
         self._split = request.split
-        self._backend = backend
-        self._open_pool = open_pool
-        self._files = describe_files(files)
         self._sample_count = sample_count
         self._tell = tell
         self._trial = 0
         self._broken: set[int] = set()  # hosts with a worker that failed
+        described = describe_files(files)
         self.hosts = Hosts(request.address, request.hosts)
+        self._bring_up = BringUp(self.hosts, backend, open_pool, described, tell, self._pass_on)
         try:
             tell(HostsAwaited(len(self.hosts.names)))
-            self._facts = self._bring_up(range(len(self.hosts.names)))
-            self._check_alike()
+            self._facts = self._bring_up.start(range(len(self.hosts.names)))
+            self._bring_up.check_alike(self._facts)
         except BaseException:
             self.close()
             raise
@@ -147,74 +136,6 @@ class ClusterPool:
         }
         return Finding("cluster", figures)
 
-    # -- bringing hosts up -------------------------------------------------------------------
-
-    def _bring_up(self, hosts: Sequence[int], query_s: float | None = None) -> list[PoolFacts]:
-        """Give hosts what they need and start their pools; return what these are."""
-        hosts = list(hosts)
-        facts = self.hosts.ask(hosts, "facts", self._backend)
-        self._check_versions(hosts, facts)
-        self._send_files(hosts)
-        if query_s is not None or len(hosts) == 1:
-            return self._open(hosts, query_s)
-        # Where the layout is measured, the first host's holds for all, so that all are alike.
-        first = self._open(hosts[:1], None)
-        return first + self._open(hosts[1:], first[0].query_s)
-
-    def _open(self, hosts: Sequence[int], query_s: float | None) -> list[PoolFacts]:
-        arguments = {host: (self._open_pool, host, query_s) for host in hosts}
-        return self.hosts.ask_each("open", arguments, tell=self._pass_on)
-
-    def _check_versions(self, hosts: Sequence[int], facts: Sequence[HostFacts]) -> None:
-        """Raise RequestError where hosts differ from the first in what has to be the same."""
-        if not hasattr(self, "_versions"):
-            self._versions = facts[0].versions
-        for host, one in zip(hosts, facts, strict=True):
-            for what, version in self._versions.items():
-                if one.versions.get(what) != version:
-                    raise RequestError(
-                        f"host {self.hosts.names[host]} has {what} {one.versions.get(what)}, but "
-                        f"host {self.hosts.names[0]} has {version}: install the same on all hosts"
-                    )
-
-    def _check_alike(self) -> None:
-        first = self._facts[0].devices
-        for host, facts in enumerate(self._facts):
-            if len(facts.devices) != len(first):
-                raise RequestError(
-                    f"host {self.hosts.names[host]} has {len(facts.devices)} workers, but host "
-                    f"{self.hosts.names[0]} has {len(first)}: every host gets as many queries, so "
-                    "give --device and --workers-per-device that are the same on all"
-                )
-
-    def _send_files(self, hosts: Sequence[int]) -> None:
-        """Send what is missing, each file to all hosts at once, a piece at a time."""
-        missing = self.hosts.ask(hosts, "missing", self._files)
-        for place, file in enumerate(self._files):
-            lacking = [h for h, places in zip(hosts, missing, strict=True) if place in places]
-            if lacking:
-                self._send(file, lacking)
-
-    def _send(self, file: HostFile, hosts: Sequence[int]) -> None:
-        sent = 0
-        for chunk in read_chunks(Path(file.path)):
-            self.hosts.ask(hosts, "receive", file, chunk)
-            sent += len(chunk)
-            self._tell(FileSent(file.name, sent, file.size, len(hosts)))
-
-    def _hear(self, host: str, event: object) -> None:
-        """Pass on what goes wrong during a trial; how one part of it goes says little."""
-        if isinstance(event, WorkersAwaited | WorkerRestarted | HostLost):
-            self._pass_on(host, event)
-
-    def _pass_on(self, host: str, event: object) -> None:
-        """Pass on what a host tells, with the host's name."""
-        if isinstance(event, WorkersAwaited):
-            event = replace(event, workers=tuple(f"{host}: {name}" for name in event.workers))
-        elif isinstance(event, WorkerRestarted):
-            event = replace(event, worker=f"{host}: {event.worker}")
-        self._tell(event)
-
     # -- trials ------------------------------------------------------------------------------
 
     def run(
@@ -234,7 +155,7 @@ class ClusterPool:
             samples = draw_samples(len(schedule.due_ns), self._sample_count, schedule.seed)
         split = split_of(self._split, schedule.kind)
         divided = divide(schedule, samples, self.host_count, split)
-        play = _Play(self.hosts, self._trial, divided, max_backlog_s, self._hear)
+        play = Play(self.hosts, self._trial, divided, max_backlog_s, self._hear)
         self.hosts.patience_ns = SILENT_NS
         try:
             completions = play.run(tuple(facts.devices for facts in self._facts))
@@ -250,9 +171,9 @@ class ClusterPool:
             return
         self.hosts.replace(lost)
         query_s = self._facts[0].query_s
-        for host, facts in zip(lost, self._bring_up(lost, query_s), strict=True):
+        for host, facts in zip(lost, self._bring_up.start(lost, query_s), strict=True):
             self._facts[host] = facts
-        self._check_alike()
+        self._bring_up.check_alike(self._facts)
 
     def _look_after(self, hosts: Sequence[int]) -> None:
         """Learn how fast workers are by now, and who has some that failed."""
@@ -263,109 +184,19 @@ class ClusterPool:
         for host, (_, service_ns) in answers.items():
             self._facts[host] = replace(self._facts[host], service_ns=service_ns)
 
+    def _hear(self, host: str, event: object) -> None:
+        """Pass on what goes wrong during a trial; how one part of it goes says little."""
+        if isinstance(event, WorkersAwaited | WorkerRestarted | HostLost):
+            self._pass_on(host, event)
+
+    def _pass_on(self, host: str, event: object) -> None:
+        """Pass on what a host tells, with the host's name."""
+        if isinstance(event, WorkersAwaited):
+            event = replace(event, workers=tuple(f"{host}: {name}" for name in event.workers))
+        elif isinstance(event, WorkerRestarted):
+            event = replace(event, worker=f"{host}: {event.worker}")
+        self._tell(event)
+
     def close(self) -> None:
         """End the workers of all hosts, and leave the cluster."""
         self.hosts.close()
-
-
-class _Play:
-    """One trial on all hosts."""
-
-    def __init__(
-        self,
-        hosts: Hosts,
-        trial: int,
-        divided: Divided,
-        max_backlog_s: float,
-        hear: Callable[[str, object], None],
-    ) -> None:
-        self._hosts = hosts
-        self._trial = trial
-        self._divided = divided
-        self._hear = hear
-        self._faults: list[Finding] = []
-        self._start_ns = now_ns()
-        self._end: int | None = None
-        parts = {host: divided.part(host) for host in range(len(hosts.names))}
-        self._playing: dict[int, Future[Any]] = {
-            host: hosts.call(host, "play", trial, part, max_backlog_s)
-            for host, part in parts.items()
-            if part is not None
-        }
-
-    @property
-    def taking_part(self) -> Sequence[int]:
-        """The hosts that have queries."""
-        return list(self._playing)
-
-    def run(self, devices: Sequence[tuple[str, ...]]) -> Completions:
-        """Play to the end, whatever happens on the way."""
-        ready = {host: self._hosts.call(host, "ready", self._trial) for host in self._playing}
-        self._hosts.wait(ready, tell=self._hear)
-        if not self._hosts.lost():
-            self._go()
-        answers = self._hosts.wait(self._playing, until=self._is_over_somewhere, tell=self._hear)
-        if len(answers) < len(self._playing):
-            for host, reason in self._hosts.lost().items():  # now: the others take time to end
-                name = self._hosts.names[host]
-                self._hear(name, HostLost(name, reason))
-            self._end_early()
-            answers = self._last_answers()
-        outcomes = [
-            Outcome(name, devices[host], answers.get(host))
-            for host, name in enumerate(self._hosts.names)
-        ]
-        faults = [*self._lost_faults(), *self._faults]
-        return merge(self._divided, outcomes, self._start_ns, end=self._end, faults=faults)
-
-    def _go(self) -> None:
-        """Start on all hosts at one moment, each told in the time of its own clock."""
-        self._start_ns = now_ns() + _LEAD_NS + _LEAD_EACH_NS * len(self._playing)
-        clocks = {host: self._hosts.pulse(host).clock.offset for host in self._playing}
-        going = {
-            host: self._hosts.call(host, "go", self._trial, clock.host_time(self._start_ns))
-            for host, clock in clocks.items()
-        }
-        for host, late_ns in self._hosts.wait(going).items():
-            if late_ns > _MOST_LATE_NS:
-                figures = {"host": self._hosts.names[host], "late_s": late_ns * 1e-9}
-                self._faults.append(Finding("host_started_late", figures))
-
-    def _is_over_somewhere(self) -> bool:
-        """Whether a host ended its part early, so that the others may stop, too."""
-        return any(_ended_early(future) for future in self._playing.values())
-
-    def _end_early(self) -> None:
-        """End the trial on all hosts; what was due by now is the trial."""
-        if self._hosts.lost():
-            self._end = self._divided.due_by(now_ns() - self._start_ns)
-        for host, future in self._playing.items():
-            if not future.done() and host not in self._hosts.lost():
-                self._hosts.call(host, "end", self._trial)
-
-    def _last_answers(self) -> dict[int, Completions]:
-        """Wait for the hosts that are left; one that does not end its part in time is lost."""
-        left = {h: f for h, f in self._playing.items() if h not in self._hosts.lost()}
-        end_ns = now_ns() + round(_END_S * 1e9)
-        answers: dict[int, Completions] = {}
-        while left and now_ns() < end_ns:
-            answers |= self._hosts.wait(left, until=lambda: now_ns() > end_ns, tell=self._hear)
-            left = {h: f for h, f in left.items() if h not in answers | self._hosts.lost()}
-        for host in left:
-            self._hosts.pulse(host).lose(f"did not end its part within {_END_S:g} s")
-        done = {h: f for h, f in self._playing.items() if f.done() and f.exception() is None}
-        answers |= {host: future.result() for host, future in done.items()}
-        return {host: a for host, a in answers.items() if isinstance(a, Completions)}
-
-    def _lost_faults(self) -> list[Finding]:
-        return [
-            Finding("host_lost", {"host": self._hosts.names[host], "reason": reason})
-            for host, reason in self._hosts.lost().items()
-        ]
-
-
-def _ended_early(future: "Future[Any]") -> bool:
-    if not future.done() or future.exception() is not None:
-        return False
-    answer = future.result()
-    return isinstance(answer, Completions) and (answer.cut_short or bool(answer.faults))

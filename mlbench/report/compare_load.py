@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mlbench.bench.compare.side import Side, read_side
 from mlbench.contracts.errors import RequestError
-from mlbench.report.load import load
+from mlbench.report.load import configuration_path, load
 
 
 def load_sides(words: Sequence[str]) -> list[Side]:
@@ -24,12 +24,8 @@ def _side(word: str) -> Side:
 
 
 def _path(word: str) -> Path:
-    """Return the result file that a word means; a file may have # in its name."""
-    path, (folder, mark, name) = Path(word), word.rpartition("#")
-    if mark and not path.exists():
-        if not name or Path(name).name != name:
-            raise RequestError(f"{word}: expected FOLDER#NAME, with the name of a configuration")
-        path = Path(folder, name)
-    elif path.is_dir() and (path / "sweep.json").exists():
+    """Return the result file that a word means."""
+    path = configuration_path(word)
+    if (path / "sweep.json").exists():
         raise RequestError(f"{word} is a sweep: name one of its configurations, {word}#NAME")
     return path / "results.json" if path.is_dir() else path

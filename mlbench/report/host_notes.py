@@ -42,7 +42,7 @@ class HostNotes:
     def count(self, trial: Trial) -> list[Finding]:
         """Count a trial; return what is to be said now, because people do not know of it yet."""
         self.trials += 1
-        doubts = [found for found in trial.judgement.reasons if found.code in HOST_CODES]
+        doubts = _worst_of_each(trial)
         for found in doubts:
             doubt = self._doubts.setdefault(found.code, _Doubt(found))
             doubt.trials += 1
@@ -55,6 +55,12 @@ class HostNotes:
     def worst(self) -> list[tuple[int, Finding]]:
         """Return for each code how many trials it spoilt, and the worst finding of it."""
         return [(doubt.trials, doubt.worst) for doubt in self._doubts.values()]
+
+
+def _worst_of_each(trial: Trial) -> list[Finding]:
+    """Return what hosts did to a trial, each code once: several hosts may have done the same."""
+    doubts = [found for found in trial.judgement.reasons if found.code in HOST_CODES]
+    return list({found.code: found for found in sorted(doubts, key=_size)}.values())
 
 
 def _size(found: Finding) -> float:

@@ -143,3 +143,16 @@ def _is_table(value: Any) -> bool:
         isinstance(rows, dict) and all(isinstance(row, dict) for row in rows.values())
         for rows in kinds
     )
+
+
+def configuration_path(word: str | Path) -> Path:
+    """Return the path that FOLDER#NAME means, a configuration of a sweep; others as they are.
+
+    A file may have # in its name. Raises RequestError where # stands without a name.
+    """
+    path, (folder, mark, name) = Path(word), str(word).rpartition("#")
+    if not mark or path.exists():
+        return path
+    if not name or Path(name).name != name:
+        raise RequestError(f"{word}: expected FOLDER#NAME, with the name of a configuration")
+    return Path(folder, name)

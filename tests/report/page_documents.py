@@ -2,7 +2,11 @@
 
 import itertools
 import math
+from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 LIMITS_S = (0.02, 0.05, 0.1)
 PERCENTILES = (("50", 0.3), ("80", 0.5), ("90", 0.7), ("95", 0.8), ("99", 1.0), ("99.9", 1.2))
@@ -189,3 +193,25 @@ def sweep_document() -> dict[str, Any]:
         "configurations": configurations,
         "winners": {"exponential": {"0.05": winner}},
     }
+
+
+def write_raw(
+    path: Path,
+    due_ns: NDArray[np.int64],
+    start_ns: NDArray[np.int64],
+    done_ns: NDArray[np.int64],
+    status: NDArray[np.uint8],
+) -> None:
+    """Write what `trial --raw` saves of queries with these times."""
+    ids = np.arange(len(due_ns), dtype=np.uint32)
+    np.savez(
+        path,
+        id=ids,
+        sample=ids,
+        worker=np.zeros(len(ids), np.uint16),
+        due_ns=due_ns,
+        sent_ns=due_ns,
+        start_ns=start_ns,
+        done_ns=done_ns,
+        status=status,
+    )

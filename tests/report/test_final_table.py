@@ -76,6 +76,16 @@ def test_the_host_is_named_once_with_the_busiest_processes(answers, trial):
     assert "stress 98%, pid 7" in text
 
 
+def test_two_hosts_spoil_a_trial_once(trial):
+    """A trial that both hosts of a cluster spoilt counts once, with what was worse."""
+    worse = Finding("host_busy", {**BUSY.figures, "other_cpu_fraction": 0.6})
+    host = HostNotes()
+    assert host.count(replace(trial, judgements={0.01: Judgement("invalid", (worse, BUSY))})) == [
+        worse
+    ]
+    assert host.worst() == [(1, worse)]
+
+
 def test_answers_that_the_host_spoilt_share_a_note(answers):
     """What other programs did to each of them stands in one place only."""
     spoilt = Finding("all_trials_invalid", {"because": "host_busy", **BUSY.figures})

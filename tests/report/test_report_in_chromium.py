@@ -57,8 +57,7 @@ def _raw_file(path: Path) -> Path:
     due_ns = np.arange(2000, dtype=np.int64) * 10**6
     start_ns = due_ns + 5 * 10**5
     done_ns = start_ns + np.random.default_rng(1).integers(10**6, 10**8, 2000)
-    status = np.ones(2000, np.uint8)
-    np.savez(path, due_ns=due_ns, start_ns=start_ns, done_ns=done_ns, status=status)
+    documents.write_raw(path, due_ns, start_ns, done_ns, np.ones(2000, np.uint8))
     return path
 
 

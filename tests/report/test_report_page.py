@@ -180,7 +180,7 @@ def test_every_query_of_a_trial_is_shown_over_its_time(tmp_path: Path) -> None:
     status = np.ones(n, np.uint8)
     status[-1] = 0
     raw = tmp_path / "t.npz"
-    np.savez(raw, due_ns=due_ns, start_ns=start_ns, done_ns=done_ns, status=status)
+    documents.write_raw(raw, due_ns, start_ns, done_ns, status)
     write_report([raw], tmp_path / "page.html")
     reader = Reader((tmp_path / "page.html").read_text())
     assert reader.text["h1"] == [
@@ -227,7 +227,7 @@ def test_a_damaged_raw_file_is_refused(tmp_path: Path, content: bytes) -> None:
     """In one line, whatever it is instead."""
     path = tmp_path / "x.npz"
     path.write_bytes(content)
-    with pytest.raises(RequestError, match="not what trial --raw saved"):
+    with pytest.raises(RequestError, match="not the queries of a trial"):
         write_report([path], tmp_path / "page.html")
 
 
@@ -235,8 +235,19 @@ def test_raw_columns_of_objects_are_not_loaded(tmp_path: Path) -> None:
     """A pickle in a file is refused unread."""
     path = tmp_path / "x.npz"
     np.savez(path, due_ns=np.array([{}], dtype=object))
-    with pytest.raises(RequestError, match="not what trial --raw saved"):
+    with pytest.raises(RequestError, match="not the queries of a trial"):
         write_report([path], tmp_path / "page.html")
+
+
+def test_a_configuration_of_a_sweep_gives_the_report_of_a_run(tmp_path: Path) -> None:
+    """FOLDER#NAME is the results in that folder of the sweep, and an empty name is refused."""
+    own = tmp_path / "swept" / "batch_size=4"
+    own.mkdir(parents=True)
+    (own / "results.json").write_text(json.dumps(documents.run_document()))
+    write_report([Path(f"{own.parent}#batch_size=4")], tmp_path / "page.html")
+    assert "batch_size=4" in (tmp_path / "page.html").read_text()
+    with pytest.raises(RequestError, match="expected FOLDER#NAME"):
+        write_report([Path(f"{own.parent}#")], tmp_path / "page.html")
 
 
 def test_a_page_never_takes_the_place_of_results(tmp_path: Path) -> None:

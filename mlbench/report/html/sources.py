@@ -1,26 +1,21 @@
 """Reading what a report is made from: runs, trials and sweeps, told apart by what is in them."""
 
 import json
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mlbench.contracts.errors import RequestError
 from mlbench.host.files import why_unreadable
 from mlbench.report.html.facts import RunFacts, run_facts
 from mlbench.report.html.fields import table
-from mlbench.report.load import load
+from mlbench.report.load import configuration_path, load
+from mlbench.report.queries import Columns, read_npz
 
 _MOST_BYTES = 1 << 28  # of JSON; a run of ten thousand trials is a tenth of that
-_MOST_RAW_BYTES = 1 << 31  # unpacked; fifty million queries
-_COLUMNS = ("due_ns", "start_ns", "done_ns", "status")
 _SWEEP, _RUN = "sweep.json", "results.json"
-_EXPECTED = "give results.json of a run, what trial --json or --raw saved, or the folder of a sweep"
+_EXPECTED = "give results.json of a run, what trial --json or --raw saved, or a sweep (FOLDER#NAME)"
 
 
 @dataclass(frozen=True)
@@ -33,10 +28,10 @@ class TrialSource:
 
 @dataclass(frozen=True)
 class RawSource:
-    """Columns of `trial --raw`, int64 (n,) each: due_ns, start_ns, done_ns, status."""
+    """The columns of `trial --raw`, as `mlbench.report.queries` has them."""
 
     name: str
-    columns: dict[str, NDArray[np.int64]]
+    columns: Columns
 
 
 @dataclass(frozen=True)
@@ -56,7 +51,8 @@ def read_sources(paths: Sequence[Path]) -> list[Source]:
 
     Raises RequestError, which says what to give, when one cannot be read or is nothing to report.
     """
-    return [_read(path, name) for path, name in zip(paths, distinct_names(paths), strict=True)]
+    found = [configuration_path(path) for path in paths]
+    return [_read(path, name) for path, name in zip(found, distinct_names(found), strict=True)]
 
 
 def distinct_names(paths: Sequence[Path]) -> list[str]:
@@ -87,7 +83,7 @@ def _read(path: Path, name: str) -> Source:
             raise RequestError(f"{path}: no {_SWEEP} or {_RUN} is in this folder; {_EXPECTED}")
         path = found[0]
     if path.suffix == ".npz":
-        return RawSource(name, _raw_columns(path))
+        return RawSource(name, read_npz(path))
     document = _json(path)
     if "configurations" in document:
         return SweepSource(name, path.parent, document)
@@ -107,21 +103,3 @@ def _json(path: Path) -> dict[str, Any]:
         raise RequestError(f"cannot read {path}: {error.strerror}; {_EXPECTED}") from None
     except (ValueError, RecursionError):
         raise RequestError(f"cannot read {path}: it is not JSON; {_EXPECTED}") from None
-
-
-def _raw_columns(path: Path) -> dict[str, NDArray[np.int64]]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if sum(member.file_size for member in archive.infolist()) > _MOST_RAW_BYTES:
-                raise RequestError(f"{path} is larger than any trial; {_EXPECTED}")
-        with np.load(path, allow_pickle=False) as columns:
-            found = {key: np.asarray(columns[key]) for key in _COLUMNS}
-    except OSError as error:
-        raise RequestError(f"cannot read {path}: {error.strerror or error}") from None
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        raise RequestError(f"cannot read {path}: not what trial --raw saved") from None
-    shapes = {column.shape for column in found.values()}
-    whole = all(np.issubdtype(column.dtype, np.integer) for column in found.values())
-    if not whole or len(shapes) != 1 or len(shapes.pop()) != 1 or not len(found["due_ns"]):
-        raise RequestError(f"cannot read {path}: not what trial --raw saved")
-    return {key: column.astype(np.int64) for key, column in found.items()}
