@@ -94,6 +94,16 @@ def test_a_run_opens_with_its_answer(make: Make) -> None:
     assert page.count('<svg role="img"') == 12  # three charts of two kinds, wide and narrow
 
 
+def test_the_rate_of_a_cluster_is_never_taken_for_that_of_one_host(make: Make) -> None:
+    """The first sentence counts the hosts, and the machine's table names them."""
+    document = documents.run_document()
+    figures = {"hosts": 2, "names": "10.0.0.2, 10.0.0.3"}
+    document["findings"] = [{"code": "cluster", "figures": figures, "text": "cluster"}]
+    reader = Reader(make(run=document))
+    assert " on 2 hosts serves " in reader.text["h1"][0]
+    assert "2: 10.0.0.2, 10.0.0.3" in reader.text["td"]
+
+
 def test_a_page_needs_no_other_file(make: Make) -> None:
     """No script, and no link but to places in the page itself."""
     reader = Reader(make(run=documents.run_document(), trial=documents.trial_document()))

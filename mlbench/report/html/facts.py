@@ -82,7 +82,10 @@ class AccuracyFacts:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """A run; `name` tells it from the others on the page. `system`, `settings`: as in the file."""
+    """A run; `name` tells it from the others on the page. `system`, `settings`: as in the file.
+
+    `hosts`: how many hosts of a cluster it was measured on, 0 without one; `host_names`: which.
+    """
 
     name: str
     percentile: float
@@ -95,6 +98,8 @@ class RunFacts:
     cmdline: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     system: Mapping[str, Any] = field(default_factory=dict)
+    hosts: int = 0
+    host_names: str = ""
 
     @property
     def kinds(self) -> list[str]:
@@ -112,6 +117,7 @@ def run_facts(name: str, document: Mapping[str, Any]) -> RunFacts:
     """Return what is known of a run from the content of its results.json."""
     settings = table(document.get("settings"))
     percentile = positive(settings.get("percentile")) or 99.0
+    cluster = _figures_of(document, "cluster")
     return RunFacts(
         name=name,
         percentile=percentile if percentile < 100 else 99.0,
@@ -124,7 +130,15 @@ def run_facts(name: str, document: Mapping[str, Any]) -> RunFacts:
         cmdline=text(document.get("cmdline"), 4_000),
         settings=settings,
         system=table(document.get("system")),
+        hosts=int(number(cluster.get("hosts")) or 0),
+        host_names=text(cluster.get("names"), 1_000),
     )
+
+
+def _figures_of(document: Mapping[str, Any], code: str) -> dict[str, Any]:
+    """Return the figures of a run's finding; nothing where it has none of this code."""
+    findings = map(table, items(document.get("findings")))
+    return next((table(one.get("figures")) for one in findings if one.get("code") == code), {})
 
 
 def spread(value: Any) -> Spread:

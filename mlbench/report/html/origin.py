@@ -72,6 +72,7 @@ def _machine(run: RunFacts) -> Table:
     memory = number(run.system.get("memory_bytes"))
     gpus = [text(table(gpu).get("name"), 80) for gpu in items(run.system.get("gpus"))][:16]
     rows = [
+        ("Hosts", f"{run.hosts}: {run.host_names}" if run.hosts else ""),
         ("Processor", _joined(text(cpu.get("model")), _cores(cpu))),
         ("Memory", f"{memory / 2**30:.1f} GiB" if memory else ""),
         ("GPUs", ", ".join(filter(None, gpus))),

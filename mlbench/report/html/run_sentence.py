@@ -30,7 +30,8 @@ def run_sentence(run: RunFacts) -> str:
             return f"No answer{why}."
         return f"No trial kept {words.limit(widest.limit_s)} {at}, {traffic}{why}."
     first, last = met[0], met[-1]
-    serves = f"{model_name(run)} serves {_rate_within(first)} {at}"
+    where = f" on {words.plural(run.hosts, 'host')}" if run.hosts else ""
+    serves = f"{model_name(run)}{where} serves {_rate_within(first)} {at}"
     if words.rate(last.qps) != words.rate(first.qps):
         serves += f", and {_rate_within(last, short=True)}"
     return f"{serves}, {traffic}."
