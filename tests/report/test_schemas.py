@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 
 import mlbench
+from mlbench.bench.compare.comparison import compare_sides
 from mlbench.contracts.findings import Finding
 from mlbench.outcomes import Judgement
 from mlbench.records import BusyProcess, Completions, CoreShare, Energy, GpuAccount, HostAccount
+from mlbench.report.compare_json import comparison_document
+from mlbench.report.compare_load import load_sides
 from mlbench.report.trial_json import trial_document
 
 HERE = Path(__file__).parent
-NAMES = ("results", "trial", "sweep")
+NAMES = ("results", "trial", "sweep", "comparison")
 OPEN = {"settings", "system", "file", "options", "figures"}  # what users and machines name
 HOST = HostAccount(
     CoreShare((0, 1), 0.3, 0.01),
@@ -38,9 +41,16 @@ def schema(name: str) -> dict[str, Any]:
 
 
 def document(name: str, completions: Completions) -> dict[str, Any]:
-    """Return a document of each kind: an earlier run, a trial with all there is, a sweep."""
+    """Return a document of each kind: an earlier run, a trial with all there is, a sweep.
+
+    The comparison is of a run with itself.
+    """
     if name == "trial":
         told = trial_document(replace(completions, host=HOST), np.zeros(6, np.int64), LOST)
+        return json.loads(json.dumps(told))
+    if name == "comparison":
+        sides = load_sides([str(HERE / "recorded_run.json")] * 2)
+        told = comparison_document(compare_sides(sides, 0.03))
         return json.loads(json.dumps(told))
     return mlbench.load(
         HERE / {"results": "recorded_run.json", "sweep": "recorded_sweep.json"}[name]
@@ -94,6 +104,10 @@ def _some_entries(found: dict[str, Any]) -> list[dict[str, Any]]:
         (answer,) = configuration["answers"]["exponential"].values()
         (winner,) = found["winners"]["exponential"].values()
         return [configuration, answer, winner]
+    if "comparisons" in found:
+        (pair,) = found["comparisons"]
+        change, *_ = pair["answers"]["linear"].values()
+        return [pair, pair["a"], change, change["b"]]
     if "workers" in found:
         return [found["workers"][0], found["host"], found["host"]["gpus"][0], found["latency_s"]]
     answer, *_ = found["results"]["linear"].values()
@@ -104,6 +118,6 @@ def _some_entries(found: dict[str, Any]) -> list[dict[str, Any]]:
 def test_what_schemas_share_is_the_same() -> None:
     """A definition that stands in several schemas, so that each is whole, is the same in all."""
     definitions: dict[str, Any] = {}
-    for name in ("results", "trial"):
+    for name in ("results", "trial", "comparison"):
         for key, node in schema(name)["$defs"].items():
             assert definitions.setdefault(key, node) == node, key
