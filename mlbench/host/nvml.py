@@ -62,6 +62,17 @@ def read_gpu(index: int) -> GpuState | None:
         return None
 
 
+def free_gpu_bytes(index: int) -> int | None:
+    """Return the free memory of the GPU that CUDA numbers `index`; None where nothing tells it."""
+    nvml = _nvml()
+    if nvml is None:
+        return None
+    try:
+        return int(nvml.nvmlDeviceGetMemoryInfo(_gpu_handle(nvml, index)).free)
+    except nvml.NVMLError:
+        return None
+
+
 def read_energy_j(index: int) -> float:
     """Return the joules that the GPU of this CUDA index has consumed since its driver was loaded.
 

@@ -25,7 +25,9 @@ class FakeNvml(SimpleNamespace):
             nvmlSystemGetDriverVersion=lambda: "570.1",
             nvmlDeviceGetCount=lambda: 1,
             nvmlDeviceGetName=lambda _gpu: "Fake GPU",
-            nvmlDeviceGetMemoryInfo=lambda _gpu: SimpleNamespace(total=1 << 30, used=1 << 29),
+            nvmlDeviceGetMemoryInfo=lambda gpu: SimpleNamespace(
+                total=1 << 30, used=1 << 29, free=(1 << 29) + gpu
+            ),
         )
 
 
@@ -62,6 +64,15 @@ def test_gpus_are_described(monkeypatch):
     monkeypatch.setattr(nvml, "_nvml", FakeNvml)
     (gpu,) = nvml.describe_gpus()
     assert gpu == {"index": 0, "model": "Fake GPU", "driver": "570.1", "memory_bytes": 1 << 30}
+
+
+def test_a_gpus_free_memory_is_told_by_cudas_number(monkeypatch):
+    """Of the GPU that CUDA_VISIBLE_DEVICES puts at this place; without the library nothing is."""
+    monkeypatch.setattr(nvml, "_nvml", FakeNvml)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,3")
+    assert nvml.free_gpu_bytes(1) == (1 << 29) + 3
+    monkeypatch.setattr(nvml, "_nvml", lambda: None)
+    assert nvml.free_gpu_bytes(1) is None
 
 
 def test_a_gpus_energy_is_in_joules(monkeypatch):

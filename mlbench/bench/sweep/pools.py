@@ -12,7 +12,7 @@ from mlbench.bench.events import Listener
 from mlbench.bench.job import Job, prepare
 from mlbench.bench.pool import Pool, open_pool
 from mlbench.bench.settings import RunSettings
-from mlbench.contracts.backend import WorkerSpec
+from mlbench.bench.sweep.gpu_room import GpuRoom
 from mlbench.host.memory import available_bytes
 
 _MOST_WARM = 32
@@ -32,7 +32,8 @@ class WarmPool:
 class Pools:
     """The pools of configurations by name; use as a context manager, which closes all."""
 
-    def __init__(self) -> None:
+    def __init__(self, gpu_room: GpuRoom | None = None) -> None:
+        self._gpu_room = gpu_room or GpuRoom()
         self._jobs: dict[str, Job] = {}
         self._warm: OrderedDict[str, WarmPool] = OrderedDict()  # the longest unused first
         self._largest_bytes = 0
@@ -54,7 +55,8 @@ class Pools:
         job = self._jobs[name]
         # A pool on a cluster takes all of each host.
         self._make_room(job, _MOST_WARM if settings.cluster is None else 1)
-        warm = WarmPool(job, open_pool(job, settings, tell))
+        with self._gpu_room.measuring(_gpus(job)):
+            warm = WarmPool(job, open_pool(job, settings, tell))
         self._warm[name] = warm
         self._largest_bytes = max(self._largest_bytes, _memory_bytes(warm.pool.pids))
         return warm
@@ -66,21 +68,25 @@ class Pools:
             del self._warm[name]
 
     def _make_room(self, job: Job, most: int) -> None:
-        """Close pools that hold a GPU which is needed, for runtimes take all its memory; and more.
+        """Close the pools that were idle for longest until another one fits.
 
         What is needed in memory is not known before a model is loaded: as much as the largest pool.
         """
-        gpus = _gpus(job.specs)
-        for name in [name for name, warm in self._warm.items() if gpus & _gpus(warm.job.specs)]:
-            self.close(name)
+        for gpu in _gpus(job):
+            while (holder := self._holder_of(gpu)) and not self._gpu_room.is_in(gpu):
+                self.close(holder)
         while self._warm and (
             len(self._warm) >= most or available_bytes() < _ROOM * self._largest_bytes
         ):
             self.close(next(iter(self._warm)))
 
+    def _holder_of(self, gpu: int) -> str | None:
+        """Return the pool on a GPU that was idle for longest; None without one."""
+        return next((name for name, warm in self._warm.items() if gpu in _gpus(warm.job)), None)
 
-def _gpus(specs: Sequence[WorkerSpec]) -> set[int]:
-    return {spec.device.index for spec in specs if spec.device.index is not None}
+
+def _gpus(job: Job) -> set[int]:
+    return {spec.device.index for spec in job.specs if spec.device.index is not None}
 
 
 def _memory_bytes(pids: Sequence[int]) -> int:
