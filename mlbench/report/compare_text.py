@@ -10,7 +10,6 @@ from mlbench.bench.compare.comparison import Comparison, Pair
 from mlbench.bench.rates import Rate
 from mlbench.contracts.text import shown
 from mlbench.report.sentences import sentences
-from mlbench.search.plan import AnswerKey
 
 _HEAD = ("arrivals", "limit", "A qps", "B qps", "change", "95 % interval", "verdict")
 _NUMBERS = (1, 2, 3, 4, 5)  # columns that stand to the right
@@ -58,7 +57,7 @@ def markdown_lines(comparison: Comparison) -> Iterator[str]:
 
 def answer_sentence(change: Change, a: str = "A", b: str = "B") -> str:
     """Return in one sentence how an answer of B stands to that of A."""
-    where = f"{change.key[0]}, {_limit(change.key)}"
+    where = f"{change.key[0]}, {_limit(change)}"
     if math.isnan(change.ratio.ratio) or not 0 < change.ratio.ratio < math.inf:
         return f"{where}: {change.verdict} ({'; '.join(sentences(change.findings))})"
     difference = change.ratio.ratio - 1
@@ -77,7 +76,7 @@ def _cells(change: Change) -> tuple[str, ...]:
     kind, _ = change.key
     return (
         kind,
-        _limit(change.key),
+        _limit(change),
         _rate(change.a),
         _rate(change.b),
         _percent(change.ratio.ratio),
@@ -86,8 +85,8 @@ def _cells(change: Change) -> tuple[str, ...]:
     )
 
 
-def _limit(key: AnswerKey) -> str:
-    return f"{key[1] * 1e3:g} ms"
+def _limit(change: Change) -> str:
+    return f"{change.key[1] * 1e3:g} ms"
 
 
 def _rate(rate: Rate) -> str:
@@ -119,7 +118,7 @@ def _value(value: Any) -> str:
 def _notes(pair: Pair) -> Iterator[str]:
     for change in pair.changes:
         for text in sentences(change.findings):
-            yield f"{change.key[0]}, {_limit(change.key)}: {text}"
+            yield f"{change.key[0]}, {_limit(change)}: {text}"
     yield from sentences(pair.findings)
 
 
