@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from mlbench.host.nvml import free_gpu_bytes
 
-_ROOM = 2.0  # times the largest pool, as runtimes take more when larger batches come
+ROOM = 2.0  # times the largest pool, as runtimes take more when larger batches come
 
 
 class GpuRoom:
@@ -31,4 +31,4 @@ class GpuRoom:
     def is_in(self, gpu: int) -> bool:
         """Return whether another pool fits; not where nothing tells it, or none was measured."""
         free = self._free_bytes(gpu)
-        return free is not None and self._largest > 0 and free >= _ROOM * self._largest
+        return free is not None and self._largest > 0 and free >= ROOM * self._largest

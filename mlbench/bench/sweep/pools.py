@@ -12,13 +12,12 @@ from mlbench.bench.events import Listener
 from mlbench.bench.job import Job, prepare
 from mlbench.bench.pool import Pool, open_pool
 from mlbench.bench.settings import RunSettings
-from mlbench.bench.sweep.gpu_room import GpuRoom
+from mlbench.bench.sweep.gpu_room import ROOM, GpuRoom
 from mlbench.host.memory import available_bytes
 
 _MOST_WARM = 32
 """Pools at a time. Idle workers sleep in a system call and take no CPU time, only memory, which is
 looked at for itself; and a few open files each."""
-_ROOM = 2.0  # times the memory of the largest pool so far, which must be available for another one
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class Pools:
             while (holder := self._holder_of(gpu)) and not self._gpu_room.is_in(gpu):
                 self.close(holder)
         while self._warm and (
-            len(self._warm) >= most or available_bytes() < _ROOM * self._largest_bytes
+            len(self._warm) >= most or available_bytes() < ROOM * self._largest_bytes
         ):
             self.close(next(iter(self._warm)))
 
